@@ -1,0 +1,1 @@
+"""Programs and batch files that ship with tidegate."""
