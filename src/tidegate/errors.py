@@ -1,0 +1,29 @@
+"""Every exception that tidegate raises for a reason a person should read."""
+
+
+class TidegateError(Exception):
+    """Raised when something a person can act on went wrong; its text is the one clear line."""
+
+
+class BadInput(TidegateError):
+    """Raised when a batch file, a configuration, a flag or an id is not what is allowed; names the place."""
+
+
+class BadSetting(BadInput):
+    """Raised when a configuration key is unknown or its value is not allowed; names where it came from."""
+
+
+class NotLaunched(TidegateError):
+    """Raised when an agent cannot be started: no such program, not executable, no such directory."""
+
+
+class NotOwner(TidegateError):
+    """Raised when a finish or a session comes for an attempt that this supervisor does not own any more."""
+
+
+class StoreBroken(TidegateError):
+    """Raised when the database cannot be used: corrupt, newer than this program, read-only, full."""
+
+
+class AlreadyRunning(TidegateError):
+    """Raised when another supervisor owns the state directory; names its pid."""

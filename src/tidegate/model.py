@@ -1,0 +1,417 @@
+"""The nouns of tidegate: frozen values that every room speaks of.
+
+Every datetime is aware and in UTC; every duration is in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class State(StrEnum):
+    """Where a job is; "limited" and "paused" are not states but holds on a queued job."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"  # a valid bad end: the agent or its check said no
+    ERROR = "error"  # no valid result: not launched, lost three times, no result line
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a job in this state has ended."""
+        return self not in (State.QUEUED, State.RUNNING)
+
+
+class Window(StrEnum):
+    """Which allowance ran out, by its duration."""
+
+    MINUTE = "minute"
+    FIVE_HOURS = "5h"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    SPEND = "spend"
+    UNKNOWN = "unknown"
+
+
+class Kind(StrEnum):
+    """What a provider said no about."""
+
+    USAGE_LIMIT = "usage_limit"  # an allowance is used up until a reset
+    RATE_LIMIT = "rate_limit"  # too many requests just now
+    OVERLOADED = "overloaded"  # the provider is busy for everybody
+    CREDIT = "credit"  # money or a spend cap: a person must act
+    AUTH = "auth"  # not logged in, key or token refused: a person must act
+    NONE = "none"
+
+
+class Origin(StrEnum):
+    """Who made a hold; holds of different origin on one scope lift independently."""
+
+    LIMIT = "limit"
+    START = "start"  # no recent evidence that the account is open: one goes first
+    OPERATOR = "operator"
+    HOST = "host"
+    HUMAN = "human"  # waits for a person
+    DISK = "disk"
+    HOURS = "hours"
+    BUDGET = "budget"
+
+
+class Stream(StrEnum):
+    """Which of an agent's two output files a line came from."""
+
+    STDOUT = "stdout"
+    STDERR = "stderr"
+
+
+# --- sightings: what one line of an agent's output tells ---------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A provider said no.
+
+    `resets_at` is None where the text names no time. `exact` is true for an instant given to the second
+    (`resetsAt`, `|EPOCH`) and false for a clock time printed to the minute, which is floored.
+    `sure` is true for a structured event or an anchored provider template on an error frame: it shuts the gate at once.
+    `final` is false where the agent says that it retries or waits by itself.
+    `model` names the one model that the limit binds, or None for the whole account.
+    """
+
+    kind: Kind
+    evidence: str
+    window: Window = Window.UNKNOWN
+    resets_at: datetime | None = None
+    exact: bool = False
+    sure: bool = True
+    final: bool = True
+    model: str | None = None
+    stream: Stream = Stream.STDOUT
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSeen:
+    """The agent named its conversation id."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionGone:
+    """The agent says that the session it was to resume does not exist."""
+
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Proof that the provider answers: the first model answer or usage line of an attempt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens and money as the agent reports them for the attempt so far; None is "unknown", never 0."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """The provider says how much of a window is used (0..1); kept for planning, shuts nothing."""
+
+    window: Window
+    used: float | None = None
+    resets_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The agent's own final word: `ok` with the text of its answer, or not ok with the error text."""
+
+    ok: bool
+    text: str = ""
+
+
+Sighting = Limit | SessionSeen | SessionGone | Progress | Usage | Warned | Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """All that an attempt's output has told so far.
+
+    `proof` says whether the agent's success must be proven by a Result (true), or exit 0 is enough (false).
+    `last_words` is the last line of stderr (else of stdout) that is not blank: the reason shown for a plain failure.
+    """
+
+    proof: bool = False
+    session: str | None = None
+    session_gone: SessionGone | None = None
+    sure: Limit | None = None
+    unsure: Limit | None = None
+    progress: bool = False
+    usage: Usage | None = None
+    result: Result | None = None
+    last_words: str = ""
+
+
+# --- outcomes: how one attempt ended -----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The work is done, and the agent proved it."""
+
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The attempt ended badly.
+
+    `valid` is true where the agent itself said no (the job ends `failed`) and false where there is no valid result
+    (the job ends `error`). `retry` is false where trying again cannot help (no such program).
+    """
+
+    reason: str
+    valid: bool = True
+    retry: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedOut:
+    """The attempt was ended after `after` seconds of working time, or of silence where `silent`."""
+
+    after: float
+    silent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """The provider said no; the attempt is not charged."""
+
+    limit: Limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interrupted:
+    """tidegate ended the attempt itself, or its session was gone; not charged."""
+
+    reason: str
+    session_gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The supervisor or the host died and the attempt's end is not known."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """Somebody asked for the job's end."""
+
+    reason: str = "cancelled"
+
+
+Outcome = Succeeded | Failed | TimedOut | Limited | Interrupted | Lost | Cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """A process's end: `code` 0..255 as a shell tells it (128 + n for signal n), None where it is not known."""
+
+    code: int | None
+
+
+# --- work --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """What a job does: an agent with a prompt, or a whole command; all that is needed to launch it again.
+
+    `command` is a complete argv, or empty where `agent` and `prompt` say it all. `args` are further arguments
+    for the agent. `timeout` and `silence` are seconds of working time, None for none (`silence` None: the setting's).
+    """
+
+    agent: str = "command"
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    prompt: str | None = None
+    cwd: str = "."
+    env: Mapping[str, str] = field(default_factory=dict)
+    timeout: float | None = None
+    silence: float | None = None
+    max_attempts: int = 3
+    on_cutoff: str = "resume"  # or "restart"
+    on_failure: str = "restart"  # or "resume"
+    resume_prompt: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job as a door hands it in: `name` is the user's id, unique within its batch."""
+
+    name: str
+    account: str
+    spec: Spec
+    model: str | None = None
+    priority: int = 0
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One piece of work for one agent, as the store knows it.
+
+    `attempts` counts the charged ones; `launches` counts all. `resumed` puts a cut-off job ahead of fresh work of
+    the same priority. `limited_in_a_row` and `limited_since` serve the guard against endless limits.
+    """
+
+    id: int
+    batch: int
+    batch_name: str
+    name: str
+    account: str
+    spec: Spec
+    model: str | None = None
+    group: str = ""
+    priority: int = 0
+    state: State = State.QUEUED
+    not_before: datetime | None = None
+    attempts: int = 0
+    launches: int = 0
+    limited_in_a_row: int = 0
+    limited_since: datetime | None = None
+    lost: int = 0
+    session: str | None = None
+    resumed: bool = False
+    reason: str = ""
+    created_at: datetime
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One launch of a job.
+
+    `n` numbers a job's launches from 1. `epoch` is the store's logical time of the claim: greater than a hold's
+    `epoch` exactly when the claim came after that hold's last turn. (job, n, supervisor) is the fencing token.
+    """
+
+    job: int
+    n: int
+    supervisor: str
+    epoch: int
+    started_at: datetime
+    canary: bool = False
+    progressed: bool = False
+    ended_at: datetime | None = None
+    outcome: str | None = None
+    exit: int | None = None
+    session: str | None = None
+    usage: Usage | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Jobs submitted together; `name` is what the file says, else the file's absolute path."""
+
+    name: str
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Whom a limit binds.
+
+    `max_running` is None for no limit of its own. `cautious`: its provider has usage limits, so without recent
+    evidence one attempt goes first.
+    """
+
+    name: str
+    max_running: int | None = None
+    cautious: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """How many may run in a scope, why, until when, and who said so.
+
+    Known by (scope, origin, window). `allow` 0 is shut. While `ramp` is false the hold stands until `until` (None:
+    until somebody lifts it); a limit hold whose `until` has passed turns into a ramp at the next claim: `ramp` true,
+    `allow` 1, then 2, 4, ..., counting only attempts whose epoch is greater than the hold's. `resets_at` is what the
+    provider said, without the margin. `misses` counts refusals in a row that named no reset. `canary` is the last
+    canary's job.
+    """
+
+    scope: str
+    origin: Origin
+    window: Window = Window.UNKNOWN
+    allow: int = 0
+    since: datetime
+    until: datetime | None = None
+    reason: str = ""
+    evidence: str = ""
+    by: str = ""
+    epoch: int = 0
+    resets_at: datetime | None = None
+    exact: bool = False
+    ramp: bool = False
+    misses: int = 0
+    canary: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened; `seq` orders all of them."""
+
+    seq: int
+    at: datetime
+    name: str
+    job: int | None = None
+    attempt: int | None = None
+    scope: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supervisor:
+    """One incarnation of one supervisor process."""
+
+    uuid: str
+    host: str
+    pid: int
+    boot_id: str
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What a submit did with each job of a batch, by name."""
+
+    batch: Batch
+    added: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()  # differ from the stored definition, which was kept
+    updated: tuple[str, ...] = ()  # differ, and now have the new definition
+    absent: tuple[str, ...] = ()  # stored in this batch but not handed in
+
+
+def scopes(job: Job, host: str) -> tuple[str, ...]:
+    """Every scope whose holds bind a job on a host."""
+    lane = (job.account, f"{job.account}/{job.model}") if job.model else (job.account,)
+    return ("*", f"host:{host}", f"batch:{job.batch_name}", f"job:{job.id}", *lane)

@@ -1,0 +1,440 @@
+"""Every decision about jobs and holds, as pure functions of values.
+
+`after` is the state machine for ends; `claimed` and `released` are the other transitions. Nothing outside this room
+decides a `state`. Randomness comes in as `jitter`, a number in [0, 1).
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Literal, assert_never
+
+from tidegate.model import (
+    Cancelled,
+    Exit,
+    Failed,
+    Hold,
+    Interrupted,
+    Job,
+    Kind,
+    Limit,
+    Limited,
+    Lost,
+    Origin,
+    Outcome,
+    Progress,
+    Result,
+    Seen,
+    SessionGone,
+    SessionSeen,
+    Sighting,
+    State,
+    Succeeded,
+    TimedOut,
+    Usage,
+    Warned,
+    Window,
+)
+
+Action = Literal["hold", "backoff", "needs_human", "none"]
+
+NEAR = timedelta(seconds=1)  # two ends closer than this are the same end
+PRINTED = timedelta(seconds=120)  # a printed end of the same reset lies at most this far behind the exact one
+RAMP_END = 64  # a ramp this wide limits nothing any more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The numbers that decisions use; all durations in seconds.
+
+    `margin_exact` and `margin_printed` are added to a reset before the canary goes: a printed minute is floored, so the
+    reset may come up to 59 s later. `spread` is the most that jitter adds. A limit without a reset waits
+    `unknown_first`, doubling up to `unknown_most`; a rate limit `rate_first` up to `rate_most`; a failed job
+    `retry_first` up to `retry_most`. `recent`: progress younger than this is evidence that an account is open.
+    """
+
+    margin_exact: float = 3.0
+    margin_printed: float = 60.0
+    spread: float = 2.0
+    unknown_first: float = 300.0
+    unknown_most: float = 3600.0
+    rate_first: float = 15.0
+    rate_most: float = 600.0
+    retry_first: float = 5.0
+    retry_most: float = 600.0
+    max_limited: int = 8
+    max_lost: int = 3
+    recent: float = 3600.0
+
+
+# --- from sightings to an outcome --------------------------------------------------------------
+
+
+def see(seen: Seen, sighting: Sighting) -> Seen:
+    """What is known after one more sighting."""
+    match sighting:
+        case Limit():
+            return _see_limit(seen, sighting)
+        case SessionSeen(session):
+            return replace(seen, session=session)
+        case SessionGone():
+            return replace(seen, session_gone=sighting)
+        case Progress():
+            return replace(seen, progress=True)
+        case Usage():
+            return replace(seen, usage=sighting)
+        case Result():
+            return replace(seen, result=sighting)
+        case Warned():
+            return seen
+        case _:
+            assert_never(sighting)
+
+
+def _see_limit(seen: Seen, limit: Limit) -> Seen:
+    if limit.sure and limit.final:
+        return replace(seen, sure=limit) if improves(seen.sure, limit) else seen
+    return replace(seen, unsure=limit) if improves(seen.unsure, limit) else seen
+
+
+def improves(old: Limit | None, new: Limit) -> bool:
+    """Whether `new` tells more than `old` about the same refusal: another kind or window, an exact or a known reset."""
+    if old is None or old.kind != new.kind:
+        return True
+    if new.resets_at is None:
+        return False
+    if old.resets_at is None or (new.exact and not old.exact):
+        return True
+    return new.exact == old.exact and new.resets_at > old.resets_at
+
+
+def verdict(seen: Seen, exit: Exit) -> Outcome:
+    """How an attempt ended that tidegate did not end itself.
+
+    A proven result outweighs any limit that was seen on the way; a sure limit outweighs the exit status; an unsure one
+    counts only if the attempt also failed.
+    """
+    proven = seen.result is not None and seen.result.ok
+    if exit.code is None:
+        return Lost("the exit status is unknown: its shim was killed")
+    if exit.code == 0 and proven and seen.result is not None:
+        return Succeeded(seen.result.text) if seen.result.text.strip() else _no_result("the result is empty")
+    if seen.sure is not None:
+        return Limited(seen.sure)
+    if seen.session_gone is not None:
+        return Interrupted(reason=seen.session_gone.evidence, session_gone=True)
+    if exit.code == 0 and seen.result is None:
+        return _no_result("exit 0, but no result") if seen.proof else Succeeded()
+    if seen.unsure is not None:
+        return Limited(seen.unsure)
+    return Failed(reason=_why(seen, exit.code))
+
+
+def _no_result(reason: str) -> Failed:
+    return Failed(reason=reason, valid=False)
+
+
+def _why(seen: Seen, code: int) -> str:
+    words = (seen.result.text if seen.result else "") or seen.last_words
+    return f"{ended(code)}: {words}" if words else ended(code)
+
+
+def ended(code: int) -> str:
+    """An exit status in words: "exit 1", "killed by SIGKILL (exit 137)"."""
+    try:
+        return f"killed by {signal.Signals(code - 128).name} (exit {code})" if code > 128 else f"exit {code}"
+    except ValueError:
+        return f"exit {code}"
+
+
+def action(limit: Limit) -> Action:
+    """What a limit asks for: hold until a reset, back off for a moment, or wait for a person."""
+    match limit.kind:
+        case Kind.USAGE_LIMIT:
+            return "hold"
+        case Kind.RATE_LIMIT | Kind.OVERLOADED:
+            return "backoff"
+        case Kind.CREDIT | Kind.AUTH:
+            return "needs_human"
+        case Kind.NONE:
+            return "none"
+        case _:
+            assert_never(limit.kind)
+
+
+def waits_inside(limit: Limit) -> bool:
+    """Whether the agent sits out a usage limit inside its own process: end the attempt, resume it after the reset."""
+    return limit.sure and not limit.final and limit.kind is Kind.USAGE_LIMIT
+
+
+# --- from an outcome to the job ----------------------------------------------------------------
+
+
+def claimed(job: Job) -> Job:
+    """The job as a claim leaves it."""
+    return replace(job, state=State.RUNNING, launches=job.launches + 1, not_before=None)
+
+
+def released(job: Job, reason: str) -> Job:
+    """A claimed job whose attempt never started: queued again, ahead of fresh work, uncharged."""
+    return replace(job, state=State.QUEUED, resumed=True, reason=reason)
+
+
+def after(job: Job, outcome: Outcome, now: datetime, *, rules: Rules, jitter: float = 0.5) -> Job:
+    """The job after an attempt ended so; `job` is running and already knows its session."""
+    match outcome:
+        case Succeeded():
+            return _ended(job, State.SUCCEEDED, "", now)
+        case Failed(reason=reason, valid=valid, retry=retry):
+            return _charged(job, reason, now, valid=valid, retry=retry, rules=rules, jitter=jitter)
+        case TimedOut():
+            return _charged(job, timed_out(outcome), now, valid=True, retry=True, rules=rules, jitter=jitter)
+        case Limited(limit):
+            since = job.limited_since or now
+            again = _requeued(job, limit.evidence)
+            return replace(again, limited_in_a_row=job.limited_in_a_row + 1, limited_since=since)
+        case Interrupted(reason=reason, session_gone=gone):
+            again = _requeued(job, reason)
+            return replace(again, session=None) if gone else again
+        case Lost(reason):
+            return _lost(job, reason, now, rules)
+        case Cancelled(reason):
+            return _ended(job, State.CANCELLED, reason, now)
+        case _:
+            assert_never(outcome)
+
+
+def _ended(job: Job, state: State, reason: str, now: datetime) -> Job:
+    return replace(job, state=state, reason=reason, ended_at=now, resumed=False, limited_in_a_row=0, limited_since=None)
+
+
+def _requeued(job: Job, reason: str) -> Job:
+    session = job.session if job.spec.on_cutoff == "resume" else None
+    return replace(job, state=State.QUEUED, reason=reason, resumed=True, session=session)
+
+
+def _charged(job: Job, reason: str, now: datetime, *, valid: bool, retry: bool, rules: Rules, jitter: float) -> Job:
+    tried = replace(job, attempts=job.attempts + 1)
+    if not retry or tried.attempts >= job.spec.max_attempts:
+        return _ended(tried, State.FAILED if valid else State.ERROR, reason, now)
+    wait = backoff(job.attempts, first=rules.retry_first, most=rules.retry_most) * jitter
+    return replace(
+        tried,
+        state=State.QUEUED,
+        reason=reason,
+        resumed=False,
+        session=job.session if job.spec.on_failure == "resume" else None,
+        not_before=now + timedelta(seconds=wait),
+        limited_in_a_row=0,
+        limited_since=None,
+    )
+
+
+def _lost(job: Job, reason: str, now: datetime, rules: Rules) -> Job:
+    counted = replace(job, lost=job.lost + 1)
+    if counted.lost >= rules.max_lost:
+        return _ended(counted, State.ERROR, f"lost {counted.lost} times: {reason}", now)
+    return _requeued(counted, reason)
+
+
+def timed_out(outcome: TimedOut) -> str:
+    """A time-out in words."""
+    return f"no output for {outcome.after:.0f} s" if outcome.silent else f"no end after {outcome.after:.0f} s"
+
+
+def backoff(times: int, *, first: float, most: float) -> float:
+    """Seconds: `first`, doubled `times` times, at most `most`."""
+    return min(first * 2.0 ** min(times, 32), most)
+
+
+def stuck(job: Job, *, others_progressed: bool, rules: Rules) -> bool:
+    """Whether a queued job is limited again and again while its neighbours are not: a person must look."""
+    return job.state is State.QUEUED and job.limited_in_a_row >= rules.max_limited and others_progressed
+
+
+def stuck_hold(job: Job, now: datetime) -> Hold:
+    """The hold that keeps a stuck job back."""
+    return Hold(
+        scope=f"job:{job.id}",
+        origin=Origin.HUMAN,
+        since=now,
+        reason=f"limited {job.limited_in_a_row} times in a row while others of {job.account} go on",
+        evidence=job.reason,
+        by="tidegate",
+    )
+
+
+# --- from a limit to a hold --------------------------------------------------------------------
+
+
+def scope_of(limit: Limit, account: str) -> str:
+    """The scope that a limit binds."""
+    return f"{account}/{limit.model}" if limit.model else account
+
+
+def hold_for(
+    limit: Limit, account: str, now: datetime, *, rules: Rules, prior: Hold | None = None, jitter: float = 0.5
+) -> Hold | None:
+    """The hold that a limit asks for; None for no limit. `prior` is the present hold of the same scope and window."""
+    match action(limit):
+        case "needs_human":
+            return _human_hold(limit, account, now)
+        case "hold" | "backoff":
+            return _timed_hold(limit, account, now, rules=rules, prior=prior, jitter=jitter)
+        case "none":
+            return None
+
+
+def window_of(limit: Limit) -> Window:
+    """The window under which a limit's hold is known."""
+    return Window.MINUTE if action(limit) == "backoff" else limit.window
+
+
+def _human_hold(limit: Limit, account: str, now: datetime) -> Hold:
+    reason = "not logged in" if limit.kind is Kind.AUTH else "out of credit"
+    return Hold(
+        scope=scope_of(limit, account),
+        origin=Origin.HUMAN,
+        window=limit.window,
+        since=now,
+        reason=reason,
+        evidence=limit.evidence,
+        by="tidegate",
+        resets_at=limit.resets_at,
+    )
+
+
+def _timed_hold(limit: Limit, account: str, now: datetime, *, rules: Rules, prior: Hold | None, jitter: float) -> Hold:
+    ahead = limit.resets_at is not None and limit.resets_at > now
+    misses = 0 if prior is None else prior.misses + (prior.ramp and not ahead)
+    return Hold(
+        scope=scope_of(limit, account),
+        origin=Origin.LIMIT,
+        window=window_of(limit),
+        since=now,
+        until=_until(limit, now, misses, rules, jitter),
+        reason=limit.kind.value,
+        evidence=limit.evidence,
+        by="tidegate",
+        resets_at=limit.resets_at,
+        exact=limit.exact,
+        misses=misses,
+    )
+
+
+def _until(limit: Limit, now: datetime, misses: int, rules: Rules, jitter: float) -> datetime:
+    margin = rules.margin_exact if limit.exact else rules.margin_printed
+    if action(limit) == "backoff":
+        wait = backoff(misses, first=rules.rate_first, most=rules.rate_most) * (0.5 + jitter / 2)
+        return max(limit.resets_at or now, now + timedelta(seconds=wait))
+    if limit.resets_at is None:
+        return now + timedelta(seconds=backoff(misses, first=rules.unknown_first, most=rules.unknown_most))
+    soonest = now + timedelta(seconds=backoff(misses, first=rules.rate_first, most=rules.unknown_most))
+    opening = limit.resets_at + timedelta(seconds=margin + rules.spread * jitter)
+    return opening if limit.resets_at > now else max(opening, soonest)  # just past: now, but never in a hot loop
+
+
+def merged(
+    prior: Hold | None, new: Hold, now: datetime, *, attempt_epoch: int | None, opened: tuple[int, datetime] | None
+) -> Hold | None:
+    """The hold that stands after `new` was said beside `prior` (same scope, origin, window); None: stale, ignore it.
+
+    `attempt_epoch` is that of the attempt whose output told it (None: a person or a door). `opened` is the epoch and
+    the instant of the scope's last opening: what a neighbour from before it tells counts only with a reset ahead.
+    """
+    if new.origin is not Origin.LIMIT:
+        return new
+    if _is_stale(new, now, attempt_epoch, opened):
+        return None
+    if prior is None or prior.ramp or not prior_binds(prior, now):
+        return replace(new, canary=prior.canary if prior else None)
+    return _extended(prior, new)
+
+
+def _is_stale(new: Hold, now: datetime, attempt_epoch: int | None, opened: tuple[int, datetime] | None) -> bool:
+    if attempt_epoch is None or opened is None or attempt_epoch > opened[0]:
+        return False
+    return new.resets_at is None or new.resets_at <= max(now, opened[1])
+
+
+def prior_binds(hold: Hold, now: datetime) -> bool:
+    """Whether a hold stands: it ramps, has no end, or its end is ahead."""
+    return hold.ramp or hold.until is None or hold.until > now
+
+
+def _extended(prior: Hold, new: Hold) -> Hold:
+    if prior.until is None or new.until is None or new.resets_at is None:
+        return prior
+    if prior.resets_at is None or (new.exact and not prior.exact):
+        return _with_end(prior, new)
+    slack = PRINTED if prior.exact and not new.exact else NEAR
+    return _with_end(prior, new) if new.until > prior.until + slack else prior
+
+
+def _with_end(prior: Hold, new: Hold) -> Hold:
+    return replace(
+        prior, until=new.until, resets_at=new.resets_at, exact=new.exact, evidence=new.evidence, reason=new.reason
+    )
+
+
+# --- the gate: how many may start --------------------------------------------------------------
+
+
+def is_due(hold: Hold, now: datetime) -> bool:
+    """Whether a hold's end has come: a limit turns into its ramp, any other is lifted."""
+    return not hold.ramp and hold.until is not None and hold.until <= now
+
+
+def reopening(hold: Hold, now: datetime, epoch: int) -> Hold:
+    """The ramp that a limit hold turns into at its end: one canary first."""
+    return replace(hold, ramp=True, allow=1, since=now, epoch=epoch)
+
+
+def starting(account: str, now: datetime, epoch: int) -> Hold:
+    """The ramp of an account of which nobody knows whether it is open: one goes first."""
+    return Hold(
+        scope=account,
+        origin=Origin.START,
+        allow=1,
+        since=now,
+        ramp=True,
+        epoch=epoch,
+        reason="no recent evidence that it is open",
+        by="tidegate",
+    )
+
+
+def widened(hold: Hold, *, most: int | None) -> Hold | None:
+    """A ramp after one more of its attempts made progress; None: it limits nothing any more and goes."""
+    allow = hold.allow * 2
+    if hold.origin is Origin.START or allow >= RAMP_END or (most is not None and allow > most):
+        return None
+    return replace(hold, allow=allow)
+
+
+def places(
+    scopes: Sequence[str],
+    holds: Mapping[str, Iterable[Hold]],
+    running: Mapping[str, Sequence[int]],
+    now: datetime,
+    *,
+    most: int | None,
+    account: str,
+) -> int:
+    """How many more may start in the scopes that bind a lane; large where nothing binds.
+
+    `holds` by scope; `running` gives the epochs of a scope's running attempts; `most` is the account's own limit.
+    """
+    free = RAMP_END * 1024 if most is None else most - len(running.get(account, ()))
+    for scope in scopes:
+        for hold in holds.get(scope, ()):
+            if prior_binds(hold, now):
+                free = min(free, hold.allow - _counted(hold, running.get(scope, ())))
+    return max(free, 0)
+
+
+def _counted(hold: Hold, epochs: Sequence[int]) -> int:
+    return sum(epoch > hold.epoch for epoch in epochs) if hold.ramp else len(epochs)

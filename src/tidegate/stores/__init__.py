@@ -1,0 +1,160 @@
+"""The port Store: one method, one transaction; nothing else writes a state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Protocol
+
+from tidegate.model import (
+    Account,
+    Attempt,
+    Batch,
+    Event,
+    Hold,
+    Job,
+    NewJob,
+    Origin,
+    Outcome,
+    State,
+    Submission,
+    Supervisor,
+    Usage,
+)
+from tidegate.policy import Rules
+
+
+class Store(Protocol):
+    """Port: the jobs, the attempts, the holds and what happened to them.
+
+    Every method is one transaction (or none of it happened) and blocks; a loop calls it from the one writer thread.
+    The claim, the finish, the hold and the progress read the rows they judge inside their own transaction and leave
+    every decision to `policy`. `now` is aware UTC.
+    """
+
+    def close(self) -> None:
+        """Give the database back; later calls fail."""
+
+    def group(self) -> AbstractContextManager[None]:
+        """Several calls, one commit; each call inside stays all-or-nothing of its own."""
+
+    def version(self) -> int:
+        """A number that changes when another connection commits."""
+
+    # --- who works ---
+
+    def enter(self, supervisor: Supervisor) -> None:
+        """Register this incarnation; its claims and finishes carry its uuid."""
+
+    def leave(self, supervisor: str, now: datetime) -> None:
+        """This incarnation is done; what it still runs may be adopted."""
+
+    # --- what to do ---
+
+    def set_accounts(self, accounts: Sequence[Account], now: datetime) -> None:
+        """Make these accounts known with these limits of their own; others stay as they are."""
+
+    def submit(self, batch: Batch, jobs: Sequence[NewJob], now: datetime, *, update: bool = False) -> Submission:
+        """Add a batch's jobs, by name; a known name keeps its state, and its definition unless `update`.
+
+        `update` gives a queued job its new definition; a running or finished one keeps the old.
+        """
+
+    def set_priority(self, job: int, priority: int, now: datetime) -> None:
+        """Change a queued job's place in the queue."""
+
+    # --- the work ---
+
+    def claim(
+        self, supervisor: str, now: datetime, *, most: int = 1, batch: int | None = None, rules: Rules | None = None
+    ) -> list[tuple[Job, Attempt]]:
+        """Take up to `most` queued jobs that no hold binds: the only way to `running`.
+
+        Raises NotOwner where `supervisor` is not registered.
+        """
+
+    def unclaim(self, attempt: Attempt, now: datetime, reason: str) -> None:
+        """Give back an attempt that was never started: queued again, uncharged."""
+
+    def note_session(self, attempt: Attempt, session: str, now: datetime) -> None:
+        """Remember the conversation id while the attempt runs. Raises NotOwner."""
+
+    def note_progress(self, attempt: Attempt, now: datetime) -> list[Hold]:
+        """The provider answered: widen each ramp that this attempt belongs to, once; the ramps as they are now."""
+
+    def finish(
+        self,
+        attempt: Attempt,
+        outcome: Outcome,
+        now: datetime,
+        *,
+        exit: int | None = None,
+        session: str | None = None,
+        usage: Usage | None = None,
+        rules: Rules | None = None,
+        jitter: float = 0.5,
+    ) -> Job:
+        """Record an attempt's end, and the job as `policy.after` says. Repeating it is a success.
+
+        Raises NotOwner where (job, attempt, supervisor) is not the running attempt.
+        """
+
+    def adopt(self, supervisor: str, host: str, now: datetime) -> list[tuple[Job, Attempt]]:
+        """Take over every running attempt of other incarnations on `host`; the caller holds the state directory."""
+
+    # --- the gate ---
+
+    def hold(self, hold: Hold, now: datetime, *, attempt: Attempt | None = None) -> Hold | None:
+        """Write a hold as `policy.merged` says; the row as it is now, or None where the evidence was stale."""
+
+    def lift(self, scope: str | None, now: datetime, *, by: str, origins: Sequence[Origin] = ()) -> list[Hold]:
+        """Remove the holds of a scope (None: every scope), of these origins (none named: all); what was removed."""
+
+    def holds(self) -> list[Hold]:
+        """Every hold."""
+
+    # --- looking ---
+
+    def batches(self) -> list[Batch]:
+        """Every batch, oldest first."""
+
+    def accounts(self) -> list[Account]:
+        """Every account that is known, by name."""
+
+    def counts(self, batch: int | None = None) -> dict[State, int]:
+        """How many jobs are in each state; costs the same however many there are."""
+
+    def jobs(
+        self,
+        *,
+        batch: int | None = None,
+        states: Sequence[State] = (),
+        account: str | None = None,
+        after: int = 0,
+        most: int = 1000,
+    ) -> list[Job]:
+        """Jobs in the order of their ids, from the first id greater than `after`."""
+
+    def job(self, id: int) -> Job | None:
+        """One job by its internal id."""
+
+    def jobs_named(self, name: str, batch: int | None = None) -> list[Job]:
+        """Jobs by the user's id; one for each batch that has it."""
+
+    def attempts(self, job: int) -> list[Attempt]:
+        """A job's attempts, first to last."""
+
+    def running(self) -> list[tuple[Job, Attempt]]:
+        """Every running attempt with its job."""
+
+    def supervisors(self) -> list[Supervisor]:
+        """The incarnations that have not left."""
+
+    def events(
+        self, *, after: int = 0, job: int | None = None, batch: int | None = None, most: int = 1000
+    ) -> list[Event]:
+        """Events in order, from the first seq greater than `after`."""
+
+    def next_due(self, now: datetime) -> datetime | None:
+        """The first instant after `now` at which a claim could find more than now: a `not_before` or an `until`."""
