@@ -411,7 +411,18 @@ class Submission:
     absent: tuple[str, ...] = ()  # stored in this batch but not handed in
 
 
+FAMILIES = ("opus", "sonnet", "haiku", "fable")  # models that claude's providers limit one by one (2.1.330)
+DEFAULT_MODEL = "default"  # the lane of jobs that leave the model to their agent
+
+
+def family(model: str | None) -> str:
+    """The lane of a model within its account: "opus" for any opus, the name itself, or "default" for none."""
+    if not model:
+        return DEFAULT_MODEL
+    return next((name for name in FAMILIES if name in model.lower()), model)
+
+
 def scopes(job: Job, host: str) -> tuple[str, ...]:
     """Every scope whose holds bind a job on a host."""
-    lane = (job.account, f"{job.account}/{job.model}") if job.model else (job.account,)
-    return ("*", f"host:{host}", f"batch:{job.batch_name}", f"job:{job.id}", *lane)
+    lane = f"{job.account}/{family(job.model)}"
+    return ("*", f"host:{host}", f"batch:{job.batch_name}", f"job:{job.id}", job.account, lane)

@@ -37,6 +37,7 @@ from tidegate.model import (
     Usage,
     Warned,
     Window,
+    family,
 )
 
 Action = Literal["hold", "backoff", "needs_human", "none"]
@@ -270,20 +271,25 @@ def stuck_hold(job: Job, now: datetime) -> Hold:
 # --- from a limit to a hold --------------------------------------------------------------------
 
 
-def scope_of(limit: Limit, account: str) -> str:
-    """The scope that a limit binds."""
-    return f"{account}/{limit.model}" if limit.model else account
+def scope_of(limit: Limit, account: str, model: str | None = None) -> str:
+    """The scope that a limit binds, told by a job of `account` and `model`.
+
+    A limit of one model told by a job that left the model to its agent binds the lane of such jobs.
+    """
+    if limit.model is None:
+        return account
+    return f"{account}/{family(limit.model if model else None)}"
 
 
 def hold_for(
-    limit: Limit, account: str, now: datetime, *, rules: Rules, prior: Hold | None = None, jitter: float = 0.5
+    limit: Limit, scope: str, now: datetime, *, rules: Rules, prior: Hold | None = None, jitter: float = 0.5
 ) -> Hold | None:
     """The hold that a limit asks for; None for no limit. `prior` is the present hold of the same scope and window."""
     match action(limit):
         case "needs_human":
-            return _human_hold(limit, account, now)
+            return _human_hold(limit, scope, now)
         case "hold" | "backoff":
-            return _timed_hold(limit, account, now, rules=rules, prior=prior, jitter=jitter)
+            return _timed_hold(limit, scope, now, rules=rules, prior=prior, jitter=jitter)
         case "none":
             return None
 
@@ -293,10 +299,10 @@ def window_of(limit: Limit) -> Window:
     return Window.MINUTE if action(limit) == "backoff" else limit.window
 
 
-def _human_hold(limit: Limit, account: str, now: datetime) -> Hold:
+def _human_hold(limit: Limit, scope: str, now: datetime) -> Hold:
     reason = "not logged in" if limit.kind is Kind.AUTH else "out of credit"
     return Hold(
-        scope=scope_of(limit, account),
+        scope=scope,
         origin=Origin.HUMAN,
         window=limit.window,
         since=now,
@@ -307,11 +313,11 @@ def _human_hold(limit: Limit, account: str, now: datetime) -> Hold:
     )
 
 
-def _timed_hold(limit: Limit, account: str, now: datetime, *, rules: Rules, prior: Hold | None, jitter: float) -> Hold:
+def _timed_hold(limit: Limit, scope: str, now: datetime, *, rules: Rules, prior: Hold | None, jitter: float) -> Hold:
     ahead = limit.resets_at is not None and limit.resets_at > now
     misses = 0 if prior is None else prior.misses + (prior.ramp and not ahead)
     return Hold(
-        scope=scope_of(limit, account),
+        scope=scope,
         origin=Origin.LIMIT,
         window=window_of(limit),
         since=now,

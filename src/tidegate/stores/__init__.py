@@ -48,7 +48,7 @@ class Store(Protocol):
         """Register this incarnation; its claims and finishes carry its uuid."""
 
     def leave(self, supervisor: str, now: datetime) -> None:
-        """This incarnation is done; what it still runs may be adopted."""
+        """That incarnation is done; what it still runs may be adopted."""
 
     # --- what to do ---
 
