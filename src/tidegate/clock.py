@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Protocol
+from zoneinfo import ZoneInfo
 
 if TYPE_CHECKING:
     from anyio import CancelScope
@@ -43,3 +45,21 @@ class SystemClock:
 
         wait = LOOK_AGAIN if when is None else (when - self.now()).total_seconds()
         return anyio.move_on_after(min(max(wait, 0.0), LOOK_AGAIN))
+
+
+def zone(name: str | None = None) -> tzinfo:
+    """The zone that a program prints clock times in: of its TZ where that is a zone's name, else this machine's."""
+    candidates = (name, os.environ.get("TZ"), _localtime())
+    for candidate in candidates:
+        if candidate:
+            try:
+                return ZoneInfo(candidate.removeprefix(":"))
+            except (ValueError, KeyError, OSError):  # not a zone's name; ZoneInfoNotFoundError is a KeyError
+                continue
+    return datetime.now(UTC).astimezone().tzinfo or UTC
+
+
+def _localtime() -> str:
+    """The name behind /etc/localtime, "" where it is no link into the zone data."""
+    target = os.path.realpath("/etc/localtime")
+    return target.partition("/zoneinfo/")[2]

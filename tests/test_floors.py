@@ -1,0 +1,68 @@
+"""The architecture document: imports go down the floors, and each power has one room."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import tidegate
+
+SRC = Path(tidegate.__file__).parent
+FLOORS = {
+    0: "model errors __init__",
+    1: "policy resets batch clock bell doorbell places",
+    2: "gate launch watch workspace agents stores",
+    3: "attempt explain",
+    4: "supervisor",
+    5: "settings logs files look run demo signals daemon cli __main__ examples",
+}
+FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}
+FILES = sorted(SRC.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(SRC).with_suffix("").parts[0]
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SRC)))
+def test_imports_only_go_down(path: Path) -> None:
+    here = FLOOR[room(path)]
+    below = {name.split(".")[1] for name in imported(path) if name.startswith("tidegate.")} & FLOOR.keys()
+    upward = {name for name in below if FLOOR[name] > here or (FLOOR[name] == here < 5 and name != room(path))}
+    if here == 1:
+        upward -= set(FLOORS[1].split())  # decisions may speak of one another
+    assert not upward, f"{path.name} (floor {here}) imports {upward}"
+
+
+@pytest.mark.parametrize("folder", ["agents", "stores"])
+def test_implementations_of_a_port_never_import_each_other(folder: str) -> None:
+    names = {path.stem for path in (SRC / folder).glob("*.py")} - {"__init__"}
+    ports = {"reading", "writer"}  # what the implementations of a port stand on
+    for path in (SRC / folder).glob("*.py"):
+        if path.stem not in {"__init__", *ports}:
+            others = {f"tidegate.{folder}.{name}" for name in names - {path.stem} - ports}
+            assert not imported(path) & others, path.name
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SRC)))
+def test_each_power_has_one_room(path: Path) -> None:
+    text, name = path.read_text(), str(path.relative_to(SRC))
+    if name != "clock.py" and not name.startswith("examples/"):
+        for reading in ("datetime.now(", "time.time(", "time.monotonic(", ".utcnow(", "perf_counter("):
+            assert reading not in text, f"only clock.py reads the time: {reading}"
+    if name != "launch.py":
+        for starting in ("create_subprocess", "subprocess.", "os.exec", "posix_spawn", "os.system", "os.fork"):
+            assert starting not in text, f"agents are started in launch.py alone: {starting}"
+    if not name.startswith("stores/"):
+        for sql in ("SELECT ", "INSERT INTO", "import apsw", "import sqlite3"):
+            assert sql not in text, f"only stores/ holds SQL: {sql}"
