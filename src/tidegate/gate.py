@@ -1,4 +1,4 @@
-"""This host's picture of the holds: shut here first, then in the store."""
+"""The holds as one host pictures them: shut here first, then in the store."""
 
 from __future__ import annotations
 

@@ -134,6 +134,21 @@ def verdict(seen: Seen, exit: Exit) -> Outcome:
     return Failed(reason=_why(seen, exit.code))
 
 
+def heard(seen: Seen, last_words: str) -> Seen:
+    """What is known, with the line to show as the reason of a plain failure."""
+    return replace(seen, last_words=last_words)
+
+
+def judged(verdict: Outcome, asked: Outcome | None, *, proof: bool) -> Outcome:
+    """How an attempt ended that tidegate may have ended itself (`asked`).
+
+    A limit and a proven success outweigh what was asked for: they are true whoever ended the process.
+    """
+    if asked is None or isinstance(verdict, Limited) or (proof and isinstance(verdict, Succeeded)):
+        return verdict
+    return asked
+
+
 def _no_result(reason: str) -> Failed:
     return Failed(reason=reason, valid=False)
 
