@@ -1,0 +1,1 @@
+"""Tests against real CLIs and the fake provider that answers them."""
