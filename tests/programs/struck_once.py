@@ -2,7 +2,7 @@
 """struck_once.py DIR HOW [FILE]: its first launch for a job dies, later ones print "done" and exit 0.
 
 HOW is HUP, KILL, TERM (kills itself so) or an exit code. With FILE it waits, 30 s at most, until that file is there:
-the `launches` of limited_wrapper.py makes it die in the same second as the limit. DIR keeps `struck-JOB` (TIDEGATE_JOB).
+the `launches` of limited_wrapper.py makes it die in the same second as the limit. DIR keeps `struck-JOB`.
 """
 
 import os
