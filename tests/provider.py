@@ -240,7 +240,7 @@ def prompts(messages: list[Json]) -> Iterator[str]:
     """What the user said, without what the CLI adds around it."""
     for block in blocks(messages, "user"):
         if block.get("type") == "text" and not block["text"].startswith("<system-reminder>"):
-            yield block["text"]
+            yield block["text"].strip()  # claude 2.1.330 ends a prompt that was refused with a newline
 
 
 def message_of(body: Json, content: list[Json]) -> Json:

@@ -58,6 +58,16 @@ def test_a_session_that_was_cut_off_goes_on_after_the_reset(bare: Bare) -> None:
     assert last.tools_used == 1, "the work from before the limit is in the conversation"
 
 
+def test_a_session_refused_at_its_first_turn_keeps_its_prompt(bare: Bare) -> None:
+    session = str(uuid.uuid4())
+    with Provider(allowances=(0, 100), reset_after=0.1) as provider:
+        assert bare.run(provider, "write a poem", "--session-id", session).code == 1
+        while time.time() < provider.resets[0]:
+            time.sleep(0.1)
+        assert bare.run(provider, "go on", "--resume", session).code == 0
+    assert provider.turns[-1].prompts == ("write a poem", "go on")
+
+
 def test_a_session_that_nobody_knows_is_told_on_stderr(bare: Bare) -> None:
     with Provider() as provider:
         ended = bare.run(provider, "go on", "--resume", "00000000-0000-4000-8000-000000000000")
