@@ -60,7 +60,7 @@ def claude() -> Claude:
             pytest.skip(f"the real claude comes from npm, and there is no {needed} here")
     version = json.loads(PINNED.read_text())["dependencies"][PACKAGE]
     folder = cache() / f"claude-{version}"
-    with alone(folder.with_suffix(".lock")):
+    with alone(folder.with_name(f"{folder.name}.lock")):
         if not folder.exists():
             install(folder)
     return Claude(version, folder / "node_modules" / ".bin")
@@ -82,12 +82,13 @@ def alone(lock: Path) -> Iterator[None]:
 
 def install(folder: Path) -> None:
     """Put the pinned package into `folder`, whole or not at all."""
-    draft = folder.with_suffix(".draft")
+    draft = folder.with_name(f"{folder.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
     shutil.copy(PINNED, draft)
     # The package's script links its native program into place. npm may be set to run no scripts: run it by hand.
-    step("npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", cwd=draft)
+    quiet = ("--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error", "--fetch-retries=1")
+    step("npm", "install", "--ignore-scripts", *quiet, cwd=draft)
     step("node", f"node_modules/{PACKAGE}/install.cjs", cwd=draft)
     step("node_modules/.bin/claude", "--version", cwd=draft)
     draft.rename(folder)
