@@ -17,6 +17,10 @@ class NotLaunched(TidegateError):
     """Raised when an agent cannot be started: no such program, not executable, no such directory."""
 
 
+class NotNow(NotLaunched):
+    """Raised when the machine lacks what a launch needs (processes, descriptors, disk): trying again can help."""
+
+
 class NotOwner(TidegateError):
     """Raised when a finish or a session comes for an attempt that this supervisor does not own any more."""
 

@@ -62,7 +62,7 @@ def test_a_batch_that_starts_into_a_limit_costs_one_launch_until_the_reset(tideg
 
 
 def assert_nothing_starts_behind_a_shut_gate_but_the_canary(events: list[Json], provider: Provider) -> None:
-    names, reset = [event["name"] for event in events], provider.resets[0]
+    names, reset = [event["event"] for event in events], provider.resets[0]
     shut = names.index("gate shut")
     claims = [at for at, name in enumerate(names) if name == "attempt claimed"]
     before, (canary, following, *_) = [at for at in claims if at < shut], [at for at in claims if at > shut]
@@ -77,7 +77,7 @@ def assert_cut_off_jobs_went_on_in_their_own_session(events: list[Json], provide
     refused = {turn.session: turn for turn in provider.turns if turn.refused}
     assert any(turn.tools_used for turn in refused.values()), "one was cut off in mid-session"
     assert len(provider.sessions) == jobs, "none was started afresh"
-    resumes = [event for event in events if event["name"] == "attempt claimed" and event["data"].get("resumes")]
+    resumes = [event for event in events if event["event"] == "attempt claimed" and event["data"].get("resumes")]
     assert len(resumes) == len(refused)
     for session, cut in refused.items():
         last = [turn for turn in provider.turns if turn.session == session][-1]

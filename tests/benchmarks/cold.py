@@ -1,0 +1,41 @@
+"""Benchmark (e): cold start of the commands, as ratios to `python3 -c pass` in the same run.
+
+python tests/benchmarks/cold.py [--rounds 15] [--json]
+"""
+
+import statistics
+import subprocess
+import sys
+import time
+
+from figures import parser, place, show
+
+VERBS = {"--version": ["--version"], "status": ["status"], "list": ["list"]}
+
+
+def main() -> None:
+    flags = parser(__doc__)
+    flags.add_argument("--rounds", type=int, default=15)
+    args = flags.parse_args()
+    with place() as here:
+        batch = here.write("batch.jsonl", '{"id": "one", "command": ["true"]}\n')
+        subprocess.run(here.tidegate("run", str(batch)), env=here.env, check=True, capture_output=True)
+        commands = {"pass": [sys.executable, "-c", "pass"]}
+        commands |= {name: here.tidegate(*verb) for name, verb in VERBS.items()}
+        took: dict[str, list[float]] = {name: [] for name in commands}
+        for _ in range(args.rounds):
+            for name, command in commands.items():
+                began = time.perf_counter()
+                subprocess.run(command, env=here.env, check=True, capture_output=True)
+                took[name].append(time.perf_counter() - began)
+    base = statistics.median(took["pass"])
+    figures: dict[str, object] = {"python3 -c pass, ms": round(1000 * base, 1)}
+    for name in VERBS:
+        ratio = statistics.median(ours / bare for ours, bare in zip(took[name], took["pass"], strict=True))
+        figures[f"{name}, ms"] = round(1000 * statistics.median(took[name]), 1)
+        figures[f"{name}, ratio"] = round(ratio, 2)
+    show(figures, as_json=args.json)
+
+
+if __name__ == "__main__":
+    main()

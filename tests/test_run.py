@@ -1,0 +1,172 @@
+"""The verb `run`: continuing, exit codes, signals, time-outs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Tidegate, until
+
+PROGRAMS = Path(__file__).parent / "programs"
+CREDIT = "echo 'Credit balance is too low' >&2; exit 1"
+LIMIT = 'echo "You\'ve hit your limit · resets 11:59pm (UTC)" >&2; exit 1'
+
+
+def shell(id: str, script: str, **more: object) -> str:
+    return json.dumps({"id": id, "command": ["sh", "-c", script], **more}) + "\n"
+
+
+def test_a_batch_that_succeeds_exits_0_and_says_where_its_state_is(tidegate: Tidegate) -> None:
+    done = tidegate("run", tidegate.batch(shell("a", "true") + shell("b/1#2", "echo hi"), "b.jsonl"))
+    assert (done.returncode, tidegate.states()) == (0, {"a": "succeeded", "b/1#2": "succeeded"}), done.stderr
+    assert "2 jobs: 2 succeeded" in done.stdout
+    assert "2 launches = 2 succeeded" in done.stdout
+    assert str(tidegate.state) in done.stdout
+
+
+def test_a_failed_job_is_tried_again_and_then_failed_and_the_exit_code_is_1(tidegate: Tidegate) -> None:
+    batch = tidegate.batch(shell("bad", "echo no such luck >&2; exit 7", max_attempts=2), "b.jsonl")
+    tidegate.env["TIDEGATE_RETRY__FIRST"] = "0.1"
+    done = tidegate("run", batch)
+    assert done.returncode == 1, done.stderr
+    (job,) = tidegate.lines("list")
+    assert (job["state"], job["attempts"]) == ("failed", 2)
+    assert job["reason"] == "exit 7: no such luck"
+
+
+def test_running_a_file_again_continues_it(tidegate: Tidegate, tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    first = shell("a", f"echo a >> {marks}") + shell("b", f"echo b >> {marks}")
+    assert tidegate("run", tidegate.batch(first, "b.jsonl")).returncode == 0
+    more = shell("a", f"echo a >> {marks}") + shell("b", f"echo B >> {marks}") + shell("c", f"echo c >> {marks}")
+    done = tidegate("run", tidegate.batch(more, "b.jsonl"))
+    assert done.returncode == 0, done.stderr
+    assert sorted(marks.read_text().split()) == ["a", "b", "c"], "finished jobs stay finished, new ones are added"
+    assert "definitions changed" in done.stderr
+    assert "3 jobs: 3 succeeded" in done.stdout
+
+
+def test_a_changed_job_that_waits_takes_its_new_definition_only_with_update(tidegate: Tidegate, tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    tidegate("pause", "command")
+    old = tidegate.start("run", tidegate.batch(shell("a", f"echo old >> {marks}"), "b.jsonl"))
+    until(lambda: (tidegate.state / "tidegate.db").exists() and tidegate.events("supervisor entered"))
+    old.send_signal(signal.SIGINT)
+    assert old.wait(20) == 130
+    tidegate("resume", "command")
+    done = tidegate("run", tidegate.batch(shell("a", f"echo new >> {marks}"), "b.jsonl"), "--update")
+    assert done.returncode == 0, done.stderr
+    assert marks.read_text() == "new\n"
+
+
+def test_a_batch_that_waits_for_a_limit_exits_75_when_it_says_so(tidegate: Tidegate) -> None:
+    done = tidegate("run", tidegate.batch(shell("a", LIMIT), "b.jsonl"), "--on-limit", "exit")
+    assert done.returncode == 75, done.stderr
+    (job,) = tidegate.lines("list")
+    assert (job["state"], job["attempts"]) == ("queued", 0)
+
+
+def test_a_batch_that_waits_for_a_person_exits_6_and_says_so(tidegate: Tidegate) -> None:
+    done = tidegate("run", tidegate.batch(shell("a", CREDIT) + shell("b", "true", account="other"), "b.jsonl"))
+    assert done.returncode == 6, done.stderr
+    assert tidegate.states() == {"a": "queued", "b": "succeeded"}
+    assert "Credit balance is too low" in done.stdout + done.stderr
+    assert "Credit balance is too low" in tidegate("status").stdout
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_drains_and_a_second_one_requeues_what_runs(tidegate: Tidegate, number: int, code: int) -> None:
+    batch = tidegate.batch(shell("a", "sleep 60") + shell("b", "true"), "b.jsonl")
+    process = tidegate.start("run", batch, "--slots", "1")
+    until(lambda: (tidegate.state / "tidegate.db").exists() and tidegate.events("attempt claimed"))
+    process.send_signal(number)
+    until(lambda: "draining" in (tidegate.place / "started.0").read_text())
+    assert process.poll() is None, "it waits for what runs"
+    process.send_signal(number)
+    assert process.wait(20) == code
+    assert tidegate.states() == {"a": "queued", "b": "queued"}
+    (job, _) = tidegate.lines("list")
+    assert job["attempts"] == 0, "an interruption is not charged"
+
+
+def test_usr1_pauses_and_usr2_resumes(tidegate: Tidegate, tmp_path: Path) -> None:
+    jobs = "".join(shell(f"j{n}", f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done") for n in range(2))
+    process = tidegate.start("run", tidegate.batch(jobs, "b.jsonl"), "--slots", "1")
+    until(lambda: (tidegate.state / "tidegate.db").exists() and tidegate.events("attempt claimed"))
+    process.send_signal(signal.SIGUSR1)
+    until(lambda: tidegate.events("gate shut"))
+    (tmp_path / "go").touch()
+    until(lambda: tidegate.events("attempt ended"))
+    until(lambda: list(tidegate.states().values()) == ["succeeded", "queued"])
+    assert process.poll() is None
+    process.send_signal(signal.SIGUSR2)
+    assert process.wait(20) == 0
+    assert list(tidegate.states().values()) == ["succeeded"] * 2
+
+
+def test_a_stopped_terminal_pauses_and_its_return_lifts_that_hold(tidegate: Tidegate, tmp_path: Path) -> None:
+    jobs = "".join(shell(f"j{n}", f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done") for n in range(2))
+    process = tidegate.start("run", tidegate.batch(jobs, "b.jsonl"), "--slots", "1")
+    until(lambda: (tidegate.state / "tidegate.db").exists() and tidegate.events("attempt claimed"))
+    process.send_signal(signal.SIGTSTP)
+    until(lambda: Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+    assert [event["data"]["origin"] for event in tidegate.events("gate shut")] == ["host"]
+    (tmp_path / "go").touch()
+    process.send_signal(signal.SIGCONT)
+    assert process.wait(20) == 0
+    assert len(tidegate.events("gate lifted")) == 1
+
+
+def test_an_attempt_that_works_too_long_is_ended(tidegate: Tidegate) -> None:
+    done = tidegate("run", tidegate.batch(shell("a", "sleep 60", timeout=1, max_attempts=1), "b.jsonl"))
+    assert done.returncode == 1, done.stderr
+    assert tidegate.lines("list")[0]["reason"] == "no end after 1 s"
+
+
+def test_an_attempt_that_sleeps_in_silence_is_ended_but_not_one_that_computes(tidegate: Tidegate) -> None:
+    busy = f"{sys.executable} -c 'import time\nwhile time.process_time() < 2.5: pass'"
+    jobs = shell("asleep", "sleep 60", silence=1, max_attempts=1) + shell("busy", busy, silence=1, max_attempts=1)
+    done = tidegate("run", tidegate.batch(jobs, "b.jsonl"))
+    assert done.returncode == 1, done.stderr
+    assert tidegate.states() == {"asleep": "failed", "busy": "succeeded"}
+
+
+def test_a_second_supervisor_is_refused_by_name(tidegate: Tidegate) -> None:
+    process = tidegate.start("run", tidegate.batch(shell("a", "sleep 60"), "b.jsonl"))
+    until(lambda: (tidegate.state / "tidegate.db").exists() and tidegate.events("attempt claimed"))
+    done = tidegate("run", tidegate.batch(shell("b", "true"), "c.jsonl"))
+    assert done.returncode == 2
+    assert f"pid {process.pid}" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_account_runs_as_many_as_its_concurrency(tidegate: Tidegate, tmp_path: Path) -> None:
+    head = json.dumps({"accounts": {"slow": {"concurrency": 2}}}) + "\n"
+    count = f"ls {tmp_path}/run | wc -l >> {tmp_path}/most; sleep 0.2; rm {tmp_path}/run/$TIDEGATE_JOB"
+    (tmp_path / "run").mkdir()
+    jobs = "".join(shell(f"j{n}", f"touch {tmp_path}/run/$TIDEGATE_JOB; {count}", account="slow") for n in range(8))
+    done = tidegate("run", tidegate.batch(head + jobs, "b.jsonl"), "--slots", "8")
+    assert done.returncode == 0, done.stderr
+    assert max(map(int, (tmp_path / "most").read_text().split())) <= 2
+
+
+def test_the_agent_sees_the_allowed_part_of_the_environment(tidegate: Tidegate) -> None:
+    tidegate.env |= {"ANTHROPIC_API_KEY": "k", "MY_OWN_SECRET": "s"}
+    job = shell(
+        "a", 'echo "$TIDEGATE_JOB $TIDEGATE_BATCH ${ANTHROPIC_API_KEY-no} ${MY_OWN_SECRET-no} $MORE"', env={"MORE": "m"}
+    )
+    batch = tidegate.batch(json.dumps({"batch": {"name": "env"}}) + "\n" + job, "b.jsonl")
+    assert tidegate("run", batch).returncode == 0
+    assert tidegate("logs", "a").stdout == "a env k no m\n"
+
+
+def test_every_file_of_the_state_belongs_to_its_owner_alone(tidegate: Tidegate) -> None:
+    os.umask(0o002)
+    assert tidegate("run", tidegate.batch(shell("a", "echo hi"), "b.jsonl")).returncode == 0
+    for path in [tidegate.state, *tidegate.state.rglob("*")]:
+        mode = path.stat().st_mode & 0o777
+        assert mode == (0o700 if path.is_dir() else 0o600), (path, oct(mode))
