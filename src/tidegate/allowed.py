@@ -1,0 +1,327 @@
+"""What a value that a person wrote may be, and the words that say so.
+
+Each check takes what a TOML or JSON parser returned, gives the value to work with, and raises Wrong otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+Check = Callable[[object], T]
+
+NAME_MOST = 200  # characters of an id, a name, a model
+TEXT_MOST = 8 * 1024 * 1024  # bytes of a prompt
+ARG_MOST = 128 * 1024 - 1  # bytes of one argument or NAME=VALUE: the kernel's MAX_ARG_STRLEN without its NUL
+ARGV_MOST = 1024 * 1024  # bytes of a whole argv, or of a whole environment: half of the kernel's usual ARG_MAX
+DAYS_MOST = 366
+SHOWN = 40  # characters of a wrong value that a message repeats
+
+UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "min": 60.0, "s": 1.0}
+PART = r"(\d{1,12}(?:\.\d{1,6})?)\s*(d|h|min|m|s)"
+DURATION = re.compile(rf"{PART}(?:\s*{PART})*", re.ASCII)
+PLAIN = re.compile(r"\d{1,12}(?:\.\d{1,6})?", re.ASCII)
+WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]*", re.ASCII)
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+
+class Wrong(ValueError):
+    """Raised when a value is not allowed; its text says what is, "must be ..., not ...".
+
+    `inside` is the way from the value that was checked to the part of it that is wrong.
+    """
+
+    def __init__(self, said: str, inside: str = "") -> None:
+        super().__init__(said)
+        self.inside = inside
+
+
+class Typed(str):
+    """A value from a variable or a flag, where everything is text: a check that wants a number or a list reads it."""
+
+    __slots__ = ()
+
+
+# --- numbers ---
+
+
+def whole(least: int, most: int) -> Check[int]:
+    """A whole number from `least` to `most`."""
+
+    def check(value: object) -> int:
+        number = _number(value)
+        if isinstance(number, int) and least <= number <= most:
+            return number
+        raise Wrong(f"must be a whole number from {least} to {most}, {but(value)}")
+
+    return check
+
+
+def seconds(*, zero: bool = False) -> Check[float]:
+    """A length of time: seconds, or text with units ("90s", "15m", "2h", "1d", "1h30m"); more than 0 unless `zero`."""
+    wanted = 'must be seconds or text like "90s", "15m", "2h"'
+
+    def check(value: object) -> float:
+        length = _duration(value)
+        if length is None or math.isnan(length):
+            raise Wrong(f"{wanted}, {but(value)}")
+        if length < 0 or (length == 0 and not zero):
+            raise Wrong(f"must be {'0 or ' if zero else ''}more than 0 seconds, {but(value)}")
+        if length > DAYS_MOST * UNITS["d"]:
+            raise Wrong(f"must be at most {DAYS_MOST} days, {but(value)}")
+        return length
+
+    return check
+
+
+def or_none(check: Check[T]) -> Check[T | None]:
+    """What `check` allows, or "none"."""
+
+    def either(value: object) -> T | None:
+        if value is None or value == "none":
+            return None
+        try:
+            return check(value)
+        except Wrong as wrong:
+            raise Wrong(f'{wrong}; "none" for none', wrong.inside) from None
+
+    return either
+
+
+def _duration(value: object) -> float | None:
+    number = _number(value)
+    if number is not None:
+        return float(number) if abs(number) < 1e15 else math.copysign(math.inf, number)
+    said = value.strip() if isinstance(value, str) else ""
+    if PLAIN.fullmatch(said):
+        return float(said)
+    if len(said) > SHOWN or not DURATION.fullmatch(said):
+        return None
+    return sum(float(size) * UNITS[unit] for size, unit in re.findall(PART, said, re.ASCII))
+
+
+def _number(value: object) -> int | float | None:
+    """A number that is no boolean; text counts where everything is text."""
+    if isinstance(value, Typed):
+        try:
+            return int(value) if re.fullmatch(r"[+-]?\d{1,18}", value, re.ASCII) else float(value)
+        except ValueError:
+            return None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+# --- text ---
+
+
+def text(value: object, *, most: int = TEXT_MOST) -> str:
+    """Text that is not blank and that a program can be given: no NUL, valid Unicode, at most `most` bytes."""
+    said = any_text(value, most=most)
+    if not said.strip():
+        raise Wrong("must not be empty")
+    return said
+
+
+def any_text(value: object, *, most: int = ARG_MOST) -> str:
+    """Text that a program can be given; it may be empty."""
+    if not isinstance(value, str):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        raise Wrong(f"must be text, {but(value)}" + (f" (write {json.dumps(shown(value))})" if number else ""))
+    _passable(value, most)
+    return str(value)
+
+
+def _passable(value: str, most: int) -> None:
+    if "\0" in value:
+        raise Wrong("must not hold a NUL character")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise Wrong("must be valid Unicode, not half of a surrogate pair") from None
+    if size > most:
+        raise Wrong(f"must be at most {most:,} bytes, not {size:,}")
+
+
+def name(value: object) -> str:
+    """A name for people: one line of printable characters, at most NAME_MOST of them."""
+    said = text(value)
+    if not said.isprintable():
+        raise Wrong(f"must be one line without control characters, {but(said)}")
+    if said != said.strip():
+        raise Wrong(f"must not begin or end with a blank, {but(said)}")
+    if len(said) > NAME_MOST:
+        raise Wrong(f"must be at most {NAME_MOST} characters, not {len(said):,}")
+    return said
+
+
+def word(value: object) -> str:
+    """A name that scopes are built from (an account's, an agent's): letters, digits and . _ @ + -."""
+    said = name(value)
+    if not WORD.fullmatch(said):
+        raise Wrong(f"must be letters, digits and . _ @ + - (a letter or digit first), {but(said)}")
+    return said
+
+
+def path(value: object) -> str:
+    """A path, as it is written."""
+    return text(value, most=4095)  # the kernel's PATH_MAX without its NUL
+
+
+def one_of(*choices: str) -> Check[str]:
+    """One of some words."""
+    listed = " or ".join(json.dumps(choice) for choice in choices)
+
+    def check(value: object) -> str:
+        if isinstance(value, str) and value in choices:
+            return str(value)
+        raise Wrong(f"must be {listed}, {but(value)}{meant(value, choices) if isinstance(value, str) else ''}")
+
+    return check
+
+
+# --- collections ---
+
+
+def argv(value: object) -> tuple[str, ...]:
+    """A command: a list of a program and its arguments."""
+    if isinstance(value, str) and not isinstance(value, Typed):
+        raise Wrong(f"must be a list, one text for each argument, {but(value)}; there is no shell")
+    said = args(value)
+    if not said:
+        raise Wrong("must name a program, not be an empty list")
+    if not said[0].strip():
+        raise Wrong("must begin with a program, not with an empty text")
+    return said
+
+
+def args(value: object) -> tuple[str, ...]:
+    """A list of arguments; each may be empty text."""
+    said = tuple_of(any_text)(value)
+    if sum(len(arg.encode()) + 1 for arg in said) > ARGV_MOST:
+        raise Wrong(f"must be at most {ARGV_MOST:,} bytes together")
+    return said
+
+
+def tuple_of(check: Check[T]) -> Check[tuple[T, ...]]:
+    """A list whose every value `check` allows."""
+
+    def each(value: object) -> tuple[T, ...]:
+        listed = _listed(value)
+        if not isinstance(listed, list | tuple):
+            raise Wrong(f"must be a list, {but(value)}")
+        return tuple(_inside(f"[{place}]", check, one) for place, one in enumerate(listed))
+
+    return each
+
+
+def mapping_of(key: Check[str], check: Check[T]) -> Check[dict[str, T]]:
+    """A table whose every key and value are allowed."""
+
+    def each(value: object) -> dict[str, T]:
+        table = _parsed(value, "{")
+        if not isinstance(table, Mapping):
+            raise Wrong(f"must be a table, {but(value)}")
+        return {_inside(_dotted(one), key, one): _inside(_dotted(one), check, table[one]) for one in table}
+
+    return each
+
+
+def _dotted(key: str) -> str:
+    return f".{shown_key(key)}"
+
+
+def variables(value: object) -> dict[str, str]:
+    """Environment variables."""
+    said = mapping_of(_variable, any_text)(value)
+    if sum(len(key.encode()) + len(one.encode()) + 2 for key, one in said.items()) > ARGV_MOST:
+        raise Wrong(f"must be at most {ARGV_MOST:,} bytes together")
+    return said
+
+
+def _variable(value: object) -> str:
+    said = name(value)
+    if not VARIABLE.fullmatch(said):  # /bin/sh, under which agents run, passes no others on
+        raise Wrong(f"must be letters, digits and _ (no digit first), {but(said)}")
+    return said
+
+
+def _inside(place: str, check: Check[T], value: object) -> T:
+    try:
+        return check(value)
+    except Wrong as wrong:
+        raise Wrong(str(wrong), place + wrong.inside) from None
+
+
+def _listed(value: object) -> object:
+    """A list; a variable's or a flag's text is JSON, or values between commas."""
+    if isinstance(value, Typed) and not value.lstrip().startswith("["):
+        return [Typed(one.strip()) for one in value.split(",") if one.strip()]
+    return _parsed(value, "[")
+
+
+def _parsed(value: object, opening: str) -> object:
+    if isinstance(value, Typed) and value.lstrip().startswith(opening):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            raise Wrong(f"must be JSON where it begins with {opening}, {but(value)}") from None
+    return value
+
+
+# --- words ---
+
+
+def known(table: Mapping[str, object], keys: Iterable[str]) -> None:
+    """Raises Wrong for the first key of `table` that is none of `keys`."""
+    allowed = tuple(keys)
+    for key in table:
+        if key not in allowed:
+            rest = meant(key, allowed) or f"; known are {', '.join(allowed)}"
+            raise Wrong(f"unknown key{rest}", _dotted(key))
+
+
+def meant(said: str, choices: Iterable[str]) -> str:
+    """The words "; did you mean ...?" where one of the choices is close, else none."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only a mistake pays for it
+
+    close = get_close_matches(said[:NAME_MOST], list(choices), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def but(value: object) -> str:
+    """The words "not ..." with the value that was written, short and on one line."""
+    return f"not {shown(value)}"
+
+
+def shown(value: object) -> str:
+    """A value in a few words, in the spelling of TOML and JSON."""
+    match value:
+        case str():
+            return repr(str(value) if len(value) <= SHOWN else value[: SHOWN - 3] + "...")
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return _digits(value)
+        case None:
+            return "null"
+        case Mapping():
+            return "a table"
+        case Sequence():
+            return "a list"
+        case _:
+            return f"a {type(value).__name__}"
+
+
+def _digits(value: float) -> str:
+    if isinstance(value, int) and abs(value) >= 10**SHOWN:
+        return "a number of more than 40 digits"
+    return str(value)
+
+
+def shown_key(key: str) -> str:
+    """A key as TOML spells it: bare where it can be, else quoted; at most SHOWN characters."""
+    short = key if len(key) <= SHOWN else key[: SHOWN - 3] + "..."
+    return short if re.fullmatch(r"[A-Za-z0-9_.-]+", short) else json.dumps(short)

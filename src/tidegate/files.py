@@ -1,0 +1,104 @@
+"""Reads batch files, standard input and prompt files for `batch`."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from tidegate import allowed, batch, places
+from tidegate.errors import BadInput
+
+STDIN = "-"
+LARGEST = 512 * 1024 * 1024  # bytes of a batch
+TOML, JSONL, FOREIGN = (".toml",), (".jsonl", ".ndjson", ".json"), (".yaml", ".yml", ".csv", ".tsv")
+
+
+def read_batch(
+    file: str,
+    *,
+    agents: Collection[str],
+    recognise: Callable[[Sequence[str]], str],
+    has_limits: Callable[[str], bool],
+    accounts: Mapping[str, batch.Declared] | None = None,
+) -> batch.Expanded:
+    """The batch in a file, or on standard input for "-". Raises BadInput.
+
+    TOML or JSONL by the file's suffix; without a telling one, a text that begins with { is JSONL. What came through a
+    pipe has neither a directory (relative paths start from the present one) nor a path that could name the batch.
+    """
+    place, path, raw = _input(file)
+    around = batch.Around(
+        place=place,
+        directory=path.parent if path else Path.cwd(),
+        home=places.home(os.environ),
+        name=str(path) if path else None,
+        agents=agents,
+        recognise=recognise,
+        has_limits=has_limits,
+        read_text=_prompt,
+        accounts=accounts or {},
+    )
+    text = _decoded(raw, place)
+    return batch.from_jsonl(text, around) if _is_jsonl(file, text) else batch.from_toml(text, around)
+
+
+def _is_jsonl(file: str, text: str) -> bool:
+    suffix = Path(file).suffix.lower()
+    if suffix in FOREIGN:
+        raise BadInput(f"{_shown(file)}: a batch is TOML (.toml) or JSONL (.jsonl), not {suffix}")
+    return suffix in JSONL or (suffix not in TOML and text.lstrip().startswith("{"))
+
+
+def _input(file: str) -> tuple[str, Path | None, bytes]:
+    """How messages name the input, its absolute path if it is a regular file, and its bytes."""
+    if file == STDIN:
+        return "stdin", None, _bounded(sys.stdin.buffer, "stdin")
+    place = _shown(file)
+    try:
+        with Path(file).open("rb") as opened:
+            regular = stat.S_ISREG(os.fstat(opened.fileno()).st_mode)
+            return place, Path(file).absolute() if regular else None, _bounded(opened, place)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise BadInput(f"{place}: cannot read it: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _bounded(opened: BinaryIO, place: str) -> bytes:
+    raw = opened.read(LARGEST + 1)
+    if len(raw) > LARGEST:
+        raise BadInput(f"{place}: must be at most {LARGEST:,} bytes")
+    return raw
+
+
+def _decoded(raw: bytes, place: str) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise BadInput(f"{place}: line {line}: not UTF-8 text") from None
+
+
+def _prompt(path: Path) -> str:
+    """A prompt file's text. Raises OSError, or ValueError where it is too large or no text."""
+    opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # NONBLOCK: a FIFO must not hang the reader
+    with os.fdopen(opened, "rb") as prompt:
+        mode = os.fstat(prompt.fileno()).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not stat.S_ISREG(mode):
+            raise ValueError("must be a regular file")
+        raw = prompt.read(allowed.TEXT_MOST + 1)
+    if len(raw) > allowed.TEXT_MOST:
+        raise ValueError(f"must be at most {allowed.TEXT_MOST:,} bytes")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError("must be UTF-8 text") from None
+
+
+def _shown(file: str) -> str:
+    return file if file.isprintable() and file else allowed.shown(file)
