@@ -73,7 +73,7 @@ def seconds(*, zero: bool = False) -> Check[float]:
             raise Wrong(f"must be {'0 or ' if zero else ''}more than 0 seconds, {but(value)}")
         if length > DAYS_MOST * UNITS["d"]:
             raise Wrong(f"must be at most {DAYS_MOST} days, {but(value)}")
-        return length
+        return float(length)
 
     return check
 
@@ -95,7 +95,7 @@ def or_none(check: Check[T]) -> Check[T | None]:
 def _duration(value: object) -> float | None:
     number = _number(value)
     if number is not None:
-        return float(number) if abs(number) < 1e15 else math.copysign(math.inf, number)
+        return number if abs(number) < 1e15 or math.isnan(number) else math.copysign(math.inf, number)
     said = value.strip() if isinstance(value, str) else ""
     if PLAIN.fullmatch(said):
         return float(said)

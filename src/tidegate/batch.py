@@ -138,8 +138,8 @@ def toml(text: str, place: str) -> dict[str, Any]:
         raise BadInput(f"{place}: line {line}, column {column}: not TOML: {said}") from None
     except RecursionError:
         raise BadInput(f"{place}: not read: nested too deeply") from None
-    except ValueError as error:  # a number of thousands of digits
-        raise BadInput(f"{place}: not TOML: {error}") from None
+    except ValueError:  # int() refuses more than 4300
+        raise BadInput(f"{place}: not TOML: a number of thousands of digits") from None
 
 
 def _toml_mistake(said: str, text: str) -> tuple[str, int, int]:
@@ -181,8 +181,10 @@ def _object(line: str, where: str) -> dict[str, Any]:
         raise BadInput(f"{where}, column {error.colno}: not JSON: {error.msg}") from None
     except RecursionError:
         raise BadInput(f"{where}: not read: nested too deeply") from None
-    except ValueError as error:  # twins, no number, or one of thousands of digits
-        raise BadInput(f"{where}: not JSON: {error}") from None
+    except Wrong as wrong:
+        raise BadInput(f"{where}: not JSON: {wrong}") from None
+    except ValueError:  # int() refuses more than 4300
+        raise BadInput(f"{where}: not JSON: a number of thousands of digits") from None
     if not isinstance(value, dict):
         raise BadInput(f"{where}: must be an object, one for each line, {allowed.but(value)}")
     return value
@@ -192,13 +194,13 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for key, value in pairs:
         if key in table:
-            raise ValueError(f"the key {allowed.shown_key(key)} is there twice")
+            raise Wrong(f"the key {allowed.shown_key(key)} is there twice")
         table[key] = value
     return table
 
 
 def _no_number(said: str) -> NoReturn:
-    raise ValueError(f"{said} is no number")
+    raise Wrong(f"{said} is no number")
 
 
 # --- from tables to jobs -----------------------------------------------------------------------

@@ -1,0 +1,619 @@
+"""Batches: what may be written, what it means, and the one line that says what is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate import batch
+from tidegate.batch import Around, Declared
+from tidegate.errors import BadInput
+from tidegate.model import Account, NewJob, Spec
+
+AGENTS = ("claude", "codex", "gemini")
+PROMPTS = {"/batches/p.txt": "from the file\n", "/home/me/q.txt": "from home", "/batches/empty.txt": " \n"}
+
+
+def recognise(argv: Sequence[str]) -> str:
+    program = Path(argv[0]).name
+    return program if program in AGENTS else "command"
+
+
+def read_text(path: Path) -> str:
+    if str(path) not in PROMPTS:
+        raise FileNotFoundError(2, "No such file or directory", str(path))
+    return PROMPTS[str(path)]
+
+
+AROUND = Around(
+    place="b.toml",
+    directory=Path("/batches"),
+    home=Path("/home/me"),
+    name="/batches/b.toml",
+    agents=AGENTS,
+    recognise=recognise,
+    has_limits=lambda agent: agent in AGENTS,
+    read_text=read_text,
+)
+PIPE = replace(AROUND, place="stdin", name=None)
+
+
+def toml(text: str) -> batch.Expanded:
+    return batch.from_toml(text, AROUND)
+
+
+def jsonl(*records: object) -> batch.Expanded:
+    return batch.from_jsonl("".join(json.dumps(record) + "\n" for record in records), PIPE)
+
+
+def job(text: str, head: str = "") -> NewJob:
+    (one,) = toml(f"{head}\n[[job]]\n{text}").jobs
+    return one
+
+
+# --- what it means -----------------------------------------------------------------------------
+
+
+def test_a_whole_batch_becomes_jobs_accounts_and_options() -> None:
+    told = toml("""
+        [batch]
+        name = "nightly"
+        on_limit = "exit"
+        [accounts.claude-max]
+        agent = "claude"
+        concurrency = 3
+        [defaults]
+        agent = "claude"
+        account = "claude-max"
+        timeout = "2h"
+        env = { A = "1", B = "2" }
+        labels = { tier = "T0" }
+        [[job]]
+        id = "T0/03#2"
+        prompt = "Fix it."
+        cwd = "repo"
+        model = "opus"
+        priority = 5
+        env = { B = "3" }
+        labels = { kind = "fix" }
+        [[job]]
+        id = "lint"
+        command = ["make", "lint"]
+        args = ["-j", "2"]
+        account = "here"
+        cwd = "~/src"
+        timeout = 90
+        silence = "1h30m"
+        max_attempts = 1
+        on_cutoff = "restart"
+        on_failure = "resume"
+        resume_prompt = "Go on."
+    """)
+    assert (told.name, told.on_limit) == ("nightly", "exit")
+    assert told.accounts == (Account(name="claude-max", max_running=3, cautious=True), Account(name="here"))
+    fix, lint = told.jobs
+    assert fix == NewJob(
+        name="T0/03#2",
+        account="claude-max",
+        model="opus",
+        priority=5,
+        spec=Spec(
+            agent="claude",
+            prompt="Fix it.",
+            cwd="/batches/repo",
+            env={"A": "1", "B": "3"},
+            timeout=7200,
+            labels={"tier": "T0", "kind": "fix"},
+        ),
+    )
+    assert lint.spec == Spec(
+        agent="command",
+        command=("make", "lint", "-j", "2"),
+        cwd="/home/me/src",
+        env={"A": "1", "B": "2"},
+        timeout=90,
+        silence=5400,
+        max_attempts=1,
+        on_cutoff="restart",
+        on_failure="resume",
+        resume_prompt="Go on.",
+        labels={"tier": "T0"},
+    )
+    assert (lint.account, lint.model, lint.priority) == ("here", None, 0)
+
+
+def test_jsonl_says_the_same_as_toml() -> None:
+    written = toml("""
+        [batch]
+        name = "n"
+        [accounts.a]
+        concurrency = 1
+        [defaults]
+        timeout = "1m"
+        [[job]]
+        agent = "codex"
+        prompt_file = "p.txt"
+        account = "a"
+    """)
+    head = {"batch": {"name": "n"}, "accounts": {"a": {"concurrency": 1}}, "defaults": {"timeout": "1m"}}
+    assert jsonl(head, {"agent": "codex", "prompt_file": "p.txt", "account": "a", "model": None}) == written
+
+
+def test_the_tables_of_jsonl_may_come_in_lines_of_their_own() -> None:
+    told = jsonl({"batch": {"name": "n"}}, {"defaults": {"priority": 3}}, {"command": ["true"]})
+    assert (told.name, told.jobs[0].priority) == ("n", 3)
+
+
+def test_blank_lines_and_line_separators_within_a_text_are_no_lines_of_jsonl() -> None:
+    told = batch.from_jsonl('\n{"id": "a", "agent": "claude", "prompt": "one\u2028two"}\r\n \n', PIPE)
+    assert told.jobs[0].spec.prompt == "one\u2028two"
+
+
+def test_a_command_that_is_an_agents_is_recognised_and_belongs_to_its_account() -> None:
+    one = job('command = ["/usr/bin/claude", "-p", "hi"]')
+    assert (one.account, one.spec.agent, one.spec.command) == ("claude", "claude", ("/usr/bin/claude", "-p", "hi"))
+
+
+def test_any_other_command_belongs_to_the_account_command() -> None:
+    one = job('command = ["make"]')
+    assert (one.account, one.spec.agent) == ("command", "command")
+
+
+def test_a_job_of_an_agent_belongs_to_the_account_named_like_it() -> None:
+    assert job('agent = "codex"\nprompt = "x"').account == "codex"
+
+
+def test_a_prompt_file_lies_beside_the_batch_or_in_the_home_directory() -> None:
+    assert job('agent = "claude"\nprompt_file = "p.txt"').spec.prompt == "from the file\n"
+    assert job('agent = "claude"\nprompt_file = "~/q.txt"').spec.prompt == "from home"
+
+
+def test_a_job_works_in_the_directory_of_its_batch_unless_it_says_another() -> None:
+    assert job('command = ["ls"]').spec.cwd == "/batches"
+    assert job('command = ["ls"]\ncwd = "/x"').spec.cwd == "/x"
+    assert job('command = ["ls"]\ncwd = "../x"').spec.cwd == "/batches/../x"
+    assert job('command = ["ls"]\ncwd = "~"').spec.cwd == "/home/me"
+
+
+HEAD = '[defaults]\nagent = "claude"\nargs = ["--a"]\nmodel = "opus"\nprompt = "p"'
+
+
+@pytest.mark.parametrize(
+    ("own", "agent", "command", "args", "model", "prompt"),
+    [
+        ('id = "a"', "claude", (), ("--a",), "opus", "p"),
+        ('agent = "claude"', "claude", (), ("--a",), "opus", "p"),
+        ('agent = "codex"', "codex", (), (), None, "p"),
+        ('command = ["make"]', "command", ("make",), (), None, None),
+        ('command = ["cat"]\nprompt = "q"', "command", ("cat",), (), None, "q"),
+        ('prompt_file = "p.txt"', "claude", (), ("--a",), "opus", "from the file\n"),
+        ("args = []", "claude", (), (), "opus", "p"),
+    ],
+)
+def test_a_job_inherits_nothing_that_is_meant_for_the_agent_it_replaces(
+    own: str, agent: str, command: tuple[str, ...], args: tuple[str, ...], model: str | None, prompt: str | None
+) -> None:
+    one = job(own, HEAD)
+    told = (one.spec.agent, one.spec.command, one.spec.args, one.model, one.spec.prompt)
+    assert told == (agent, command, args, model, prompt)
+
+
+def test_defaults_without_an_agent_are_for_every_agent() -> None:
+    one = job('agent = "codex"\nargs = ["x"]', '[defaults]\nmodel = "m"\nprompt = "p"')
+    assert (one.model, one.spec.args, one.spec.prompt) == ("m", ("x",), "p")
+    assert job('command = ["cat"]', '[defaults]\nprompt = "p"').spec.prompt == "p"
+
+
+def test_a_default_command_takes_each_jobs_own_arguments_and_prompt() -> None:
+    one = job('args = ["7"]\nprompt = "x"', '[defaults]\ncommand = ["./agent.sh"]')
+    assert (one.spec.command, one.spec.args, one.spec.prompt) == (("./agent.sh", "7"), (), "x")
+
+
+def test_an_account_declared_elsewhere_holds_and_the_batchs_own_word_wins_key_by_key() -> None:
+    elsewhere = {"a": Declared(agent="claude", concurrency=2), "b": Declared(concurrency=5)}
+    text = '[accounts.a]\nconcurrency = 9\n[[job]]\ncommand = ["true"]\naccount = "b"'
+    told = batch.from_toml(text, replace(AROUND, accounts=elsewhere))
+    assert told.accounts == (Account(name="a", max_running=9, cautious=True), Account(name="b", max_running=5))
+
+
+def test_an_account_is_cautious_as_its_agent_or_else_as_the_agents_that_use_it() -> None:
+    text = '[accounts.mine]\nagent = "claude"\n[[job]]\ncommand = ["./wrap"]\naccount = "mine"'
+    assert toml(text).accounts == (Account(name="mine", cautious=True),)
+    assert toml(text.replace('agent = "claude"', "")).accounts == (Account(name="mine"),)
+    other = toml('[accounts.free]\nagent = "command"\n[[job]]\nagent = "claude"\nprompt = "x"\naccount = "free"')
+    assert other.accounts == (Account(name="free"),)
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("90", 90),
+        ("0.5", 0.5),
+        ('"90"', 90),
+        ('"90s"', 90),
+        ('"15m"', 900),
+        ('"15 min"', 900),
+        ('"2h"', 7200),
+        ('"1.5h"', 5400),
+        ('"1h30m"', 5400),
+        ('"1d 2h"', 93600),
+        ('"366d"', 366 * 86400),
+    ],
+)
+def test_a_duration_is_seconds_or_has_units(said: str, seconds: float) -> None:
+    assert job(f'command = ["x"]\ntimeout = {said}').spec.timeout == seconds
+
+
+# --- names that nobody gave --------------------------------------------------------------------
+
+
+def test_a_batch_without_a_name_is_known_by_its_files_path() -> None:
+    assert toml('[[job]]\ncommand = ["true"]').name == "/batches/b.toml"
+
+
+def test_a_batch_from_a_pipe_is_known_by_its_jobs_and_their_directory() -> None:
+    once, again, other = jsonl({"command": ["a"]}), jsonl({"command": ["a"], "model": None}), jsonl({"command": ["b"]})
+    assert once.name == again.name != other.name
+    elsewhere = batch.from_jsonl('{"command": ["a"]}', replace(PIPE, directory=Path("/else")))
+    assert elsewhere.name != once.name
+    assert once.name.startswith("stdin-")
+
+
+def names(text: str) -> list[str]:
+    return [one.name for one in toml(text).jobs]
+
+
+def test_a_job_without_an_id_is_named_by_what_it_does_and_not_by_its_place() -> None:
+    lint, docs = '[[job]]\ncommand = ["make", "lint"]\n', '[[job]]\nagent = "claude"\nprompt = "docs"\n'
+    first, second = names(lint + docs)
+    assert names(docs + lint) == [second, first]
+    assert names('[[job]]\ncommand = ["new"]\n' + lint + docs)[1:] == [first, second]
+    assert first.startswith("make-")
+    assert second.startswith("claude-")
+
+
+def test_a_default_or_a_time_out_does_not_change_a_name() -> None:
+    plain = names('[[job]]\ncommand = ["make"]\n')
+    assert names('[defaults]\nenv = { A = "1" }\n[[job]]\ncommand = ["make"]\ntimeout = 5\npriority = 3\n') == plain
+    assert names('[[job]]\ncommand = ["make"]\nenv = { A = "1" }\n') != plain
+
+
+def test_jobs_that_say_the_same_are_numbered() -> None:
+    (first, *more) = names('[[job]]\ncommand = ["true"]\n' * 3)
+    assert more == [f"{first}#2", f"{first}#3"]
+    taken = names(f'[[job]]\nid = "{first}#2"\ncommand = ["x"]\n' + '[[job]]\ncommand = ["true"]\n' * 2)
+    assert taken == [f"{first}#2", first, f"{first}#3"]
+
+
+def test_a_name_is_made_of_plain_characters_whatever_the_program_is_called() -> None:
+    assert names('[[job]]\ncommand = ["/opt/my tool\\n"]')[0].startswith("my-tool-")
+    assert names('[[job]]\ncommand = ["/"]')[0].startswith("job-")
+
+
+# --- one line for each mistake -----------------------------------------------------------------
+
+JOB = '[[job]]\nid = "x"\ncommand = ["true"]\n'
+X = 'b.toml: [[job]] 1 ("x")'
+
+KEYS = (
+    "agent, command, args, model, prompt, prompt_file, cwd, env, account, priority, timeout, silence, max_attempts, "
+    "on_cutoff, on_failure, resume_prompt, labels"
+)
+
+BAD_TOML = [
+    # the document
+    ("", "b.toml: no jobs: nothing to do"),
+    ("a = ", "b.toml: line 1, column 5: not TOML: Invalid value"),
+    ("[batch]\nname 'x'", "b.toml: line 2, column 6: not TOML: Expected '=' after a key in a key/value pair"),
+    ("[batch", "b.toml: line 1, column 7: not TOML: Expected ']' at the end of a table declaration"),
+    ('[batch]\nname = "x', "b.toml: line 2, column 10: not TOML: Unterminated string"),
+    ("[batch]\n[batch]\n", "b.toml: line 2, column 7: not TOML: Cannot declare ('batch',) twice"),
+    ("x = " + "[" * 9999, "b.toml: not read: nested too deeply"),
+    ("x = " + "9" * 5000, "b.toml: not TOML: a number of thousands of digits"),
+    (f"jobs = 1\n{JOB}", "b.toml: jobs: unknown key; did you mean job?"),
+    (f"{JOB}[account.a]", "b.toml: account: unknown key; did you mean accounts?"),
+    (f"zzz = 1\n{JOB}", "b.toml: zzz: unknown key; known are batch, defaults, accounts, job"),
+    (f'"a\\nb" = 1\n{JOB}', 'b.toml: "a\\nb": unknown key; known are batch, defaults, accounts, job'),
+    ('[job]\ncommand = ["true"]', "b.toml: [job]: write [[job]], with two brackets on each side"),
+    ("job = 3", "b.toml: job: must be tables, [[job]], not 3"),
+    ("job = [1]", "b.toml: job: must be tables, [[job]], not a list"),
+    ("job = []", "b.toml: no jobs: nothing to do"),
+    # [batch], [defaults], [accounts.NAME]
+    (f"batch = 1\n{JOB}", "b.toml: [batch]: must be a table, not 1"),
+    (f'[batch]\nnmae = "x"\n{JOB}', "b.toml: [batch] nmae: unknown key; did you mean name?"),
+    (f"[batch]\nname = 7\n{JOB}", 'b.toml: [batch] name: must be text, not 7 (write "7")'),
+    (f'[batch]\nname = ""\n{JOB}', "b.toml: [batch] name: must not be empty"),
+    (f'[batch]\nname = "/x"\n{JOB}', "b.toml: [batch] name: must not begin with /, as the names of unnamed batches do"),
+    (
+        f'[batch]\non_limit = "wat"\n{JOB}',
+        'b.toml: [batch] on_limit: must be "wait" or "exit", not \'wat\'; did you mean wait?',
+    ),
+    (f"defaults = []\n{JOB}", "b.toml: [defaults]: must be a table, not a list"),
+    (f'[defaults]\nid = "x"\n{JOB}', f"b.toml: [defaults] id: unknown key; known are {KEYS}"),
+    (f'[defaults]\ntimout = "5m"\n{JOB}', "b.toml: [defaults] timout: unknown key; did you mean timeout?"),
+    (
+        f'[defaults]\nagent = "claude"\ncommand = ["x"]\n{JOB}',
+        "b.toml: [defaults]: must say agent or command, not both",
+    ),
+    (f"accounts = 1\n{JOB}", "b.toml: accounts: must be tables, [accounts.NAME], not 1"),
+    (f"[[accounts]]\n{JOB}", "b.toml: accounts: must be tables, [accounts.NAME], not a list"),
+    (f"[accounts]\na = 2\n{JOB}", "b.toml: [accounts.a]: must be a table, not 2"),
+    (
+        f'[accounts."a/b"]\n{JOB}',
+        (
+            'b.toml: [accounts."a/b"]: its name must be letters, digits and . _ @ + - (a letter or digit first), '
+            "not 'a/b'"
+        ),
+    ),
+    (
+        f'[accounts.a]\nagent = "claud"\n{JOB}',
+        'b.toml: [accounts.a] agent: unknown agent "claud"; did you mean claude?',
+    ),
+    (f"[accounts.a]\nconcurency = 1\n{JOB}", "b.toml: [accounts.a] concurency: unknown key; did you mean concurrency?"),
+    (
+        f"[accounts.a]\nconcurrency = 0\n{JOB}",
+        "b.toml: [accounts.a] concurrency: must be a whole number from 1 to 10000, not 0",
+    ),
+    # [[job]]: what runs
+    ('[[job]]\nid = "x"', f"{X}: must say agent (with a prompt) or command"),
+    ('[[job]]\nprompt = "x"', "b.toml: [[job]] 1: must say agent (with a prompt) or command"),
+    (f'{JOB}agent = "claude"', f"{X}: must say agent or command, not both"),
+    ('[[job]]\nid = "x"\nagent = "claude"', f'{X}: agent "claude" needs a prompt, a prompt_file or args'),
+    (
+        '[[job]]\nid = "x"\nagent = "cladue"\nprompt = "p"',
+        f'{X} agent: unknown agent "cladue"; did you mean claude?',
+    ),
+    (
+        '[[job]]\nid = "x"\nagent = "zzz"\nprompt = "p"',
+        f'{X} agent: unknown agent "zzz"; known are claude, codex, gemini',
+    ),
+    (
+        '[[job]]\nid = "x"\nagent = "command"\nprompt = "p"',
+        f'{X} agent: "command" is no agent: say command = ["program", ...]',
+    ),
+    ('[[job]]\nid = "x"\ncommand = []', f"{X} command: must name a program, not be an empty list"),
+    ('[[job]]\nid = "x"\ncommand = [""]', f"{X} command: must begin with a program, not with an empty text"),
+    (
+        '[[job]]\nid = "x"\ncommand = "make lint"',
+        f"{X} command: must be a list, one text for each argument, not 'make lint'; there is no shell",
+    ),
+    ('[[job]]\nid = "x"\ncommand = ["a", 3]', f'{X} command[1]: must be text, not 3 (write "3")'),
+    ('[[job]]\nid = "x"\ncommand = ["a", ["b"]]', f"{X} command[1]: must be text, not a list"),
+    ('[[job]]\nid = "x"\ncommand = ["a\\u0000b"]', f"{X} command[0]: must not hold a NUL character"),
+    (
+        f'[[job]]\nid = "x"\ncommand = ["a", "{"b" * 131072}"]',
+        f"{X} command[1]: must be at most 131,071 bytes, not 131,072",
+    ),
+    (
+        '[[job]]\nid = "x"\ncommand = [' + ", ".join(['"' + "b" * 130000 + '"'] * 9) + "]",
+        f"{X} command: must be at most 1,048,576 bytes together",
+    ),
+    (f'{JOB}args = "-v"', f"{X} args: must be a list, not '-v'"),
+    # [[job]]: ids
+    ('[[job]]\nid = 3\ncommand = ["x"]', 'b.toml: [[job]] 1 id: must be text, not 3 (write "3")'),
+    ('[[job]]\nid = ""\ncommand = ["x"]', 'b.toml: [[job]] 1 ("") id: must not be empty'),
+    (
+        '[[job]]\nid = " a"\ncommand = ["x"]',
+        "b.toml: [[job]] 1 (\" a\") id: must not begin or end with a blank, not ' a'",
+    ),
+    (
+        '[[job]]\nid = "a\\nb"\ncommand = ["x"]',
+        "b.toml: [[job]] 1 id: must be one line without control characters, not 'a\\nb'",
+    ),
+    (
+        '[[job]]\nid = "a\\u001b[2J"\ncommand = ["x"]',
+        "b.toml: [[job]] 1 id: must be one line without control characters, not 'a\\x1b[2J'",
+    ),
+    ('[[job]]\nid = "a\\u0000"\ncommand = ["x"]', "b.toml: [[job]] 1 id: must not hold a NUL character"),
+    (f'[[job]]\nid = "{"a" * 201}"\ncommand = ["x"]', "b.toml: [[job]] 1 id: must be at most 200 characters, not 201"),
+    (f"{JOB}{JOB}", 'b.toml: [[job]] 2 ("x") id: is already that of [[job]] 1'),
+    # [[job]]: the rest
+    (f'{JOB}timout = "5m"', f"{X} timout: unknown key; did you mean timeout?"),
+    (f"{JOB}zzz = 1", f"{X} zzz: unknown key; known are id, {KEYS}"),
+    (
+        f'{JOB}timeout = "soon"',
+        f'{X} timeout: must be seconds or text like "90s", "15m", "2h", not \'soon\'',
+    ),
+    (f'{JOB}timeout = "1h30"', f'{X} timeout: must be seconds or text like "90s", "15m", "2h", not \'1h30\''),
+    (f"{JOB}timeout = true", f'{X} timeout: must be seconds or text like "90s", "15m", "2h", not true'),
+    (f"{JOB}timeout = nan", f'{X} timeout: must be seconds or text like "90s", "15m", "2h", not nan'),
+    (f"{JOB}timeout = 07:32:00", f'{X} timeout: must be seconds or text like "90s", "15m", "2h", not a time'),
+    (f"{JOB}timeout = 0", f"{X} timeout: must be more than 0 seconds, not 0"),
+    (f"{JOB}timeout = -1", f"{X} timeout: must be more than 0 seconds, not -1"),
+    (f"{JOB}silence = inf", f"{X} silence: must be at most 366 days, not inf"),
+    (f'{JOB}silence = "9999d"', f"{X} silence: must be at most 366 days, not '9999d'"),
+    (f"{JOB}silence = {'9' * 60}", f"{X} silence: must be at most 366 days, not a number of more than 40 digits"),
+    (f'{JOB}priority = "high"', f"{X} priority: must be a whole number from -1000000 to 1000000, not 'high'"),
+    (f'{JOB}priority = "5"', f"{X} priority: must be a whole number from -1000000 to 1000000, not '5'"),
+    (f"{JOB}priority = 1.5", f"{X} priority: must be a whole number from -1000000 to 1000000, not 1.5"),
+    (f"{JOB}max_attempts = 0", f"{X} max_attempts: must be a whole number from 1 to 1000, not 0"),
+    (f"{JOB}max_attempts = true", f"{X} max_attempts: must be a whole number from 1 to 1000, not true"),
+    (f'{JOB}on_cutoff = "continue"', f'{X} on_cutoff: must be "resume" or "restart", not \'continue\''),
+    (
+        f'{JOB}on_failure = "restrat"',
+        f'{X} on_failure: must be "restart" or "resume", not \'restrat\'; did you mean restart?',
+    ),
+    (f"{JOB}env = []", f"{X} env: must be a table, not a list"),
+    (f"{JOB}env = {{ PORT = 8080 }}", f'{X} env.PORT: must be text, not 8080 (write "8080")'),
+    (f"{JOB}env = {{ PORT = 1.5 }}", f'{X} env.PORT: must be text, not 1.5 (write "1.5")'),
+    (f"{JOB}env = {{ ON = true }}", f"{X} env.ON: must be text, not true"),
+    (f'{JOB}env = {{ "A=B" = "x" }}', f"{X} env.\"A=B\": must be letters, digits and _ (no digit first), not 'A=B'"),
+    (f'{JOB}env = {{ "1A" = "x" }}', f"{X} env.1A: must be letters, digits and _ (no digit first), not '1A'"),
+    (f'{JOB}env = {{ A = "x\\u0000" }}', f"{X} env.A: must not hold a NUL character"),
+    (
+        f'{JOB}labels = {{ "a\\nb" = "x" }}',
+        f"{X} labels.\"a\\nb\": must be one line without control characters, not 'a\\nb'",
+    ),
+    (f"{JOB}labels = {{ n = 1 }}", f'{X} labels.n: must be text, not 1 (write "1")'),
+    (
+        f'{JOB}account = "host:x"',
+        f"{X} account: must be letters, digits and . _ @ + - (a letter or digit first), not 'host:x'",
+    ),
+    (f'{JOB}account = "*"', f"{X} account: must be letters, digits and . _ @ + - (a letter or digit first), not '*'"),
+    (f'{JOB}model = ""', f"{X} model: must not be empty"),
+    (f'{JOB}cwd = "~bob/x"', f"{X} cwd: only ~ and ~/... stand for a home directory, not '~bob/x'"),
+    (f'{JOB}cwd = ""', f"{X} cwd: must not be empty"),
+    (f'{JOB}cwd = "{"a/" * 3000}"', f"{X} cwd: must be at most 4,095 bytes, not 6,000"),
+    (f'{JOB}prompt = "a"\nprompt_file = "b"', f"{X}: must say prompt or prompt_file, not both"),
+    (f'{JOB}prompt = " "', f"{X} prompt: must not be empty"),
+    (
+        f'{JOB}prompt_file = "gone.txt"',
+        f"{X} prompt_file: cannot read 'gone.txt' (/batches/gone.txt): No such file or directory",
+    ),
+    (
+        f'{JOB}prompt_file = "/gone.txt"',
+        f"{X} prompt_file: cannot read '/gone.txt': No such file or directory",
+    ),
+    (f'{JOB}prompt_file = "empty.txt"', f"{X} prompt_file: 'empty.txt' (/batches/empty.txt): must not be empty"),
+]
+
+
+@pytest.mark.parametrize(("text", "line"), BAD_TOML)
+def test_a_mistake_in_toml_is_one_line_that_names_the_place_and_what_is_allowed(text: str, line: str) -> None:
+    with pytest.raises(BadInput) as bad:
+        toml(text)
+    assert str(bad.value).isprintable()
+    assert str(bad.value) == line
+
+
+BAD_JSONL = [
+    ("", "stdin: no jobs: nothing to do"),
+    ('{"batch": {"name": "x"}}', "stdin: no jobs: nothing to do"),
+    ('{"id": "x"', "stdin: line 1, column 11: not JSON: Expecting ',' delimiter"),
+    ('\n\n{"id": x}', "stdin: line 3, column 8: not JSON: Expecting value"),
+    ("[]", "stdin: line 1: must be an object, one for each line, not a list"),
+    ('"x"', "stdin: line 1: must be an object, one for each line, not 'x'"),
+    ('{"id": "a", "id": "b"}', "stdin: line 1: not JSON: the key id is there twice"),
+    ('{"priority": NaN}', "stdin: line 1: not JSON: NaN is no number"),
+    ("[" * 99999, "stdin: line 1: not read: nested too deeply"),
+    ('{"timeout": ' + "9" * 5000 + "}", "stdin: line 1: not JSON: a number of thousands of digits"),
+    ('{"id": "x"}', 'stdin: line 1 ("x"): must say agent (with a prompt) or command'),
+    ('{"command": ["a"], "timout": 3}', "stdin: line 1 timout: unknown key; did you mean timeout?"),
+    (
+        '{"id": "x", "agent": "claude", "prompt": "\\ud800"}',
+        'stdin: line 1 ("x") prompt: must be valid Unicode, not half of a surrogate pair',
+    ),
+    (
+        '{"id": "x", "command": ["a"]}\n{"id": "x", "command": ["a"]}',
+        'stdin: line 2 ("x") id: is already that of line 1',
+    ),
+    ('{"batch": {}, "id": "x"}', "stdin: line 1 id: unknown key; known are batch, defaults, accounts"),
+    ('{"batch": {}}\n{"batch": {}}', "stdin: line 2 batch: is said twice"),
+    ('{"command": ["a"]}\n{"defaults": {}}', "stdin: line 2 defaults: must come before the first job"),
+    ('{"defaults": {"timout": 3}}\n{"command": ["a"]}', "stdin: [defaults] timout: unknown key; did you mean timeout?"),
+]
+
+
+@pytest.mark.parametrize(("text", "line"), BAD_JSONL)
+def test_a_mistake_in_jsonl_is_one_line_that_names_the_place_and_what_is_allowed(text: str, line: str) -> None:
+    with pytest.raises(BadInput) as bad:
+        batch.from_jsonl(text, PIPE)
+    assert str(bad.value).isprintable()
+    assert str(bad.value) == line
+
+
+def test_a_path_that_cannot_name_a_batch_asks_for_a_name() -> None:
+    around = replace(AROUND, name="/a\nb.toml")
+    with pytest.raises(BadInput) as bad:
+        batch.from_toml(JOB, around)
+    assert str(bad.value) == "b.toml: its path cannot name the batch: say [batch] name"
+    assert batch.from_toml(f'[batch]\nname = "n"\n{JOB}', around).name == "n"
+
+
+def test_a_default_prompt_file_is_read_once() -> None:
+    read: list[Path] = []
+
+    def counted(path: Path) -> str:
+        read.append(path)
+        return "p"
+
+    text = '[defaults]\nagent = "claude"\nprompt_file = "p"\n' + "[[job]]\n" * 3
+    assert len(batch.from_toml(text, replace(AROUND, read_text=counted)).jobs) == 3
+    assert read == [Path("/batches/p")]
+
+
+# --- and back ----------------------------------------------------------------------------------
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+SOLID = TEXT.filter(str.strip)
+NAME = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20).filter(
+    lambda said: said.isprintable() and said == said.strip()
+)
+WORD = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,10}", fullmatch=True)
+VARIABLE = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,10}", fullmatch=True)
+LENGTH = st.none() | st.floats(min_value=0.001, max_value=1e7) | st.integers(1, 10**7).map(float)
+RUNS = st.one_of(
+    st.builds(
+        lambda program, rest: {"agent": recognise([program]), "command": (program, *rest)},
+        SOLID | st.sampled_from(AGENTS),
+        st.lists(TEXT, max_size=3),
+    ),
+    st.builds(
+        lambda agent, args, prompt: {"agent": agent, "args": tuple(args), "prompt": prompt},
+        st.sampled_from(AGENTS),
+        st.lists(TEXT, max_size=3),
+        SOLID,
+    ),
+)
+
+
+@st.composite
+def new_jobs(draw: st.DrawFn) -> NewJob:
+    spec = Spec(
+        **draw(RUNS),
+        cwd="/" + draw(st.from_regex(r"[a-z][a-z/]{0,10}[a-z]", fullmatch=True).filter(lambda path: "//" not in path)),
+        env=draw(st.dictionaries(VARIABLE, TEXT, max_size=3)),
+        timeout=draw(LENGTH),
+        silence=draw(LENGTH),
+        max_attempts=draw(st.integers(1, 1000)),
+        on_cutoff=draw(st.sampled_from(["resume", "restart"])),
+        on_failure=draw(st.sampled_from(["resume", "restart"])),
+        resume_prompt=draw(st.none() | SOLID),
+        labels=draw(st.dictionaries(NAME, TEXT, max_size=3)),
+    )
+    return NewJob(
+        name=draw(NAME),
+        account=draw(WORD),
+        model=draw(st.none() | NAME),
+        priority=draw(st.integers(-(10**6), 10**6)),
+        spec=spec,
+    )
+
+
+@given(st.lists(new_jobs(), min_size=1, max_size=4, unique_by=lambda one: one.name))
+def test_jobs_come_back_from_their_records_as_they_were(jobs: list[NewJob]) -> None:
+    text = batch.as_jsonl(jobs)
+    assert text.isascii()
+    assert list(batch.from_jsonl(text, PIPE).jobs) == jobs
+
+
+def test_what_plan_prints_of_a_batch_means_the_same_batch_from_anywhere() -> None:
+    written = toml(
+        '[defaults]\ntimeout = "2h"\n[[job]]\ncommand = ["make"]\n[[job]]\nagent = "claude"\nprompt_file = "p.txt"'
+    )
+    again = batch.from_jsonl(batch.as_jsonl(written.jobs), replace(PIPE, directory=Path("/else")))
+    assert again.jobs == written.jobs
+
+
+VALUES: st.SearchStrategy[object] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+RECORD_KEYS = st.sampled_from([*batch.JOB, *batch.HEAD, "nonsense"])
+
+
+@given(st.lists(st.dictionaries(RECORD_KEYS, VALUES, max_size=4), max_size=4))
+def test_whatever_is_written_becomes_jobs_or_one_line(records: list[dict[str, object]]) -> None:
+    line = ""
+    try:
+        batch.from_jsonl("\n".join(json.dumps(record) for record in records), PIPE)
+    except BadInput as bad:
+        line = str(bad)
+    assert line == "" or (line.isprintable() and line.startswith("stdin: ") and len(line) < 500)
