@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from datetime import UTC, datetime, tzinfo
+from functools import cache
 from typing import TYPE_CHECKING, Protocol
 from zoneinfo import ZoneInfo
 
@@ -49,8 +50,12 @@ class SystemClock:
 
 def zone(name: str | None = None) -> tzinfo:
     """The zone that a program prints clock times in: of its TZ where that is a zone's name, else this machine's."""
-    candidates = (name, os.environ.get("TZ"), _localtime())
-    for candidate in candidates:
+    return _zone(name, os.environ.get("TZ"))
+
+
+@cache
+def _zone(*names: str | None) -> tzinfo:
+    for candidate in (*names, _localtime()):
         if candidate:
             try:
                 return ZoneInfo(candidate.removeprefix(":"))

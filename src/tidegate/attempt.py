@@ -1,0 +1,229 @@
+"""One attempt: launch it, watch it, judge it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import structlog
+
+from tidegate import clock as clocks
+from tidegate import launch, policy
+from tidegate.agents import Agent, Command
+from tidegate.clock import Clock
+from tidegate.errors import NotLaunched, NotNow
+from tidegate.launch import Child, Order
+from tidegate.model import (
+    Attempt,
+    Exit,
+    Failed,
+    Job,
+    Limit,
+    Limited,
+    Outcome,
+    Seen,
+    Sighting,
+    TimedOut,
+    Usage,
+)
+from tidegate.watch import Follow, Watcher
+
+log = structlog.get_logger()
+
+DRAIN = 2.0  # seconds that the readers get after the agent's end
+Tell = Callable[[Sighting], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What every attempt of a supervisor works with.
+
+    `environment` is the part of the supervisor's own that agents may see. `grace` is the time from TERM to KILL;
+    `timeout` and `silence` are for jobs that name none, None for no bound. All in seconds.
+    """
+
+    clock: Clock
+    watcher: Watcher
+    environment: Mapping[str, str]
+    grace: float = 10.0
+    timeout: float | None = None
+    silence: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How an attempt ended, and what its output told besides."""
+
+    outcome: Outcome
+    exit: int | None = None
+    session: str | None = None
+    usage: Usage | None = None
+
+
+class Running:
+    """One attempt from its launch, or its adoption, to its judgement.
+
+    `tell` hears each sighting as it is read, before the attempt's end.
+    """
+
+    def __init__(self, job: Job, attempt: Attempt, *, agent: Agent, directory: Path, means: Means, tell: Tell) -> None:
+        self.job = job
+        self.attempt = attempt
+        self.directory = directory
+        self._agent = agent
+        self._means = means
+        self._tell = tell
+        self._seen = Seen(proof=agent.proof)
+        self._session = job.session
+        self._child: Child | None = None
+        self._follow: Follow | None = None
+        self._asked: Outcome | None = None
+        self._quiet_cpu = 0.0
+        self._worked_from = means.clock.monotonic()
+        self._quiet_from = self._worked_from
+
+    # --- the story ---
+
+    async def run(self) -> Ended:
+        """Start the agent and stay with it to its end."""
+        command = self._command()
+        self._session = command.session or self._session
+        try:
+            child = await launch.launch(self._order(command), self.directory, self._intent(command))
+        except NotLaunched as error:
+            again = isinstance(error, NotNow)
+            return Ended(outcome=Failed(reason=str(error), valid=False, retry=again), session=self.job.session)
+        return await self._stay(child)
+
+    async def adopt(self) -> Ended:
+        """Stay with an agent that another incarnation started, wherever it has got to."""
+        self._session = _intended_session(self.directory) or self._session
+        return await self._stay(await launch.adopt(self.directory))
+
+    async def end(self, outcome: Outcome) -> None:
+        """End the agent; the attempt then ends as `outcome`, unless it has proven something else by then."""
+        self._asked = self._asked or outcome
+        if self._child is not None:
+            await self._child.end(self._means.grace)
+
+    # --- launching ---
+
+    def _command(self) -> Command:
+        return self._agent.command(self.job.spec, session=self.job.session, new_session=str(uuid.uuid4()))
+
+    def _order(self, command: Command) -> Order:
+        spec = self.job.spec
+        ours = {"TIDEGATE_JOB": self.job.name, "TIDEGATE_BATCH": self.job.batch_name}
+        environment = {**self._means.environment, **command.env, **spec.env, **ours}
+        return Order(
+            argv=command.argv,
+            cwd=Path(spec.cwd),
+            env=environment,
+            stdin=command.stdin,
+            marker=f"{self.attempt.supervisor}/{self.job.id}/{self.attempt.n}",
+        )
+
+    def _intent(self, command: Command) -> dict[str, object]:
+        return {
+            "job": self.job.id,
+            "attempt": self.attempt.n,
+            "batch": self.job.batch_name,
+            "name": self.job.name,
+            "account": self.job.account,
+            "agent": self._agent.name,
+            "argv": list(command.argv),
+            "cwd": self.job.spec.cwd,
+            "session": command.session,
+            "resumes": command.resumes,
+            "supervisor": self.attempt.supervisor,
+            "claimed_at": self.attempt.started_at.isoformat(),
+        }
+
+    # --- watching ---
+
+    async def _stay(self, child: Child) -> Ended:
+        self._child = child
+        zone = clocks.zone(self.job.spec.env.get("TZ") or self._means.environment.get("TZ"))
+        self._reader = self._agent.reader(zone)
+        async with self._means.watcher.follow(self.directory) as self._follow, anyio.create_task_group() as reading:
+            reading.start_soon(self._read, self._follow)
+            if self._asked is not None:  # its end was asked for while it was being launched
+                await child.end(self._means.grace)
+            exit = await child.wait()
+            self._follow.finish()
+            reading.cancel_scope.deadline = anyio.current_time() + DRAIN
+        await child.sweep(self._means.grace)
+        return await self._judge(exit)
+
+    async def _read(self, follow: Follow) -> None:
+        async for lines in follow:
+            for stream, line, at in lines:
+                for sighting in self._reader.read(stream, line, at):
+                    await self._sighted(sighting)
+
+    async def _sighted(self, sighting: Sighting) -> None:
+        before, self._seen = self._seen, policy.see(self._seen, sighting)
+        if self._seen is not before:
+            await self._tell(sighting)
+        if isinstance(sighting, Limit) and policy.waits_inside(sighting):
+            await self.end(Limited(sighting))
+
+    # --- judging ---
+
+    async def _judge(self, exit: Exit) -> Ended:
+        for sighting in self._reader.end(exit, self._means.clock.now()):
+            await self._sighted(sighting)
+        self._seen = policy.heard(self._seen, self._reader.last_words)
+        outcome = policy.judged(policy.verdict(self._seen, exit), self._asked, proof=self._seen.proof)
+        return Ended(
+            outcome=outcome,
+            exit=exit.code,
+            session=self._seen.session or self._session,
+            usage=self._seen.usage,
+        )
+
+    # --- time-outs, in working time ---
+
+    async def check(self) -> None:
+        """End the agent if it has worked, or been silent, for longer than it may."""
+        if self._child is None or self._follow is None or self._asked is not None:
+            return
+        now = self._means.clock.monotonic()
+        timeout = self.job.spec.timeout or self._means.timeout
+        silence = self.job.spec.silence or self._means.silence
+        if timeout is not None and now - self._worked_from > timeout:
+            await self.end(TimedOut(after=timeout))
+        elif silence is not None and self._quiet_for(now) > silence:
+            await self._silent(now, silence)
+
+    def _quiet_for(self, now: float) -> float:
+        if self._follow is not None and self._follow.last_output > self._quiet_from:
+            self._quiet_from = self._follow.last_output
+            self._quiet_cpu = 0.0
+        return now - self._quiet_from
+
+    async def _silent(self, now: float, silence: float) -> None:
+        """No output for long: a long build uses the processor, an agent that sleeps out a limit does not."""
+        assert self._child is not None
+        used = self._child.cpu()
+        if used - self._quiet_cpu > silence * BUSY:
+            self._quiet_cpu, self._quiet_from = used, now
+            return
+        log.warning("attempt silent", seconds=round(silence), cpu_seconds=round(used, 2))
+        await self.end(TimedOut(after=silence, silent=True))
+
+
+BUSY = 0.002  # the share of one processor below which a silent tree is asleep (claude idles at about 0.0005)
+
+
+def _intended_session(directory: Path) -> str | None:
+    """The session in the intent that was written before the launch."""
+    try:
+        session = json.loads((directory / "attempt.json").read_text())["session"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return session if isinstance(session, str) else None

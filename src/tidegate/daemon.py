@@ -1,0 +1,208 @@
+"""The supervising process: its lock, its store, its signals, its supervisor."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import structlog
+
+from tidegate import doorbell, places
+from tidegate.attempt import Means
+from tidegate.errors import AlreadyRunning
+from tidegate.model import Hold, Origin, Spec
+from tidegate.model import Supervisor as Incarnation
+from tidegate.narrate import Narrator
+from tidegate.stores.writer import Writer
+from tidegate.supervisor import Post, Supervisor
+from tidegate.watch import Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tidegate.agents import Agent
+    from tidegate.clock import Clock
+    from tidegate.policy import Rules
+    from tidegate.stores import Store
+
+log = structlog.get_logger()
+
+NARRATE = 0.1  # seconds over which events are gathered before they are told
+ENDING = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
+LISTENED = (*ENDING, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP, signal.SIGCONT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shift:
+    """What a supervising process works with, as plain values; durations in seconds.
+
+    `agents` gives the agent of a job; `environment` is the part of this process's own that agents may see.
+    """
+
+    state: Path
+    store: Store
+    clock: Clock
+    rules: Rules
+    agents: Callable[[Spec], Agent]
+    environment: Mapping[str, str]
+    slots: int
+    grace: float
+    timeout: float | None
+    silence: float | None
+
+
+@dataclass(slots=True)
+class Duty:
+    """A supervising process under way: `ended_by` is the first signal that asked for its end."""
+
+    shift: Shift
+    ask: Writer
+    me: Incarnation
+    batch: int | None
+    narrator: Narrator
+    ended_by: signal.Signals | None = None
+    supervisor: Supervisor = field(init=False)
+
+
+@contextmanager
+def owning(state: Path) -> Iterator[None]:
+    """Own a state directory: one supervisor at a time. Raises AlreadyRunning with the other's pid."""
+    fd = os.open(places.lock(state), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            other = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
+            raise AlreadyRunning(f"{state}: another tidegate supervises this directory (pid {other})") from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(fd)
+
+
+def incarnation(clock: Clock) -> Incarnation:
+    """Who this process is."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return Incarnation(
+        uuid=str(uuid.uuid4()), host=socket.gethostname(), pid=os.getpid(), boot_id=boot, started_at=clock.now()
+    )
+
+
+@asynccontextmanager
+async def on_duty(shift: Shift, batch: int | None, is_over: Callable[[Duty], Awaitable[bool]]) -> AsyncIterator[Duty]:
+    """Everything around the supervisor: entered, listening and narrating; left in order."""
+    me = incarnation(shift.clock)
+    async with Writer(shift.store) as ask, Watcher(shift.clock) as watcher:
+        last = await ask(shift.store.last_seq)
+        await ask(shift.store.enter, me)
+        await ask(shift.store.lift, f"host:{me.host}", shift.clock.now(), by="start", origins=(Origin.HOST,))
+        narrator = Narrator(shift.store, ask, last)
+        duty = Duty(shift, ask, me, batch, narrator)
+        duty.supervisor = Supervisor(_post(duty, watcher, lambda: is_over(duty)))
+        async with anyio.create_task_group() as around:
+            for task in (_listen, _answer_bell, _narrate):
+                around.start_soon(task, duty)
+            yield duty
+            around.cancel_scope.cancel()
+        await ask(shift.store.leave, me.uuid, shift.clock.now())
+        await duty.narrator.catch_up()
+
+
+def _post(duty: Duty, watcher: Watcher, is_over: Callable[[], Awaitable[bool]]) -> Post:
+    shift = duty.shift
+    means = Means(
+        clock=shift.clock,
+        watcher=watcher,
+        environment=shift.environment,
+        grace=shift.grace,
+        timeout=shift.timeout,
+        silence=shift.silence,
+    )
+    return Post(
+        store=shift.store,
+        ask=duty.ask,
+        me=duty.me,
+        clock=shift.clock,
+        means=means,
+        rules=shift.rules,
+        slots=shift.slots,
+        directory=lambda job, n: places.attempt(shift.state, job, n),
+        pick=shift.agents,
+        is_over=is_over,
+        batch=duty.batch,
+    )
+
+
+# --- what goes on beside the supervisor ---
+
+
+async def _narrate(duty: Duty) -> None:
+    while True:
+        rung = duty.supervisor.bell.next()
+        await duty.narrator.catch_up()
+        with anyio.move_on_after(1.0):
+            await rung.wait()
+        await anyio.sleep(NARRATE)
+
+
+async def _answer_bell(duty: Duty) -> None:
+    fd = doorbell.listen(duty.shift.state)
+    try:
+        while True:
+            await anyio.wait_readable(fd)
+            doorbell.answer(fd)
+            await duty.supervisor.look()
+    finally:
+        os.close(fd)
+
+
+async def _listen(duty: Duty) -> None:
+    """The only receiver of signals."""
+    with anyio.open_signal_receiver(*LISTENED) as signals:
+        async for number in signals:
+            match number:
+                case signal.SIGUSR1:
+                    await _pause(duty, Origin.OPERATOR, "paused by SIGUSR1")
+                case signal.SIGUSR2:
+                    await _resume(duty, Origin.OPERATOR)
+                case signal.SIGTSTP:
+                    await _pause(duty, Origin.HOST, "paused from the terminal")
+                    os.kill(os.getpid(), signal.SIGSTOP)
+                case signal.SIGCONT:
+                    await _resume(duty, Origin.HOST)
+                case _:
+                    await _end(duty, signal.Signals(number))
+
+
+async def _end(duty: Duty, number: signal.Signals) -> None:
+    """The first signal drains; the second ends every attempt now."""
+    if duty.ended_by is None:
+        duty.ended_by = number
+        log.warning("draining", signal=number.name, running=duty.supervisor.running, again="stops at once")
+        duty.supervisor.drain()
+    else:
+        log.warning("stopping", signal=number.name, running=duty.supervisor.running)
+        await duty.supervisor.stop(f"{ENDING[number]} by {number.name}")
+
+
+async def _pause(duty: Duty, origin: Origin, reason: str) -> None:
+    scope, now = f"host:{duty.me.host}", duty.shift.clock.now()
+    hold = Hold(scope=scope, origin=origin, since=now, reason=reason, by=f"pid {duty.me.pid}")
+    await duty.ask(duty.shift.store.hold, hold, now)
+    await duty.supervisor.look()
+
+
+async def _resume(duty: Duty, origin: Origin) -> None:
+    scope, now = f"host:{duty.me.host}", duty.shift.clock.now()
+    await duty.ask(duty.shift.store.lift, scope, now, by=f"pid {duty.me.pid}", origins=(origin,))
+    await duty.supervisor.look()

@@ -1,0 +1,103 @@
+"""Tells what happens: each row of the event table as one log event, and a tally of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+
+from tidegate.model import Event
+from tidegate.stores import Store
+from tidegate.stores.writer import Writer
+
+log = structlog.get_logger()
+
+PAGE = 1000
+QUIET = {"job added", "job updated", "session seen", "progress", "supervisor entered", "supervisor left"}
+
+
+@dataclass(slots=True)
+class Tally:
+    """What has happened since the narrator began, counted; `outcomes` by name, `held` in seconds by scope."""
+
+    launches: int = 0
+    resumes: int = 0
+    canaries: int = 0
+    returned: int = 0
+    adopted: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    shuts: Counter[str] = field(default_factory=Counter)
+    held: Counter[str] = field(default_factory=Counter)
+    shut_since: dict[str, datetime] = field(default_factory=dict)
+
+    def count(self, event: Event) -> None:
+        """Take one more event into account."""
+        match event.name:
+            case "attempt claimed":
+                self.launches += 1
+                self.resumes += bool(event.data.get("resumes"))
+                self.canaries += bool(event.data.get("canary"))
+            case "attempt unclaimed":
+                self.returned += 1
+            case "attempt adopted":
+                self.adopted += 1
+            case "attempt ended":
+                self.outcomes[str(event.data.get("outcome"))] += 1
+            case "gate shut" if event.scope:
+                self.shuts[event.scope] += 1
+                self.shut_since.setdefault(event.scope, event.at)
+            case "gate reopening" | "gate lifted" if event.scope in self.shut_since:
+                self.held[event.scope] += round((event.at - self.shut_since.pop(event.scope)).total_seconds())
+            case _:
+                pass
+
+
+class Narrator:
+    """Follows the event table from `after` on; the log says what the table says, in its order."""
+
+    def __init__(self, store: Store, ask: Writer, after: int) -> None:
+        self._store = store
+        self._ask = ask
+        self._after = after
+        self._names: dict[int, str] = {}
+        self.tally = Tally()
+
+    async def catch_up(self) -> None:
+        """Tell everything that has happened since the last time."""
+        while events := await self._ask(self._store.events, after=self._after, most=PAGE):
+            for event in events:
+                self._after = event.seq  # event by event: a cancel in here must not tell one twice
+                self.tally.count(event)
+                await self._tell(event)
+
+    async def _tell(self, event: Event) -> None:
+        level = level_of(event)
+        facts = {key: value for key, value in event.data.items() if value not in (None, "", False)}
+        if event.scope:
+            facts = {"scope": event.scope, **facts}
+        if event.job is not None:
+            facts = {"job": await self._name(event.job), **facts}
+        if event.attempt is not None:
+            facts["attempt"] = event.attempt
+        getattr(log, level)(event.name, **facts)
+
+    async def _name(self, id: int) -> str:
+        if id not in self._names:
+            job = await self._ask(self._store.job, id)
+            self._names[id] = job.name if job else f"#{id}"
+        return self._names[id]
+
+
+def level_of(event: Event) -> str:
+    """How loud an event is: what a person must see is an error, a shut gate a warning, bookkeeping is debug."""
+    if event.name in QUIET:
+        return "debug"
+    if event.name == "job stuck" or (event.name == "gate shut" and event.data.get("origin") == "human"):
+        return "error"
+    if event.name == "gate shut":
+        return "warning"
+    if event.name == "job ended":
+        return "debug" if event.data.get("state") == "succeeded" else "warning"
+    return "info"

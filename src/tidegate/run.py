@@ -1,0 +1,194 @@
+"""The verb `run`: one batch, supervised in the foreground to its end."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TextIO, cast
+
+import anyio
+import structlog
+
+from tidegate.batch import Expanded
+from tidegate.bottom import Bottom
+from tidegate.daemon import Duty, Shift, on_duty, owning
+from tidegate.look import why
+from tidegate.look.words import Page, page, shown
+from tidegate.model import Batch, Job, Origin, State, Submission
+from tidegate.narrate import Tally
+
+log = structlog.get_logger()
+
+PAGE = 500
+OK, SOME_FAILED, INFRASTRUCTURE, NEEDS_HUMAN, LIMITED = 0, 1, 5, 6, 75
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """How a batch stands when its supervisor leaves; `left` are lines that say why jobs are still queued."""
+
+    batch: str
+    counts: Mapping[State, int]
+    tally: Tally
+    left: Sequence[str] = ()
+    code: int = OK
+
+
+async def supervise(batch: Expanded, shift: Shift, *, update: bool = False) -> Report:
+    """Submit a batch, work on it until it is over, and say how it stands.
+
+    Raises AlreadyRunning where another process supervises the state directory, StoreBroken where the store fails.
+    """
+    store, now = shift.store, shift.clock.now()
+    with owning(shift.state):
+        store.set_accounts(batch.accounts, now)
+        told = store.submit(Batch(batch.name), batch.jobs, now, update=update)
+        _tell(told)
+        async with on_duty(shift, told.batch.id, lambda duty: _is_over(duty, batch.on_limit)) as duty:
+            async with anyio.create_task_group() as beside:
+                beside.start_soon(_status_line, duty)
+                await duty.supervisor.run()
+                beside.cancel_scope.cancel()
+            counts = await duty.ask(store.counts, told.batch.id)
+            why_left = await _why_left(duty)
+            left = await _left_in_words(duty) if why_left else []
+        code = _code(duty, counts, why_left)
+    return Report(batch=batch.name, counts=counts, tally=duty.narrator.tally, left=left, code=code)
+
+
+def _tell(told: Submission) -> None:
+    log.info("batch submitted", batch=told.batch.name, added=len(told.added), known=len(told.unchanged))
+    if told.changed:
+        log.warning("definitions changed", kept=len(told.changed), jobs=_some(told.changed), take_them_with="--update")
+    if told.updated:
+        log.info("definitions updated", jobs=_some(told.updated))
+    if told.absent:
+        log.warning("jobs not in the file any more", kept=len(told.absent), jobs=_some(told.absent))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+# --- when it is over ---
+
+
+async def _is_over(duty: Duty, on_limit: str) -> bool:
+    """Nothing runs and nothing could start: over, unless time alone will change that."""
+    left = await _why_left(duty)
+    return left in ("", "human") or (left == "limit" and on_limit == "exit")
+
+
+async def _why_left(duty: Duty) -> str:
+    """Why jobs are still queued: "" for none, "human" or "limit" where nothing else holds any, else "time"."""
+    store, after, reasons = duty.shift.store, 0, set()
+    await duty.supervisor.look()
+    while jobs := await duty.ask(store.jobs, batch=duty.batch, states=[State.QUEUED], after=after, most=PAGE):
+        reasons |= {_reason(duty, job) for job in jobs}
+        if "time" in reasons:
+            return "time"
+        after = jobs[-1].id
+    return next((reason for reason in ("limit", "human") if reason in reasons), "")
+
+
+def _reason(duty: Duty, job: Job) -> str:
+    holds = [hold for hold in duty.supervisor.gate.binding(job, duty.shift.clock.now()) if hold.allow == 0]
+    origins = {hold.origin for hold in holds}
+    if Origin.HUMAN in origins:
+        return "human"
+    return "limit" if Origin.LIMIT in origins else "time"
+
+
+def _code(duty: Duty, counts: Mapping[State, int], left: str) -> int:
+    waiting = counts.get(State.QUEUED, 0) + counts.get(State.RUNNING, 0)
+    if waiting and duty.ended_by is not None:
+        return 128 + duty.ended_by
+    if waiting:
+        return NEEDS_HUMAN if left == "human" else LIMITED
+    if counts.get(State.ERROR, 0):
+        return INFRASTRUCTURE
+    return OK if counts.get(State.SUCCEEDED, 0) == sum(counts.values()) else SOME_FAILED
+
+
+# --- what a person sees ---
+
+
+async def _status_line(duty: Duty) -> None:
+    """On a terminal, one line that is always true: what runs, what waits and until when."""
+    if not sys.stderr.isatty():
+        return
+    stream, bottom = sys.stderr, Bottom(sys.stderr)
+    sys.stderr = cast("TextIO", bottom)
+    try:
+        while True:
+            counts = await duty.ask(duty.shift.store.counts, duty.batch)
+            words = ", ".join(f"{number} {state}" for state, number in counts.items() if number)
+            bottom.show(" · ".join([words, *(await _waits(duty) if counts[State.QUEUED] else [])]))
+            await anyio.sleep(1)
+    finally:
+        bottom.show("")
+        sys.stderr = stream
+
+
+async def _waits(duty: Duty) -> list[str]:
+    """The holds that keep a job of this batch back, in words."""
+    now = duty.shift.clock.now()
+    on = replace(page(), now=now)
+    waiting = await duty.ask(duty.shift.store.jobs, batch=duty.batch, states=[State.QUEUED], most=1)
+    holds = duty.supervisor.gate.binding(waiting[0], now) if waiting else []
+    return [f"{hold.scope} {why.hold_words(hold, on)}" for hold in holds]
+
+
+async def _left_in_words(duty: Duty) -> list[str]:
+    """One line for each reason why jobs are still queued."""
+    store, now = duty.shift.store, duty.shift.clock.now()
+    seen = await duty.ask(why.picture, store, now, duty.me.host, supervised=True)
+    jobs = await duty.ask(store.jobs, batch=duty.batch, states=[State.QUEUED], most=PAGE)
+    on = Page(now=now, zone=page().zone)
+    return [
+        f"{len(waiting)} wait: {why.words(cause, waiting[0], seen, on)}{_evidence(cause)}"
+        for cause, waiting in why.by_cause(jobs, seen).items()
+    ]
+
+
+def _evidence(cause: why.Wait) -> str:
+    return f' ("{shown(cause.hold.evidence)}")' if cause.hold and cause.hold.evidence else ""
+
+
+def summary(report: Report, state: Path) -> str:
+    """The lines that end a run: how many jobs are where, and that launches and outcomes add up."""
+    counts, tally = report.counts, report.tally
+    jobs = ", ".join(f"{number} {name}" for name, number in counts.items() if number) or "none"
+    lines = [f"{report.batch}: {sum(counts.values())} jobs: {jobs}"]
+    if tally.launches or tally.adopted:
+        lines.append(f"  {_launches(tally)}")
+    lines += [
+        f"  the gate of {scope} shut {_times(shuts)}, held for {timedelta(seconds=tally.held[scope])}"
+        for scope, shuts in tally.shuts.items()
+    ]
+    lines += [f"  {line}" for line in report.left]
+    lines.append(f"  state: {state}")
+    return "\n".join(lines)
+
+
+def _launches(tally: Tally) -> str:
+    begun = tally.launches + tally.adopted - tally.returned
+    ends = " + ".join(f"{number} {name}" for name, number in tally.outcomes.items()) or "0 ended"
+    left = begun - sum(tally.outcomes.values())
+    running = f" + {left} still running" if left else ""
+    adopted = f", {tally.adopted} of them adopted" if tally.adopted else ""
+    resumed = f"; {tally.resumes} resumed a session" if tally.resumes else ""
+    return f"{begun} launches{adopted} = {ends}{running}{resumed}"
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
+
+
+def run_file(args: Namespace) -> int:
+    """Run the batch that the command line names; the exit code of the README's table."""
+    raise NotImplementedError(args)

@@ -1,0 +1,250 @@
+"""A free slot, an open gate, a claimed job, an attempt, a record."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import anyio
+import structlog
+from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint_if_cancelled
+
+from tidegate import launch, model, policy
+from tidegate.agents import Agent
+from tidegate.attempt import Ended, Means, Running
+from tidegate.bell import Bell
+from tidegate.clock import Clock
+from tidegate.errors import NotOwner
+from tidegate.gate import Gate
+from tidegate.model import (
+    Attempt,
+    Failed,
+    Interrupted,
+    Job,
+    Limit,
+    Limited,
+    Outcome,
+    Progress,
+    SessionSeen,
+    Sighting,
+    Spec,
+)
+from tidegate.policy import Rules
+from tidegate.stores import Store
+from tidegate.stores.writer import Writer
+
+log = structlog.get_logger()
+
+TICK = 1.0  # seconds between looks at time-outs and at what other processes wrote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """Where and with what a supervisor works.
+
+    `directory` gives the place of an attempt's files. `pick` finds the agent of a job. `batch` restricts the claims to
+    one batch. `is_over` says whether to end, asked whenever nothing runs and nothing could be started.
+    """
+
+    store: Store
+    ask: Writer
+    me: model.Supervisor
+    clock: Clock
+    means: Means
+    rules: Rules
+    slots: int
+    directory: Callable[[int, int], Path]
+    pick: Callable[[Spec], Agent]
+    is_over: Callable[[], Awaitable[bool]]
+    batch: int | None = None
+
+
+class Supervisor:
+    """Keeps the slots filled with jobs that no hold binds, and records how each attempt ends."""
+
+    def __init__(self, post: Post) -> None:
+        self.bell = Bell()
+        self.gate = Gate(post.me.host)
+        self._post = post
+        self._running: dict[int, Running] = {}
+        self._draining = False
+        self._version = 0
+
+    @property
+    def running(self) -> int:
+        """How many attempts are under way."""
+        return len(self._running)
+
+    async def run(self) -> None:
+        """Adopt what still runs, then work until over, or drained."""
+        async with anyio.create_task_group() as attempts, anyio.create_task_group() as clockwork:
+            clockwork.start_soon(self._tick)
+            await self._adopt(attempts)
+            await self._work(attempts)
+            clockwork.cancel_scope.cancel()
+
+    async def _work(self, attempts: TaskGroup) -> None:
+        while True:
+            await checkpoint_if_cancelled()
+            rung = self.bell.next()  # the ticket, before the look
+            if await self._start_next(attempts):
+                continue
+            if not self._running and (self._draining or await self._post.is_over()):
+                return
+            with self._post.clock.move_on_at(await self._next_due()):
+                await rung.wait()
+
+    def drain(self) -> None:
+        """Start nothing new; `run` returns when the attempts have ended."""
+        self._draining = True
+        self.bell.ring()
+
+    async def stop(self, why: str) -> None:
+        """Drain, and end every attempt now: each is requeued, uncharged, with its session."""
+        self.drain()
+        async with anyio.create_task_group() as ending:
+            for running in list(self._running.values()):
+                ending.start_soon(running.end, Interrupted(reason=why))
+
+    # --- starting ---
+
+    async def _start_next(self, attempts: TaskGroup) -> bool:
+        post, free = self._post, self._post.slots - len(self._running)
+        if self._draining or free <= 0:
+            return False
+        with anyio.CancelScope(shield=True):  # a claim and its hand-over are one
+            claims = await post.ask(
+                post.store.claim, post.me.uuid, post.clock.now(), most=free, batch=post.batch, rules=post.rules
+            )
+            for job, attempt in claims:
+                self._hand_over(attempts, job, attempt)
+        if claims and self.gate.holds():
+            await self.look()  # the claim may have turned a hold into its ramp
+        return bool(claims)
+
+    def _hand_over(self, attempts: TaskGroup, job: Job, attempt: Attempt, *, adopted: bool = False) -> None:
+        running = Running(
+            job,
+            attempt,
+            agent=self._post.pick(job.spec),
+            directory=self._post.directory(job.id, attempt.n),
+            means=self._post.means,
+            tell=lambda sighting: self._told(job, attempt, sighting),
+        )
+        self._running[job.id] = running
+        attempts.start_soon(self._attend, running, adopted)
+
+    async def _attend(self, running: Running, adopted: bool) -> None:  # noqa: FBT001 - start_soon passes by position
+        job, attempt = running.job, running.attempt
+        with structlog.contextvars.bound_contextvars(job=job.name, attempt=attempt.n):
+            try:
+                if not adopted and not self.gate.is_open(job, self._post.clock.now()):
+                    await self._give_back(attempt)
+                    return
+                ended = await self._lived(running, adopted=adopted)
+                await self._record(job, attempt, ended)
+            finally:
+                del self._running[job.id]
+                self.bell.ring()
+
+    async def _lived(self, running: Running, *, adopted: bool) -> Ended:
+        try:
+            return await (running.adopt() if adopted else running.run())
+        except (OSError, ValueError) as error:  # the end of an attempt is where its errors meet people
+            log.exception("attempt broken")
+            await running.end(Interrupted(reason="broken"))
+            return Ended(outcome=Failed(reason=f"{type(error).__name__}: {error}", valid=False))
+
+    async def _give_back(self, attempt: Attempt) -> None:
+        store = self._post.store
+        await self._post.ask(store.unclaim, attempt, self._post.clock.now(), "the gate shut before the launch")
+
+    # --- adopting ---
+
+    async def _adopt(self, attempts: TaskGroup) -> None:
+        post = self._post
+        for job, attempt in await post.ask(post.store.adopt, post.me.uuid, post.me.host, post.clock.now()):
+            if launch.was_started(post.directory(job.id, attempt.n)):
+                self._hand_over(attempts, job, attempt, adopted=True)
+            else:
+                await post.ask(post.store.unclaim, attempt, post.clock.now(), "never started")
+        await self.look()
+
+    # --- what an agent tells while it runs ---
+
+    async def _told(self, job: Job, attempt: Attempt, sighting: Sighting) -> None:
+        post, now = self._post, self._post.clock.now()
+        match sighting:
+            case Limit(sure=True) if sighting.final or policy.waits_inside(sighting):
+                await self._shut(job, attempt, sighting)
+            case SessionSeen(session):
+                await post.ask(post.store.note_session, attempt, session, now)
+            case Progress():
+                await post.ask(post.store.note_progress, attempt, now)
+                self.bell.ring()
+            case _:
+                pass
+
+    async def _shut(self, job: Job, attempt: Attempt, limit: Limit) -> None:
+        post, now = self._post, self._post.clock.now()
+        scope = policy.scope_of(limit, job.account, job.model)
+        prior = self.gate.known(scope, policy.window_of(limit))
+        hold = policy.hold_for(limit, scope, now, rules=post.rules, prior=prior, jitter=random.random())  # noqa: S311
+        if hold is None:
+            return
+        self.gate.shut(hold)  # here at once, then in the row that every claim reads
+        try:
+            await post.ask(post.store.hold, hold, now, attempt=attempt)
+        finally:
+            self.gate.settled(hold)
+        await self.look()
+
+    # --- recording ---
+
+    async def _record(self, job: Job, attempt: Attempt, ended: Ended) -> None:
+        post = self._post
+        if isinstance(ended.outcome, Limited):
+            await self._shut(job, attempt, ended.outcome.limit)
+        try:
+            await post.ask(
+                post.store.finish,
+                attempt,
+                ended.outcome,
+                post.clock.now(),
+                exit=ended.exit,
+                session=ended.session,
+                usage=ended.usage,
+                rules=post.rules,
+                jitter=random.random(),  # noqa: S311 - spreads retries, guards nothing
+            )
+        except NotOwner:
+            log.warning("result refused", outcome=_name(ended.outcome))
+
+    # --- looking ---
+
+    async def look(self) -> None:
+        """Take the store's word for the holds, and look for work."""
+        self.gate.told(await self._post.ask(self._post.store.holds))
+        self.bell.ring()
+
+    async def _tick(self) -> None:
+        """Now and then: time-outs, and what other processes wrote without ringing."""
+        while True:
+            await anyio.sleep(TICK)
+            for running in list(self._running.values()):
+                await running.check()
+            version = await self._post.ask(self._post.store.version)
+            if version != self._version:
+                self._version = version
+                await self.look()
+
+    async def _next_due(self) -> datetime | None:
+        return await self._post.ask(self._post.store.next_due, self._post.clock.now())
+
+
+def _name(outcome: Outcome) -> str:
+    return type(outcome).__name__.lower()
