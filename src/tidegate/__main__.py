@@ -1,0 +1,106 @@
+"""The program `tidegate`: whatever goes wrong below meets a person here, as one clear line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from io import TextIOWrapper
+from pathlib import Path
+
+from tidegate.errors import BadInput, TidegateError
+
+BAD_INPUT = 2
+INFRASTRUCTURE = 5
+BUG = 70  # sysexits.h: EX_SOFTWARE
+INTERRUPTED = 130  # as a shell tells SIGINT
+NOBODY_READS = 141  # as a shell tells SIGPIPE
+SAID = 2000  # characters of one line
+
+
+def main() -> int:
+    """Run the command line of this process; its exit code."""
+    _ready_streams()
+    try:
+        from tidegate import cli  # noqa: PLC0415 - an interrupt during the import is met too
+
+        code = cli.main(sys.argv[1:])
+        sys.stdout.flush()
+    except BaseException as error:  # noqa: BLE001 - nothing is above this
+        code = _met(error)
+    _flush()
+    return code
+
+
+def _met(error: BaseException) -> int:
+    """Tell a person what happened; the exit code."""
+    match _telling(error):
+        case SystemExit(code=code):
+            return code if isinstance(code, int) else 0
+        case KeyboardInterrupt():
+            return INTERRUPTED
+        case BrokenPipeError():
+            return NOBODY_READS
+        case BadInput() as bad:
+            return _say(str(bad), BAD_INPUT)
+        case TidegateError() as known:
+            return _say(str(known), INFRASTRUCTURE)
+        case OSError() as refused:
+            return _say(_words(refused), INFRASTRUCTURE)
+        case bug:
+            sys.excepthook(type(bug), bug, bug.__traceback__)
+            return BUG
+
+
+def _telling(error: BaseException) -> BaseException:
+    """The one of several errors that tells a person most."""
+    leaves = list(_leaves(error))
+    for kind in (TidegateError, KeyboardInterrupt, OSError):
+        for leaf in leaves:
+            if isinstance(leaf, kind):
+                return leaf
+    return leaves[0]
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _say(text: str, code: int) -> int:
+    from tidegate.look.words import clean, fit  # noqa: PLC0415 - only an error pays for it
+
+    print(f"tidegate: {fit(clean(text), SAID)}", file=sys.stderr)
+    return code
+
+
+def _words(error: OSError) -> str:
+    place = f"{error.filename}: " if error.filename is not None else ""
+    return f"{place}{error.strerror or error}"
+
+
+# --- the standard streams ---
+
+
+def _ready_streams() -> None:
+    """Make printing safe: a closed stream swallows, a character that the locale lacks is escaped."""
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - stays open to the end
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _flush() -> None:
+    """Write what is left; where that fails let it go, or Python complains about it when it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

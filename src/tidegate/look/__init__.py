@@ -1,0 +1,4 @@
+"""The verbs that only look: `status`, `list`, `show`, `logs`, `events`.
+
+They open the store for short reads, write nothing, and import neither a loop nor the settings.
+"""

@@ -1,0 +1,105 @@
+"""What every look begins with: the state directory, its store, the page to write on."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from tidegate import places
+from tidegate.errors import BadInput
+from tidegate.look import find
+from tidegate.look.who import Works, works
+from tidegate.look.why import Picture, picture
+from tidegate.look.words import Page, clean, page
+from tidegate.model import Job
+from tidegate.redact import redacted_variable
+from tidegate.stores import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """An open store with where it lies, and the page to write on."""
+
+    state: Path
+    store: Store
+    page: Page
+    host: str
+
+    def works(self) -> Works:
+        """Who works here now."""
+        return works(self.state, self.store.supervisors(), self.host)
+
+    def picture(self) -> Picture:
+        """What decides now which jobs may run."""
+        return picture(self.store, self.page.now, self.host, supervised=self.works().pid is not None)
+
+    def at(self, now: datetime) -> Desk:
+        """The same desk at a later instant."""
+        return replace(self, page=replace(self.page, now=now))
+
+
+def state_of(args: Namespace) -> Path:
+    """The state directory that the flag or the environment names."""
+    return places.state_dir(args.state_dir, os.environ)
+
+
+@contextmanager
+def opened(args: Namespace) -> Iterator[Desk | None]:
+    """The desk of the state directory that the flag or the environment names; None where there is no store yet."""
+    state = state_of(args)
+    if not places.database(state).exists():
+        yield None
+        return
+    with _desk(state) as desk:
+        yield desk
+
+
+@contextmanager
+def found(args: Namespace) -> Iterator[tuple[Desk, Job]]:
+    """The desk, and the job that the command line names. Raises BadInput where there is none."""
+    with opened(args) as desk:
+        if desk is None:
+            state = state_of(args)
+            raise BadInput(f"no job {find.quoted(args.job)}: nothing has been submitted to {clean(str(state))} yet")
+        yield desk, find.job(desk.store, args.job)
+
+
+@contextmanager
+def at_work(args: Namespace) -> Iterator[Desk]:
+    """The desk for a person who steers: an empty state directory gets its store."""
+    with _desk(state_of(args)) as desk:
+        yield desk
+
+
+@contextmanager
+def _desk(state: Path) -> Iterator[Desk]:
+    from tidegate.stores.sqlite import SqliteStore  # noqa: PLC0415 - an empty place needs no database
+
+    with closing(SqliteStore(places.database(state))) as store:
+        yield Desk(state=state, store=store, page=page(), host=os.uname().nodename)
+
+
+def hidden(env: Mapping[str, str]) -> dict[str, str]:
+    """A job's environment as it may be shown."""
+    return {name: redacted_variable(name, value) for name, value in env.items()}
+
+
+def note(text: str) -> None:
+    """A remark beside what is printed."""
+    sys.stdout.flush()
+    print(f"tidegate: {text}", file=sys.stderr)
+
+
+def listened() -> None:
+    """Raises BrokenPipeError where nobody reads standard output any more; a follower asks while it is quiet."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    if any(happened & (select.POLLERR | select.POLLHUP) for _, happened in poll.poll(0)):
+        raise BrokenPipeError

@@ -1,0 +1,81 @@
+"""The verb `events`: what happened, in order."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from argparse import Namespace
+from typing import Any
+
+from tidegate.look import find, plain
+from tidegate.look.desk import Desk, listened, opened
+from tidegate.look.words import Page, clean, shown
+from tidegate.model import Event
+
+CHUNK = 1000
+RECENT = 20  # events that a follower without a filter begins with
+AGAIN = 0.2  # seconds between two looks
+
+
+def events(args: Namespace) -> int:
+    """Print the events, or go on printing them; 0."""
+    with opened(args) as desk:
+        if desk is None:
+            return 0
+        job = None if args.job is None else find.job(desk.store, args.job).id
+        batch = None if args.batch is None else find.batch(desk.store, args.batch).id
+        told = Telling(desk, job, batch, as_json=args.json)
+        last = told.print_after(_begin(desk, args))
+        while args.follow:
+            last = told.print_after(last)
+            listened()
+            time.sleep(AGAIN)
+    return 0
+
+
+def _begin(desk: Desk, args: Namespace) -> int:
+    if not args.follow or args.job is not None or args.batch is not None:
+        return 0
+    return max(desk.store.last_seq() - RECENT, 0)
+
+
+class Telling:
+    """Prints events, each with the id of its job."""
+
+    def __init__(self, desk: Desk, job: int | None, batch: int | None, *, as_json: bool) -> None:
+        self._desk = desk
+        self._filter = {"job": job, "batch": batch}
+        self._as_json = as_json
+        self._names: dict[int, str] = {}
+
+    def print_after(self, last: int) -> int:
+        """Print all that happened after the seq `last`; the seq of the last one told."""
+        while found := self._desk.store.events(after=last, most=CHUNK, **self._filter):
+            for event in found:
+                name = None if event.job is None else self._name(event.job)
+                print(plain.line(plain.event(event, name)) if self._as_json else text(event, name, self._desk.page))
+            last = found[-1].seq
+        sys.stdout.flush()
+        return last
+
+    def _name(self, number: int) -> str:
+        if number not in self._names:
+            job = self._desk.store.job(number)
+            self._names[number] = job.name if job else f"#{number}"
+        return self._names[number]
+
+
+def text(event: Event, name: str | None, page: Page) -> str:
+    """An event as one line: when, what, and its facts as key=value."""
+    facts: dict[str, Any] = {"job": name, "attempt": event.attempt, "scope": event.scope, **event.data}
+    told = " ".join(f"{clean(key)}={_value(value)}" for key, value in facts.items() if value not in (None, "", False))
+    return f"{page.stamp(event.at)}  {clean(event.name):<18}  {told}".rstrip()
+
+
+def _value(value: object) -> str:
+    """A value that ends where it seems to end: as JSON where it holds blanks, quotes or an equals sign."""
+    told = shown(value) if isinstance(value, str) else json.dumps(value, default=str)
+    if told and told.isprintable() and not any(one in ' "=\\' for one in told):
+        return told
+    return clean(json.dumps(told, ensure_ascii=False))

@@ -1,0 +1,144 @@
+"""The verb `show`: one job, why it is not running, and what its attempts came to."""
+
+from __future__ import annotations
+
+import shlex
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tidegate import policy
+from tidegate.look import plain
+from tidegate.look.desk import Desk, found, hidden
+from tidegate.look.output import path
+from tidegate.look.why import Picture, Wait, stand, waits, words
+from tidegate.look.words import Page, clean, counted, shown, span
+from tidegate.model import Attempt, Hold, Job, State, Stream, scopes
+
+LABEL = 10  # columns of a label
+PROMPT = 600  # characters of a prompt that text shows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """All that is told about one job."""
+
+    job: Job
+    seen: Picture
+    waits: Sequence[Wait]
+    attempts: Sequence[Attempt]
+    state: Path
+
+    @property
+    def holds(self) -> list[Hold]:
+        """Every hold in the scopes of the job, whether it keeps the job back just now or not."""
+        mine = scopes(self.job, self.seen.host)
+        return [hold for hold in self.seen.holds if hold.scope in mine and policy.prior_binds(hold, self.seen.now)]
+
+
+def show(args: Namespace) -> int:
+    """Print one job; 0."""
+    with found(args) as (desk, job):
+        sheet = _sheet(desk, job)
+        for line in [plain.line(_form(sheet))] if args.json else _lines(sheet, desk.page):
+            print(line)
+    return 0
+
+
+def _sheet(desk: Desk, job: Job) -> Sheet:
+    seen = desk.picture()
+    return Sheet(job=job, seen=seen, waits=waits(job, seen), attempts=desk.store.attempts(job.id), state=desk.state)
+
+
+# --- as JSON ---
+
+
+def _form(sheet: Sheet) -> plain.Form:
+    job = sheet.job
+    return plain.job(job) | {
+        "spec": plain.definition(job.spec, hidden(job.spec.env)),
+        "waits_for": [plain.wait(one) for one in sheet.waits],
+        "holds": [plain.hold(hold) for hold in sheet.holds],
+        "tries": [plain.attempt(one) | _files(sheet.state, one) for one in sheet.attempts],
+    }
+
+
+def _files(state: Path, attempt: Attempt) -> plain.Form:
+    return {stream.value: str(path(state, attempt, stream)) for stream in Stream}
+
+
+# --- as text ---
+
+
+def _lines(sheet: Sheet, page: Page) -> Iterator[str]:
+    for label, text in _facts(sheet, page):
+        yield from page.wrap(f"{label:<{LABEL}}{text}", hang=LABEL)
+    if sheet.attempts:
+        yield page.paint("attempts", "bold")
+    for attempt in sheet.attempts:
+        yield from page.wrap(f"{attempt.n:>4}  {_attempt(attempt, page)}", hang=6)
+        yield from page.wrap(str(path(sheet.state, attempt, Stream.STDOUT).parent), indent=6)
+
+
+def _facts(sheet: Sheet, page: Page) -> Iterator[tuple[str, str]]:
+    job = sheet.job
+    yield "job", f"{clean(job.name)} (#{job.id})"
+    yield "batch", clean(job.batch_name) + (f", group {clean(job.group)}" if job.group else "")
+    yield "state", page.state(job.state) + _ended(job, page)
+    yield from _reasons(sheet, page)
+    yield "account", _account(job)
+    yield from _definition(job)
+    if job.session:
+        yield "session", clean(job.session)
+    launches = counted(job.launches, "launch", "launches")
+    yield "charged", f"{job.attempts} of {counted(job.spec.max_attempts, 'attempt')}, {launches}"
+
+
+def _ended(job: Job, page: Page) -> str:
+    if job.ended_at is None:
+        return ""
+    return f" at {page.at(job.ended_at)}" + (f": {shown(job.reason)}" if job.reason else "")
+
+
+def _reasons(sheet: Sheet, page: Page) -> Iterator[tuple[str, str]]:
+    """Why it is not running: each reason with its evidence; while it runs, since when."""
+    if sheet.job.state is State.RUNNING:
+        yield "runs", stand(sheet.job, sheet.seen, page, {sheet.job.id: sheet.attempts[-1]})
+    for wait in sheet.waits:
+        yield "waits for", words(wait, sheet.job, sheet.seen, page)
+        if wait.hold is not None and wait.hold.evidence:
+            yield "evidence", shown(wait.hold.evidence)
+
+
+def _account(job: Job) -> str:
+    model = f", model {clean(job.model)}" if job.model else ""
+    return f"{clean(job.account)}{model}, priority {job.priority}"
+
+
+def _definition(job: Job) -> Iterator[tuple[str, str]]:
+    spec = job.spec
+    yield "agent", clean(spec.agent)
+    if spec.command or spec.args:
+        yield "command", shown(shlex.join([*spec.command, *spec.args]))
+    if spec.prompt is not None:
+        more = f" ... ({len(spec.prompt)} characters)" if len(spec.prompt) > PROMPT else ""
+        yield "prompt", shown(spec.prompt[:PROMPT]) + more
+    yield "directory", clean(spec.cwd)
+    for name, value in hidden(spec.env).items():
+        yield "env", shown(f"{name}={value}")
+    for name, value in spec.labels.items():
+        yield "label", shown(f"{name}={value}")
+    if spec.timeout is not None:
+        yield "timeout", span(spec.timeout)
+
+
+def _attempt(attempt: Attempt, page: Page) -> str:
+    if attempt.ended_at is None:
+        return f"{page.at(attempt.started_at)}  runs for {page.since(attempt.started_at)}"
+    took = span((attempt.ended_at - attempt.started_at).total_seconds())
+    exit = "" if attempt.exit is None else f", {policy.ended(attempt.exit)}"
+    cost = attempt.usage.cost_usd if attempt.usage else None
+    money = "" if cost is None else f", ${cost:.4f}"
+    detail = f": {shown(attempt.detail)}" if attempt.detail else ""
+    return f"{page.at(attempt.started_at)}  {clean(attempt.outcome or 'unknown')} after {took}{exit}{money}{detail}"

@@ -1,0 +1,198 @@
+"""The verb `logs`: what an agent printed, byte for byte."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tidegate import places
+from tidegate.clock import SystemClock
+from tidegate.errors import BadInput
+from tidegate.look import plain
+from tidegate.look.desk import Desk, found, listened, note
+from tidegate.look.find import quoted
+from tidegate.look.why import Wait, stand, waits
+from tidegate.look.words import Page
+from tidegate.model import Attempt, Job, Stream
+
+BLOCK = 1 << 18  # bytes read at once
+AGAIN = 0.1  # seconds between two looks at a file that grows
+
+Put = Callable[[bytes], None]
+
+
+class Lined:
+    """Writes what comes in as one JSON object for each line; `close` writes a last line that has no newline."""
+
+    def __init__(self, job: Job, attempt: Attempt, stream: Stream) -> None:
+        self._head = {"job": job.name, "number": job.id, "attempt": attempt.n, "stream": stream.value}
+        self._rest: list[bytes] = []
+
+    def put(self, block: bytes) -> None:
+        """Take the next bytes."""
+        *lines, rest = block.split(b"\n")
+        for line in lines:
+            self._write(b"".join([*self._rest, line]))
+            self._rest = []
+        self._rest.append(rest)
+
+    def close(self) -> None:
+        """Take the end."""
+        if last := b"".join(self._rest):
+            self._write(last)
+        self._rest = []
+
+    def _write(self, line: bytes) -> None:
+        print(plain.line(self._head | {"text": line.decode(errors="replace")}))
+
+
+class Raw:
+    """Passes every byte on."""
+
+    def put(self, block: bytes) -> None:
+        """Take the next bytes."""
+        sys.stdout.buffer.write(block)
+
+    def close(self) -> None:
+        """Take the end."""
+
+
+def last_output(state: Path, attempt: Attempt, page: Page) -> str:
+    """When an attempt printed last, as the end of a line; "" where it has printed nothing yet."""
+    stats = [stat for stream in Stream if (stat := _stat(path(state, attempt, stream))) and stat.st_size]
+    if not stats:
+        return ", no output yet"
+    return f", last output {page.since(datetime.fromtimestamp(max(stat.st_mtime for stat in stats), UTC))} ago"
+
+
+def logs(args: Namespace) -> int:
+    """Print what an attempt printed, or follow the job's attempts to its end; 0."""
+    with found(args) as (desk, job):
+        if args.follow:
+            import anyio  # noqa: PLC0415 - only a follower pays for a loop
+
+            anyio.run(_follow, desk, job, args)
+        elif (attempt := _chosen(desk, job, args.attempt)) is None:
+            note(f"{quoted(job.name)} has not started yet: {stand(job, desk.picture(), desk.page, {})}")
+        else:
+            _copy(desk, job, attempt, args)
+    return 0
+
+
+def _chosen(desk: Desk, job: Job, n: int | None) -> Attempt | None:
+    attempts = desk.store.attempts(job.id)
+    if n is None:
+        return attempts[-1] if attempts else None
+    for attempt in attempts:
+        if attempt.n == n:
+            return attempt
+    there = f"1 to {attempts[-1].n}" if attempts else "none yet"
+    raise BadInput(f"{quoted(job.name)} has no attempt {n}; there is {there}")
+
+
+def path(state: Path, attempt: Attempt, stream: Stream) -> Path:
+    """The file of one stream of an attempt."""
+    return places.attempt(state, attempt.job, attempt.n) / f"{stream.value}.log"
+
+
+def _stream(args: Namespace) -> Stream:
+    return Stream.STDERR if args.stderr else Stream.STDOUT
+
+
+def _out(job: Job, attempt: Attempt, args: Namespace) -> Lined | Raw:
+    return Lined(job, attempt, _stream(args)) if args.json else Raw()
+
+
+def _copy(desk: Desk, job: Job, attempt: Attempt, args: Namespace) -> None:
+    file, out = path(desk.state, attempt, _stream(args)), _out(job, attempt, args)
+    try:
+        with file.open("rb") as opened:
+            while block := opened.read(BLOCK):
+                out.put(block)
+    except FileNotFoundError:
+        note(f"attempt {attempt.n} has no output" + (f": {attempt.detail}" if attempt.detail else ""))
+    out.close()
+
+
+# --- following ---
+
+
+async def _follow(desk: Desk, job: Job, args: Namespace) -> None:
+    first = _chosen(desk, job, args.attempt)
+    n = first.n if first else 1
+    while (attempt := await _started(desk, job, n)) is not None:
+        await _follow_one(desk, job, attempt, args)
+        if args.attempt is not None:
+            return
+        n += 1
+
+
+async def _started(desk: Desk, job: Job, n: int) -> Attempt | None:
+    """Attempt `n` of a job once there is one; None where the job ended before."""
+    from anyio import sleep  # noqa: PLC0415 - as above
+
+    told: list[Wait] = []
+    while True:
+        now = desk.store.job(job.id) or job  # before the look at its attempts: a final job starts none
+        later = [attempt for attempt in desk.store.attempts(job.id) if attempt.n >= n]
+        if later or now.state.is_final:
+            return later[0] if later else None
+        told = _tell(desk, now, told)
+        listened()
+        await sleep(AGAIN)
+
+
+def _tell(desk: Desk, job: Job, told: list[Wait]) -> list[Wait]:
+    """Say on stderr what the job waits for, whenever that changes."""
+    desk = desk.at(SystemClock().now())
+    seen = desk.picture()
+    if (reasons := waits(job, seen)) and reasons != told:
+        note(f"{quoted(job.name)} waits: {stand(job, seen, desk.page, {})}")
+    return reasons
+
+
+async def _follow_one(desk: Desk, job: Job, attempt: Attempt, args: Namespace) -> None:
+    file, out = path(desk.state, attempt, _stream(args)), _out(job, attempt, args)
+    await _grow(file, out.put, lambda: _has_ended(desk, attempt))
+    out.close()
+    sys.stdout.flush()
+
+
+async def _grow(file: Path, put: Put, has_ended: Callable[[], bool]) -> None:
+    """Pass on all that a file holds and gets until its attempt has ended; the file may come late, or never."""
+    import aiofiles  # noqa: PLC0415 - as above
+    from anyio import sleep  # noqa: PLC0415
+
+    place, last = 0, False
+    while not last:
+        last = has_ended()  # before the read: what was printed until the end is read after it
+        if _size(file) > place:
+            async with aiofiles.open(file, "rb") as opened:
+                await opened.seek(place)
+                while block := await opened.read(BLOCK):
+                    put(block)
+                    place += len(block)
+                sys.stdout.flush()
+        if not last:
+            listened()
+            await sleep(AGAIN)
+
+
+def _size(file: Path) -> int:
+    found = _stat(file)
+    return found.st_size if found else 0
+
+
+def _stat(file: Path) -> os.stat_result | None:
+    try:
+        return file.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _has_ended(desk: Desk, attempt: Attempt) -> bool:
+    return any(one.n == attempt.n and one.ended_at is not None for one in desk.store.attempts(attempt.job))

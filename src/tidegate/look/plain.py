@@ -1,0 +1,135 @@
+"""The JSON forms of what the store knows: instants are ISO 8601 in UTC, durations are seconds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from tidegate.look.why import Wait
+from tidegate.model import Attempt, Event, Hold, Job, Spec, Supervisor, Usage
+
+Form = dict[str, Any]
+
+
+def line(form: Mapping[str, Any]) -> str:
+    """One line of JSON, in ASCII whatever the locale."""
+    return json.dumps(form, default=str)
+
+
+def iso(instant: datetime | None) -> str | None:
+    """An instant as 2026-01-09T18:30:00.000Z."""
+    if instant is None:
+        return None
+    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def job(one: Job) -> Form:
+    """A job without its definition."""
+    return {
+        "number": one.id,
+        "batch": one.batch_name,
+        "job": one.name,
+        "state": one.state.value,
+        "account": one.account,
+        "model": one.model,
+        "agent": one.spec.agent,
+        "group": one.group,
+        "priority": one.priority,
+        "attempts": one.attempts,
+        "max_attempts": one.spec.max_attempts,
+        "launches": one.launches,
+        "lost": one.lost,
+        "limited_in_a_row": one.limited_in_a_row,
+        "not_before": iso(one.not_before),
+        "session": one.session,
+        "reason": one.reason,
+        "labels": dict(one.spec.labels),
+        "created_at": iso(one.created_at),
+        "ended_at": iso(one.ended_at),
+    }
+
+
+def definition(spec: Spec, env: Mapping[str, str]) -> Form:
+    """What a job does; `env` is its environment as it may be shown."""
+    return {
+        "agent": spec.agent,
+        "command": list(spec.command),
+        "args": list(spec.args),
+        "prompt": spec.prompt,
+        "cwd": spec.cwd,
+        "env": dict(env),
+        "timeout": spec.timeout,
+        "silence": spec.silence,
+        "max_attempts": spec.max_attempts,
+        "on_cutoff": spec.on_cutoff,
+        "on_failure": spec.on_failure,
+        "resume_prompt": spec.resume_prompt,
+        "labels": dict(spec.labels),
+    }
+
+
+def attempt(one: Attempt) -> Form:
+    """An attempt; `seconds` is its length where it has ended."""
+    ended = one.ended_at
+    return {
+        "attempt": one.n,
+        "started_at": iso(one.started_at),
+        "ended_at": iso(ended),
+        "seconds": round((ended - one.started_at).total_seconds(), 3) if ended else None,
+        "outcome": one.outcome,
+        "exit": one.exit,
+        "detail": one.detail,
+        "session": one.session,
+        "canary": one.canary,
+        "progressed": one.progressed,
+        "usage": usage(one.usage) if one.usage else None,
+        "supervisor": one.supervisor,
+    }
+
+
+def usage(one: Usage) -> Form:
+    """Tokens and money; null is unknown."""
+    return {"input_tokens": one.input_tokens, "output_tokens": one.output_tokens, "cost_usd": one.cost_usd}
+
+
+def hold(one: Hold) -> Form:
+    """A hold."""
+    return {
+        "scope": one.scope,
+        "origin": one.origin.value,
+        "window": one.window.value,
+        "allow": one.allow,
+        "ramp": one.ramp,
+        "since": iso(one.since),
+        "until": iso(one.until),
+        "resets_at": iso(one.resets_at),
+        "reason": one.reason,
+        "evidence": one.evidence,
+        "by": one.by,
+    }
+
+
+def wait(one: Wait) -> Form:
+    """One reason why a queued job is not running."""
+    return {"for": one.kind, "until": iso(one.until), "hold": hold(one.hold) if one.hold else None}
+
+
+def event(one: Event, name: str | None) -> Form:
+    """An event; `name` is its job's id."""
+    return {
+        "seq": one.seq,
+        "at": iso(one.at),
+        "event": one.name,
+        "job": name,
+        "number": one.job,
+        "attempt": one.attempt,
+        "scope": one.scope,
+        "data": dict(one.data),
+    }
+
+
+def supervisor(one: Supervisor) -> Form:
+    """One incarnation of a supervisor."""
+    return {"pid": one.pid, "host": one.host, "uuid": one.uuid, "started_at": iso(one.started_at)}

@@ -1,0 +1,220 @@
+"""The verb `status`: one screen on what works, what waits and why, and what needs a person."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tidegate import __version__
+from tidegate.look import plain
+from tidegate.look.desk import Desk, opened, state_of
+from tidegate.look.find import quoted
+from tidegate.look.output import last_output
+from tidegate.look.who import Works
+from tidegate.look.why import Picture, Wait, by_cause, hold_words, words
+from tidegate.look.words import Page, clean, counted, fit, pad, shown
+from tidegate.model import Attempt, Batch, Hold, Job, Origin, State
+
+COUNTED = 200  # queued jobs whose reasons are counted one by one
+ENDED = 3  # finished batches that the screen shows
+RUNNING = 20  # running jobs that the screen shows
+
+Counts = Mapping[State, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """All that one screen tells; `causes` has the first COUNTED queued jobs by what keeps each back most."""
+
+    state: Path
+    works: Works
+    batches: Sequence[tuple[Batch, Counts]]
+    seen: Picture
+    queued: int
+    causes: dict[Wait, list[Job]]
+
+    @property
+    def for_a_person(self) -> list[Hold]:
+        """The holds that wait for a person."""
+        return [hold for hold in self.seen.holds if hold.origin is Origin.HUMAN]
+
+
+def status(args: Namespace) -> int:
+    """Print the status; 0."""
+    with opened(args) as desk:
+        if desk is None:
+            _nothing(args)
+        else:
+            told = look(desk)
+            for line in [plain.line(_form(told))] if args.json else _screen(told, desk.page):
+                print(line)
+    return 0
+
+
+def look(desk: Desk) -> Status:
+    """What there is to tell now."""
+    seen, works = desk.picture(), desk.works()
+    first = desk.store.jobs(states=[State.QUEUED], most=COUNTED)
+    return Status(
+        state=desk.state,
+        works=works,
+        batches=[(batch, desk.store.counts(batch.id)) for batch in desk.store.batches()],
+        seen=seen,
+        queued=desk.store.counts().get(State.QUEUED, 0),
+        causes=by_cause(first, seen),
+    )
+
+
+# --- as JSON ---
+
+
+def _form(told: Status) -> plain.Form:
+    return {
+        "version": __version__,
+        "at": plain.iso(told.seen.now),
+        "state_dir": str(told.state),
+        "working": _works_form(told.works),
+        "batches": [_batch_form(batch, counts) for batch, counts in told.batches],
+        "running": [_running_form(job, attempt, told.works) for job, attempt in told.seen.running],
+        "queued": told.queued,
+        "waiting": [plain.wait(cause) | {"jobs": len(jobs)} for cause, jobs in told.causes.items()],
+        "holds": [plain.hold(hold) for hold in told.seen.holds],
+        "needs_human": [plain.hold(hold) for hold in told.for_a_person],
+    }
+
+
+def _works_form(works: Works) -> plain.Form | None:
+    if works.pid is None:
+        return None
+    return plain.supervisor(works.known) if works.known else {"pid": works.pid}
+
+
+def _batch_form(batch: Batch, counts: Counts) -> plain.Form:
+    return {"number": batch.id, "batch": batch.name, **{state.value: counts.get(state, 0) for state in State}}
+
+
+def _running_form(job: Job, attempt: Attempt, works: Works) -> plain.Form:
+    return plain.job(job) | {"running": plain.attempt(attempt), "supervised": works.pid is not None}
+
+
+# --- as a screen ---
+
+
+def _screen(told: Status, page: Page) -> Iterator[str]:
+    yield from page.wrap(f"tidegate {__version__} in {clean(str(told.state))}")
+    yield from page.wrap(_working(told, page))
+    yield from _batches(told.batches, page)
+    yield from _running(told, page)
+    yield from _waiting(told, page)
+    yield from _for_a_person(told, page)
+
+
+def _working(told: Status, page: Page) -> str:
+    works, running = told.works, counted(len(told.seen.running), "attempt")
+    if works.pid is not None:
+        since = f" for {page.since(works.known.started_at)}" if works.known else ""
+        return page.paint("working", "green") + f": pid {works.pid}{since}, {running} running"
+    nobody = page.paint("nobody works here", "yellow")
+    if told.seen.running:
+        return f"{nobody} since pid {_last(works)} ended: the next `tidegate run` takes over {running}"
+    return f"{nobody}: `tidegate run FILE` goes on with a batch" if told.queued else nobody
+
+
+def _last(works: Works) -> str:
+    return str(works.gone[-1].pid) if works.gone else "unknown"
+
+
+def _batches(batches: Sequence[tuple[Batch, Counts]], page: Page) -> Iterator[str]:
+    if not batches:
+        return
+    yield page.paint("batches", "bold")
+    ended = [batch.id for batch, counts in batches if not _is_open(counts)]
+    hidden = set(ended[:-ENDED])
+    for batch, counts in batches:
+        if batch.id not in hidden:
+            yield from page.wrap(f"{clean(batch.name)}: {tally(counts)}", indent=2)
+    if hidden:
+        yield from page.wrap(f"and {counted(len(hidden), 'earlier batch', 'earlier batches')}, ended", indent=2)
+
+
+def _is_open(counts: Counts) -> bool:
+    return any(counts.get(state, 0) for state in (State.QUEUED, State.RUNNING))
+
+
+def tally(counts: Counts) -> str:
+    """The jobs of a batch in each state: "30 jobs: 3 running, 27 succeeded"."""
+    parts = [f"{counts[state]} {state.value}" for state in State if counts.get(state)]
+    return f"{counted(sum(counts.values()), 'job')}: {', '.join(parts)}" if parts else "no jobs"
+
+
+def _running(told: Status, page: Page) -> Iterator[str]:
+    if not told.seen.running:
+        return
+    yield page.paint("running", "bold")
+    names = {job.id: _name(job, several=len(told.batches) > 1) for job, _ in told.seen.running[:RUNNING]}
+    size = min(max(map(len, names.values())), 40)
+    for job, attempt in told.seen.running[:RUNNING]:
+        canary = ", the canary" if attempt.canary and not attempt.progressed else ""
+        how = f"attempt {attempt.n}, {clean(job.account)}, for {page.since(attempt.started_at)}{canary}"
+        said = last_output(told.state, attempt, page)
+        yield fit(f"  {pad(fit(names[job.id], size), size)}  {how}{said}", page.width)
+    if len(told.seen.running) > RUNNING:
+        yield f"  and {len(told.seen.running) - RUNNING} more"
+
+
+def _name(job: Job, *, several: bool) -> str:
+    return clean(f"{job.batch_name}:{job.name}" if several and not job.batch_name.startswith("/") else job.name)
+
+
+def _waiting(told: Status, page: Page) -> Iterator[str]:
+    """Each hold, whether a job waits behind it or not, then what else the queued jobs wait for."""
+    idle = [hold for hold in told.seen.holds if hold not in [cause.hold for cause in told.causes]]
+    causes = {**told.causes, **{Wait(kind="hold", until=hold.until, hold=hold): [] for hold in idle}}
+    causes = {cause: jobs for cause, jobs in causes.items() if not _is_for_a_person(cause)}
+    if not causes:
+        return
+    some = f" (counted over the first {COUNTED})" if told.queued > COUNTED else ""
+    yield page.paint(f"waiting: {counted(told.queued, 'job')}{some}", "bold")
+    for cause, jobs in causes.items():
+        yield from page.wrap(f"{len(jobs):>4}  {_cause(cause, jobs, told.seen, page)}", indent=0, hang=6)
+        yield from _evidence(cause.hold, page)
+
+
+def _cause(cause: Wait, jobs: Sequence[Job], seen: Picture, page: Page) -> str:
+    if cause.kind == "retry" and cause.until is not None:
+        return f"to try again, the first at {page.until(cause.until)}"
+    if cause.kind == "hold" and cause.hold is not None:
+        return f"{clean(cause.hold.scope)} {hold_words(cause.hold, page)}"
+    return words(cause, jobs[0], seen, page)
+
+
+def _is_for_a_person(cause: Wait) -> bool:
+    return cause.hold is not None and cause.hold.origin is Origin.HUMAN
+
+
+def _evidence(hold: Hold | None, page: Page) -> Iterator[str]:
+    if hold is not None and hold.evidence:
+        yield from page.wrap(f'"{shown(hold.evidence)}"', indent=6)
+
+
+def _for_a_person(told: Status, page: Page) -> Iterator[str]:
+    if not told.for_a_person:
+        return
+    yield page.paint("needs a person", "red")
+    for hold in told.for_a_person:
+        jobs = next((len(jobs) for cause, jobs in told.causes.items() if cause.hold == hold), 0)
+        yield from page.wrap(f"{jobs:>4}  {clean(hold.scope)}: {clean(hold.reason)}", hang=6)
+        yield from _evidence(hold, page)
+        yield from page.wrap(f"when that is settled: tidegate resume {quoted(hold.scope)}", indent=6)
+
+
+def _nothing(args: Namespace) -> None:
+    """Say that nothing has been submitted here yet."""
+    state = state_of(args)
+    if args.json:
+        empty = {"batches": [], "running": [], "queued": 0, "waiting": [], "holds": [], "needs_human": []}
+        print(plain.line({"version": __version__, "state_dir": str(state), "working": None, **empty}))
+    else:
+        print(f"nothing here yet: no batch was submitted to {clean(str(state))}; begin with `tidegate run FILE`")

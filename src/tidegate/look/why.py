@@ -1,0 +1,176 @@
+"""Why a queued job is not running: the holds that keep it back, its own time, the slots."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+from tidegate import policy
+from tidegate.look.words import Page, clean, shown
+from tidegate.model import Account, Attempt, Hold, Job, Origin, State, Window, scopes
+
+if TYPE_CHECKING:
+    from tidegate.stores import Store
+
+Kind = Literal["hold", "retry", "account", "supervisor", "slot"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """One reason why a queued job is not running; `until` is None where nobody knows.
+
+    A hold, its own next try, its account's own limit, nobody who works here, or no free slot.
+    """
+
+    kind: Kind
+    until: datetime | None = None
+    hold: Hold | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """What decides, at one instant, which jobs may run on a host; `supervised`: somebody works here.
+
+    `epochs` are those of the running attempts, by scope.
+    """
+
+    now: datetime
+    host: str
+    holds: Sequence[Hold]
+    running: Sequence[tuple[Job, Attempt]]
+    accounts: dict[str, Account]
+    supervised: bool
+    epochs: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+
+    def blocking(self, job: Job) -> list[Hold]:
+        """The holds that keep a queued job back now; the one that matters most comes first."""
+        mine = set(scopes(job, self.host))
+        return sorted((hold for hold in self.holds if hold.scope in mine and self.is_shut(hold)), key=_weight)
+
+    def is_shut(self, hold: Hold) -> bool:
+        """Whether no further attempt may start under a hold now."""
+        alone = {hold.scope: [hold]}
+        return policy.places([hold.scope], alone, self.epochs, self.now, most=None, account=hold.scope) == 0
+
+    def most(self, account: str) -> int | None:
+        """How many attempts an account may run by its own limit, None for no limit."""
+        known = self.accounts.get(account)
+        return known.max_running if known else None
+
+    def is_full(self, account: str) -> bool:
+        """Whether an account runs as many attempts as it may."""
+        most = self.most(account)
+        return most is not None and len(self.epochs[account]) >= most
+
+
+def picture(store: Store, now: datetime, host: str, *, supervised: bool) -> Picture:
+    """The picture as the store has it now."""
+    running = store.running()
+    drawn = Picture(
+        now=now,
+        host=host,
+        holds=store.holds(),
+        running=running,
+        accounts={one.name: one for one in store.accounts()},
+        supervised=supervised,
+    )
+    for job, attempt in running:
+        for scope in scopes(job, host):
+            drawn.epochs[scope].append(attempt.epoch)
+    return drawn
+
+
+def _weight(hold: Hold) -> tuple[bool, bool, float]:
+    """A person first, then what has no end, then the latest end."""
+    return (hold.origin is not Origin.HUMAN, hold.until is not None, -hold.until.timestamp() if hold.until else 0.0)
+
+
+def waits(job: Job, seen: Picture) -> list[Wait]:
+    """Every reason why a queued job is not running, the one that matters most first; none for any other job."""
+    if job.state is not State.QUEUED:
+        return []
+    found = [Wait(kind="hold", until=hold.until, hold=hold) for hold in seen.blocking(job)]
+    if job.not_before is not None and job.not_before > seen.now:
+        found.append(Wait(kind="retry", until=job.not_before))
+    if seen.is_full(job.account):
+        found.append(Wait(kind="account"))
+    if not seen.supervised:
+        found.append(Wait(kind="supervisor"))
+    return found or [Wait(kind="slot")]
+
+
+def by_cause(jobs: Iterable[Job], seen: Picture) -> dict[Wait, list[Job]]:
+    """These queued jobs by what keeps each back most; all that only wait to try again are one cause."""
+    causes: dict[Wait, list[Job]] = defaultdict(list)
+    first: datetime | None = None
+    for job in jobs:
+        most = waits(job, seen)[0]
+        if most.kind == "retry" and most.until is not None:
+            first = min(first or most.until, most.until)
+            most = Wait(kind="retry")
+        causes[most].append(job)
+    if again := causes.pop(Wait(kind="retry"), None):
+        causes[Wait(kind="retry", until=first)] = again
+    return causes
+
+
+# --- in words ---
+
+
+def words(wait: Wait, job: Job, seen: Picture, page: Page) -> str:
+    """One reason of one job as a line."""
+    match wait.kind:
+        case "hold" if wait.hold is not None:
+            return f"{clean(wait.hold.scope)} {hold_words(wait.hold, page)}"
+        case "retry" if wait.until is not None:
+            return f"tries again at {page.until(wait.until)}" + (f" after {shown(job.reason)}" if job.reason else "")
+        case "account":
+            return f"{clean(job.account)} runs its {seen.most(job.account)} already"
+        case "supervisor":
+            return "nobody works here"
+        case _:
+            return "waits for a free slot"
+
+
+def stand(job: Job, seen: Picture, page: Page, running: dict[int, Attempt]) -> str:
+    """One line on where a job stands: what it waits for, since when it runs, or how it ended."""
+    if job.state is State.QUEUED:
+        return words(waits(job, seen)[0], job, seen, page)
+    if job.state is State.RUNNING and job.id in running:
+        attempt = running[job.id]
+        canary = "the canary, " if attempt.canary and not attempt.progressed else ""
+        return f"{canary}for {page.since(attempt.started_at)}"
+    return shown(job.reason)
+
+
+def hold_words(hold: Hold, page: Page) -> str:
+    """What a hold does, until when, and why: to follow its scope."""
+    return f"{_does(hold, page)}{_because(hold)}"
+
+
+def _does(hold: Hold, page: Page) -> str:
+    end = "" if hold.until is None else f" until {page.until(hold.until)}"
+    if hold.ramp:
+        again = "lets" if hold.origin is Origin.START else "opens again:"
+        return f"{again} {hold.allow} at once" if hold.allow > 1 else f"{again} one goes first"
+    if hold.allow > 0:
+        return f"runs at most {hold.allow} at once{end}"
+    if hold.origin is Origin.HUMAN:
+        return "needs a person"
+    if hold.origin is Origin.OPERATOR:
+        return "is paused" + (f" by {clean(hold.by)}" if hold.by else "") + end
+    return f"is shut{end}"
+
+
+def _because(hold: Hold) -> str:
+    reason = shown(hold.reason)
+    if hold.origin is Origin.LIMIT:
+        reason = reason.replace("_", " ")
+        if hold.window not in (Window.UNKNOWN, Window.MINUTE):
+            reason += f", {hold.window} window"
+        if hold.resets_at is None and hold.window is not Window.MINUTE:
+            reason += ", no reset named"
+    return f": {reason}" if reason else ""
