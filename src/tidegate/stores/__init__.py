@@ -55,10 +55,15 @@ class Store(Protocol):
     def set_accounts(self, accounts: Sequence[Account], now: datetime) -> None:
         """Make these accounts known with these limits of their own; others stay as they are."""
 
-    def submit(self, batch: Batch, jobs: Sequence[NewJob], now: datetime, *, update: bool = False) -> Submission:
+    def submit(
+        self, batch: Batch, jobs: Sequence[NewJob], now: datetime, *, update: bool = False, whole: bool = True
+    ) -> Submission:
         """Add a batch's jobs, by name; a known name keeps its state, and its definition unless `update`.
 
-        `update` gives a queued job its new definition; a running or finished one keeps the old.
+        `update` gives a queued job its new definition; a running or finished one keeps the old. `whole`: these are
+        all of the batch's jobs, so tell which others it has; without it that costs nothing. Up to 1,000 jobs are one
+        transaction; more are written in chunks, and what a crash leaves out is added by the same submit again.
+        Raises BadInput for a name that comes twice or is no text.
         """
 
     def set_priority(self, job: int, priority: int, now: datetime) -> None:
@@ -155,6 +160,9 @@ class Store(Protocol):
         self, *, after: int = 0, job: int | None = None, batch: int | None = None, most: int = 1000
     ) -> list[Event]:
         """Events in order, from the first seq greater than `after`."""
+
+    def last_seq(self) -> int:
+        """The seq of the newest event, 0 where there is none."""
 
     def next_due(self, now: datetime) -> datetime | None:
         """The first instant after `now` at which a claim could find more than now: a `not_before` or an `until`."""

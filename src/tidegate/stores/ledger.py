@@ -1,0 +1,409 @@
+"""The transitions of jobs and holds, written once: read the rows, ask `policy`, write the rows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from tidegate import policy
+from tidegate.errors import BadInput, NotOwner
+from tidegate.model import (
+    Account,
+    Attempt,
+    Batch,
+    Failed,
+    Hold,
+    Interrupted,
+    Job,
+    Limited,
+    NewJob,
+    Origin,
+    Outcome,
+    State,
+    Submission,
+    Succeeded,
+    Supervisor,
+    TimedOut,
+    Usage,
+    family,
+)
+from tidegate.policy import Rules
+from tidegate.stores.claim import Claimer, about, claim, told
+from tidegate.stores.rows import Defined, Known, Rows, Standing, iso
+
+CHUNK: Final = 1000  # jobs that a submit writes in one transaction
+MOST: Final = 2**31  # a priority lies between its negative and this
+LONGEST: Final = 4000  # characters of an agent's words that a row keeps; the whole is in the attempt's files
+
+
+class Ledger:
+    """The half of the port Store that writes; what it looks like to read is each store's own."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    # --- who works ---
+
+    def enter(self, supervisor: Supervisor) -> None:
+        """Register this incarnation; its claims and finishes carry its uuid."""
+        with self._rows.transaction():
+            self._rows.add_supervisor(supervisor)
+            self._rows.event(supervisor.started_at, "supervisor entered", data=_who(supervisor))
+
+    def leave(self, supervisor: str, now: datetime) -> None:
+        """That incarnation is done; what it still runs may be adopted."""
+        with self._rows.transaction():
+            if (found := self._rows.supervisor(supervisor)) is not None:
+                self._left(found, now)
+
+    def _left(self, supervisor: Supervisor, now: datetime) -> None:
+        self._rows.end_supervisor(supervisor.uuid, now)
+        self._rows.event(now, "supervisor left", data=_who(supervisor))
+
+    def _registered(self, uuid: str) -> Supervisor:
+        found = self._rows.supervisor(uuid)
+        if found is None:
+            raise NotOwner(f"supervisor {uuid} is not registered, or has left")
+        return found
+
+    # --- what to do ---
+
+    def set_accounts(self, accounts: Sequence[Account], now: datetime) -> None:  # noqa: ARG002 - the port's
+        """Make these accounts known with these limits of their own; others stay as they are."""
+        with self._rows.transaction():
+            for account in accounts:
+                known = self._rows.known(account.name)
+                if known is None or known.account != account:
+                    self._rows.put_known(replace(known, account=account) if known else Known(account))
+
+    def submit(
+        self, batch: Batch, jobs: Sequence[NewJob], now: datetime, *, update: bool = False, whole: bool = True
+    ) -> Submission:
+        """Add a batch's jobs, by name; a known name keeps its state, and its definition unless `update`.
+
+        Up to CHUNK jobs are one transaction. More are written chunk by chunk, so that others get their turn: what a
+        crash leaves out is added when the same jobs are submitted again. `whole`: these are all of the batch's jobs,
+        so tell which others it has. Raises BadInput for a name that no row can have, or that comes twice.
+        """
+        _check(batch, jobs)
+        done: dict[str, list[str]] = defaultdict(list)
+        found = Batch(batch.name)
+        for start in range(0, max(len(jobs), 1), CHUNK):
+            with self._rows.transaction():
+                found = Batch(batch.name, self._rows.batch(batch.name))
+                self._submit_chunk(found, jobs[start : start + CHUNK], now, update=update, done=done)
+        absent = self._absent(found.id, jobs) if whole else []
+        return Submission(batch=found, absent=tuple(absent), **{what: tuple(names) for what, names in done.items()})
+
+    def _submit_chunk(
+        self, batch: Batch, jobs: Sequence[NewJob], now: datetime, *, update: bool, done: dict[str, list[str]]
+    ) -> None:
+        standing = self._rows.standing(batch.id, [job.name for job in jobs])
+        added = []
+        for job in map(self._rows.define, jobs):
+            known = standing.get(job.new.name)
+            if known is None:
+                added.append(job)
+            done[self._submit_one(batch, job, known, now, update=update)].append(job.new.name)
+        self._rows.add_jobs(batch.id, added, now)
+
+    def _submit_one(self, batch: Batch, job: Defined, known: Standing | None, now: datetime, *, update: bool) -> str:
+        if known is None:
+            return "added"
+        if known.digest == job.digest:
+            return "unchanged"
+        if not update or known.state is not State.QUEUED:
+            return "changed"
+        self._rows.redefine(known.id, batch.id, job)
+        self._rows.event(now, "job updated", job=known.id)
+        return "updated"
+
+    def _absent(self, batch: int, jobs: Sequence[NewJob]) -> list[str]:
+        with self._rows.transaction():
+            if self._rows.size(batch) == len(jobs):
+                return []
+            given = {job.name for job in jobs}
+            return [name for name in self._rows.names(batch) if name not in given]
+
+    def set_priority(self, job: int, priority: int, now: datetime) -> None:
+        """Change a queued job's place in the queue."""
+        with self._rows.transaction():
+            found = self._rows.job(job)
+            if found is not None and found.state is State.QUEUED and found.priority != priority:
+                self._rows.put_priority(job, priority)
+                self._rows.event(now, "job updated", job=job, data={"priority": priority})
+
+    # --- the work ---
+
+    def claim(
+        self, supervisor: str, now: datetime, *, most: int = 1, batch: int | None = None, rules: Rules | None = None
+    ) -> list[tuple[Job, Attempt]]:
+        """Take up to `most` queued jobs that no hold binds: the only way to `running`.
+
+        Raises NotOwner where `supervisor` is not registered.
+        """
+        with self._rows.transaction():
+            who = Claimer(me=self._registered(supervisor), now=now, rules=rules or Rules())
+            return claim(self._rows, who, most=most, batch=batch)
+
+    def unclaim(self, attempt: Attempt, now: datetime, reason: str) -> None:
+        """Give back an attempt that was never started: queued again, uncharged. Repeating it is a success."""
+        with self._rows.transaction():
+            job, mine = self._owned(attempt)
+            reason = _kept(reason)
+            ended = replace(mine, ended_at=now, outcome="unclaimed", detail=reason)
+            if mine.ended_at is not None:
+                _same_end(mine, ended)
+                return
+            self._rows.put_attempt(ended)
+            self._rows.put_job(policy.released(job, reason))
+            self._rows.event(now, "attempt unclaimed", job=job.id, attempt=mine.n, data={"reason": reason})
+
+    def note_session(self, attempt: Attempt, session: str, now: datetime) -> None:
+        """Remember the conversation id while the attempt runs. Raises NotOwner."""
+        with self._rows.transaction():
+            job, mine = self._owned(attempt)
+            if mine.ended_at is not None:
+                raise _not_owner(attempt)
+            session = _kept(session)
+            if session != mine.session:
+                self._rows.put_attempt(replace(mine, session=session))
+                self._rows.event(now, "session seen", job=job.id, attempt=mine.n, data={"session": session})
+
+    def note_progress(self, attempt: Attempt, now: datetime) -> list[Hold]:
+        """The provider answered: widen each ramp that this attempt belongs to, once; the ramps as they are now.
+
+        Of an attempt that has ended, or is another supervisor's now, it is told too late and changes nothing.
+        """
+        with self._rows.transaction():
+            try:
+                job, mine = self._owned(attempt)
+            except NotOwner:
+                return []
+            if mine.ended_at is None and not mine.progressed:
+                self._rows.put_attempt(replace(mine, progressed=True))
+                self._rows.event(now, "progress", job=job.id, attempt=mine.n)
+                self._progressed(job, mine, now)
+            return [hold for hold in self._provider_holds(job) if hold.ramp]
+
+    def finish(
+        self,
+        attempt: Attempt,
+        outcome: Outcome,
+        now: datetime,
+        *,
+        exit: int | None = None,
+        session: str | None = None,
+        usage: Usage | None = None,
+        rules: Rules | None = None,
+        jitter: float = 0.5,
+    ) -> Job:
+        """Record an attempt's end, and the job as `policy.after` says. Repeating it is a success.
+
+        Raises NotOwner where (job, attempt, supervisor) is not the running attempt.
+        """
+        with self._rows.transaction():
+            job, mine = self._owned(attempt)
+            known = _kept(session) if session else mine.session
+            ended = replace(
+                mine,
+                ended_at=now,
+                outcome=type(outcome).__name__.lower(),
+                exit=exit,
+                session=known,
+                usage=usage or mine.usage,
+                detail=_kept(_detail(outcome)),
+                progressed=mine.progressed or _answers(outcome),
+            )
+            if mine.ended_at is not None:
+                _same_end(mine, ended)
+                return job
+            self._rows.put_attempt(ended)
+            if ended.progressed and not mine.progressed:
+                self._progressed(job, mine, now)
+            running = replace(job, session=known or job.session)
+            return self._ended(running, ended, outcome, now, rules=rules or Rules(), jitter=jitter)
+
+    def _ended(
+        self, running: Job, attempt: Attempt, outcome: Outcome, now: datetime, *, rules: Rules, jitter: float
+    ) -> Job:
+        job = policy.after(running, outcome, now, rules=rules, jitter=jitter)
+        job = replace(job, reason=_kept(job.reason))
+        self._rows.put_job(job)
+        ended = {
+            "outcome": attempt.outcome,
+            "exit": attempt.exit,
+            "reason": "" if isinstance(outcome, Succeeded) else attempt.detail,
+            "charged": job.attempts > running.attempts,
+            "next": job.state.value,
+        }
+        if job.not_before is not None:
+            ended["not_before"] = iso(job.not_before)
+        if isinstance(outcome, Interrupted) and outcome.session_gone:
+            ended["session_gone"] = True
+        self._rows.event(now, "attempt ended", job=job.id, attempt=attempt.n, data=ended)
+        if job.state.is_final:
+            told_end = {"state": job.state.value, "reason": job.reason}
+            self._rows.event(now, "job ended", job=job.id, attempt=attempt.n, data=told_end)
+        elif policy.stuck(job, others_progressed=self._others_progressed(job), rules=rules):
+            self._stick(job, now)
+        return job
+
+    def _others_progressed(self, job: Job) -> bool:
+        known = self._rows.known(job.account) if job.limited_since is not None else None
+        latest = known.others_at(job.id) if known else None
+        return latest is not None and job.limited_since is not None and latest >= job.limited_since
+
+    def _stick(self, job: Job, now: datetime) -> None:
+        hold = policy.stuck_hold(job, now)
+        seq = self._rows.event(now, "job stuck", job=job.id, scope=hold.scope, data=told(hold))
+        self._rows.put_hold(replace(hold, epoch=seq))
+
+    def adopt(self, supervisor: str, host: str, now: datetime) -> list[tuple[Job, Attempt]]:
+        """Take over every running attempt of other incarnations on `host`; the caller holds the state directory."""
+        with self._rows.transaction():
+            self._registered(supervisor)
+            adopted = []
+            for job, theirs in self._rows.running_on(host):
+                if theirs.supervisor != supervisor:
+                    mine = replace(theirs, supervisor=supervisor)
+                    self._rows.put_attempt(mine)
+                    self._rows.event(now, "attempt adopted", job=job.id, attempt=mine.n, data={"of": theirs.supervisor})
+                    adopted.append((job, mine))
+            for other in self._rows.supervisors_on(host):
+                if other.uuid != supervisor:
+                    self._left(other, now)
+            return adopted
+
+    def _owned(self, attempt: Attempt) -> tuple[Job, Attempt]:
+        """The job and the row of its latest attempt, which is `attempt`. Raises NotOwner."""
+        job, mine = self._rows.job(attempt.job), self._rows.attempt(attempt.job, attempt.n)
+        if job is None or mine is None or mine.supervisor != attempt.supervisor:
+            raise _not_owner(attempt)
+        if mine.ended_at is None and (job.state is not State.RUNNING or job.launches != mine.n):
+            raise _not_owner(attempt)
+        return job, mine
+
+    # --- proof that the provider answers ---
+
+    def _progressed(self, job: Job, attempt: Attempt, now: datetime) -> None:
+        known = self._rows.known(job.account) or Known(Account(name=job.account))
+        self._rows.put_known(known.progressed(job.id, now))
+        for hold in self._provider_holds(job):
+            if hold.ramp and hold.epoch < attempt.epoch:
+                self._widen(hold, known.account.max_running, now)
+
+    def _provider_holds(self, job: Job) -> list[Hold]:
+        lane = f"{job.account}/{family(job.model)}"
+        return [*self._rows.holds_on(job.account), *self._rows.holds_on(lane)]
+
+    def _widen(self, hold: Hold, most: int | None, now: datetime) -> None:
+        wider = policy.widened(hold, most=most)
+        if wider is None:
+            self._rows.drop_hold(hold)
+            self._rows.event(now, "gate opened", scope=hold.scope, data=about(hold))
+        else:
+            self._rows.put_hold(wider)
+            self._rows.event(now, "gate ramped", scope=hold.scope, data={**about(hold), "allow": wider.allow})
+
+    # --- the gate ---
+
+    def hold(self, hold: Hold, now: datetime, *, attempt: Attempt | None = None) -> Hold | None:
+        """Write a hold as `policy.merged` says; the row as it is now, or None where the evidence was stale."""
+        new = replace(hold, reason=_kept(hold.reason), evidence=_kept(hold.evidence))
+        with self._rows.transaction():
+            prior = self._rows.hold(hold.scope, hold.origin, hold.window)
+            epoch = attempt.epoch if attempt else None
+            merged = policy.merged(prior, new, now, attempt_epoch=epoch, opened=self._rows.opening(hold.scope))
+            if merged is None or (prior is not None and _says_the_same(prior, merged)):
+                return prior if merged is not None else None
+            return self._write_hold(prior, merged, now, attempt)
+
+    def _write_hold(self, prior: Hold | None, hold: Hold, now: datetime, attempt: Attempt | None) -> Hold:
+        moved = prior is not None and not prior.ramp and policy.prior_binds(prior, now)
+        seq = self._rows.event(
+            now,
+            "gate moved" if moved else "gate shut",
+            job=attempt.job if attempt else None,
+            attempt=attempt.n if attempt else None,
+            scope=hold.scope,
+            data=told(hold),
+        )
+        written = replace(hold, epoch=prior.epoch if moved and prior is not None else seq)
+        self._rows.put_hold(written)
+        return written
+
+    def lift(self, scope: str | None, now: datetime, *, by: str, origins: Sequence[Origin] = ()) -> list[Hold]:
+        """Remove the holds of a scope (None: every scope), of these origins (none named: all); what was removed."""
+        with self._rows.transaction():
+            found = self._rows.every_hold() if scope is None else self._rows.holds_on(scope)
+            lifted = [hold for hold in found if not origins or hold.origin in origins]
+            for hold in lifted:
+                self._rows.drop_hold(hold)
+                seq = self._rows.event(now, "gate lifted", scope=hold.scope, data={**about(hold), "by": by})
+                if hold.origin is Origin.LIMIT:
+                    self._rows.put_opening(hold.scope, seq, now)
+            return lifted
+
+
+def _check(batch: Batch, jobs: Sequence[NewJob]) -> None:
+    """Refuse what no row can hold, before anything is written."""
+    seen: set[str] = set()
+    for job in jobs:
+        if job.name in seen:
+            raise BadInput(f"batch {batch.name!r}: two jobs are named {job.name!r}")
+        seen.add(job.name)
+        if not -MOST < job.priority < MOST:
+            raise BadInput(f"job {job.name!r}: priority {job.priority} is not between {-MOST} and {MOST}")
+    for text in (batch.name, *(text for job in jobs for text in (job.name, job.account, job.group, job.model or ""))):
+        if "\0" in text or not _is_unicode(text):
+            raise BadInput(f"batch {batch.name!r}: {text!r} is not valid text")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _who(supervisor: Supervisor) -> dict[str, str | int]:
+    return {"uuid": supervisor.uuid, "host": supervisor.host, "pid": supervisor.pid}
+
+
+def _not_owner(attempt: Attempt) -> NotOwner:
+    return NotOwner(f"attempt {attempt.n} of job {attempt.job} is not run by {attempt.supervisor} any more")
+
+
+def _same_end(recorded: Attempt, told: Attempt) -> None:
+    """An end that is recorded already may be told again, but not another one."""
+    if (recorded.outcome, recorded.exit, recorded.detail) != (told.outcome, told.exit, told.detail):
+        raise _not_owner(told)
+
+
+def _says_the_same(prior: Hold, new: Hold) -> bool:
+    return prior == replace(new, since=prior.since, epoch=prior.epoch)
+
+
+def _answers(outcome: Outcome) -> bool:
+    """Whether an end is itself proof that the provider answers."""
+    return isinstance(outcome, Succeeded) or (isinstance(outcome, Failed) and outcome.valid)
+
+
+def _detail(outcome: Outcome) -> str:
+    match outcome:
+        case Succeeded(text):
+            return text
+        case Limited(limit):
+            return limit.evidence
+        case _:
+            return policy.timed_out(outcome) if isinstance(outcome, TimedOut) else outcome.reason
+
+
+def _kept(text: str) -> str:
+    """An agent's words as a row keeps them: cut to LONGEST, and valid Unicode."""
+    return text[:LONGEST].encode("utf-8", "replace").decode("utf-8")

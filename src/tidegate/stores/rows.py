@@ -1,0 +1,260 @@
+"""Port Rows: what the transitions read and write, one row at a time, whatever keeps the rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import MISSING, dataclass, fields
+from datetime import UTC, datetime
+from typing import Final, NamedTuple, Protocol
+
+from tidegate.model import Account, Attempt, Hold, Job, NewJob, Origin, Spec, State, Supervisor, Window
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The jobs of one batch, account and model: all that the same holds bind. `model` is the model's family."""
+
+    id: int
+    batch: int
+    batch_name: str
+    account: str
+    model: str
+
+    def scopes(self, host: str) -> tuple[str, ...]:
+        """Every scope whose holds bind this lane on a host; those of single jobs are apart."""
+        return ("*", f"host:{host}", f"batch:{self.batch_name}", self.account, f"{self.account}/{self.model}")
+
+
+class Candidate(NamedTuple):
+    """A job that may be claimed; the least one goes first: priority, then resumed before fresh, then age."""
+
+    less_priority: int
+    fresh: int
+    id: int
+
+
+class Crowd(NamedTuple):
+    """One running attempt: when it was claimed, in which lane, on which host."""
+
+    epoch: int
+    lane: Lane
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An account and the latest proof that its provider answers.
+
+    `at` and `job` tell the latest progress, `other_at` the latest by any job but that one.
+    """
+
+    account: Account
+    at: datetime | None = None
+    job: int | None = None
+    other_at: datetime | None = None
+
+    def others_at(self, job: int) -> datetime | None:
+        """The latest progress by another job than `job`."""
+        return self.other_at if self.job == job else self.at
+
+    def progressed(self, job: int, now: datetime) -> Known:
+        """The account after one more proof."""
+        return Known(self.account, now, job, self.others_at(job))
+
+
+@dataclass(frozen=True, slots=True)
+class Defined:
+    """A job's definition as it is kept: its spec as JSON, and a digest of the whole."""
+
+    new: NewJob
+    spec: str
+    digest: bytes
+
+
+class Standing(NamedTuple):
+    """A job that a batch has already."""
+
+    id: int
+    state: State
+    digest: bytes
+
+
+class Rows(Protocol):
+    """Port: reads see what the same transaction has written; writes outside of one are not allowed."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """One call: all of it or none of it; part of the group's commit where there is a group."""
+
+    def event(
+        self,
+        at: datetime,
+        name: str,
+        *,
+        job: int | None = None,
+        attempt: int | None = None,
+        scope: str | None = None,
+        data: Mapping[str, object] | None = None,
+    ) -> int:
+        """Append what happened; its seq, greater than every one before."""
+
+    # --- who works ---
+
+    def supervisor(self, uuid: str) -> Supervisor | None:
+        """An incarnation that has not left."""
+
+    def add_supervisor(self, supervisor: Supervisor) -> None:
+        """A new incarnation."""
+
+    def end_supervisor(self, uuid: str, now: datetime) -> None:
+        """That incarnation has left."""
+
+    def supervisors_on(self, host: str) -> Sequence[Supervisor]:
+        """The incarnations on a host that have not left."""
+
+    # --- accounts ---
+
+    def known(self, account: str) -> Known | None:
+        """An account, None where nobody has named it."""
+
+    def put_known(self, known: Known) -> None:
+        """Write an account."""
+
+    # --- holds ---
+
+    def hold(self, scope: str, origin: Origin, window: Window) -> Hold | None:
+        """One hold."""
+
+    def holds_on(self, scope: str) -> Sequence[Hold]:
+        """The holds of one scope."""
+
+    def wide_holds(self) -> Sequence[Hold]:
+        """Every hold but those of single jobs."""
+
+    def every_hold(self) -> Sequence[Hold]:
+        """Every hold, by scope."""
+
+    def due_holds(self, now: datetime) -> Sequence[Hold]:
+        """The holds that do not ramp and whose end has come."""
+
+    def put_hold(self, hold: Hold) -> None:
+        """Write a hold; one of a `job:ID` that allows none hides that job from `ready`."""
+
+    def drop_hold(self, hold: Hold) -> None:
+        """Remove a hold."""
+
+    def opening(self, scope: str) -> tuple[int, datetime] | None:
+        """The epoch and the instant at which a scope was last reopened."""
+
+    def put_opening(self, scope: str, epoch: int, at: datetime) -> None:
+        """Remember an opening."""
+
+    # --- batches ---
+
+    def batch(self, name: str) -> int:
+        """The id of a batch, made if it is new."""
+
+    def define(self, new: NewJob) -> Defined:
+        """A definition as this store keeps it."""
+
+    def standing(self, batch: int, names: Sequence[str]) -> Mapping[str, Standing]:
+        """Those of these names that a batch has."""
+
+    def add_jobs(self, batch: int, jobs: Sequence[Defined], now: datetime) -> None:
+        """New jobs, each with its event."""
+
+    def redefine(self, id: int, batch: int, job: Defined) -> None:
+        """Give a queued job another definition."""
+
+    def size(self, batch: int) -> int:
+        """How many jobs a batch has."""
+
+    def names(self, batch: int) -> Sequence[str]:
+        """The name of every job of a batch, oldest first."""
+
+    # --- jobs and attempts ---
+
+    def promote(self, now: datetime) -> None:
+        """Clear the `not_before` of every queued job that is due."""
+
+    def waiting(self, batch: int | None) -> Sequence[Lane]:
+        """The lanes with queued jobs, of one batch or of all."""
+
+    def ready(self, lane: Lane, most: int) -> Sequence[Candidate]:
+        """The first `most` jobs of a lane that are queued, due and under no hold of their own, best first."""
+
+    def crowd(self) -> Iterable[Crowd]:
+        """Every running attempt."""
+
+    def job(self, id: int) -> Job | None:
+        """One job."""
+
+    def put_job(self, job: Job) -> None:
+        """Write a job's state and what goes with it, not its definition."""
+
+    def put_priority(self, job: int, priority: int) -> None:
+        """Move a job in its lane."""
+
+    def attempt(self, job: int, n: int) -> Attempt | None:
+        """One attempt."""
+
+    def add_attempt(self, attempt: Attempt) -> None:
+        """A new attempt."""
+
+    def put_attempt(self, attempt: Attempt) -> None:
+        """Write what an attempt has come to, and whose it is."""
+
+    def running_on(self, host: str) -> Sequence[tuple[Job, Attempt]]:
+        """The running attempts of incarnations on a host, left or not."""
+
+
+# --- definitions as text ---
+
+_DEFAULTS: Final[Mapping[str, object]] = {
+    one.name: one.default if one.default is not MISSING else {} for one in fields(Spec)
+}
+_ENCODE: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+
+
+def define(new: NewJob, hide: Callable[[str, str], object]) -> Defined:
+    """A definition as text, and its digest; `hide(name, value)` is what stands for a variable's value.
+
+    What a spec leaves at its default is left out, so that a field that is added later changes no digest.
+    """
+    said = {name: value for name, default in _DEFAULTS.items() if (value := getattr(new.spec, name)) != default}
+    if "env" in said:
+        said["env"] = {name: hide(name, value) for name, value in new.spec.env.items()}
+    if "labels" in said:
+        said["labels"] = dict(new.spec.labels)
+    spec = _ENCODE(said)
+    whole = _ENCODE([spec, new.account, new.model, new.priority, new.group])
+    return Defined(new, spec, hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=16).digest())
+
+
+def spec_of(text: str, show: Callable[[object], str]) -> Spec:
+    """The spec of a definition's text; `show(kept)` is a variable's value again.
+
+    Raises TypeError where the text says what this program does not know.
+    """
+    said = json.loads(text)
+    for name in ("command", "args"):
+        if name in said:
+            said[name] = tuple(said[name])
+    if "env" in said:
+        said["env"] = {name: show(kept) for name, kept in said["env"].items()}
+    return Spec(**said)
+
+
+# --- instants as text ---
+
+
+def iso(at: datetime) -> str:
+    """An instant as text that people read and that sorts: 2026-01-09T18:30:00.000000Z."""
+    return (at if at.tzinfo is UTC else at.astimezone(UTC)).isoformat(timespec="microseconds")[:26] + "Z"
+
+
+def iso_or_none(at: datetime | None) -> str | None:
+    """As `iso`, for an instant that may be unknown."""
+    return None if at is None else iso(at)

@@ -1,0 +1,748 @@
+"""Keeps the store in one SQLite file."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from heapq import merge
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from tidegate.errors import StoreBroken
+from tidegate.model import (
+    Account,
+    Attempt,
+    Batch,
+    Event,
+    Hold,
+    Job,
+    NewJob,
+    Origin,
+    State,
+    Supervisor,
+    Usage,
+    Window,
+    family,
+)
+from tidegate.stores.ledger import Ledger
+from tidegate.stores.rows import (
+    Candidate,
+    Crowd,
+    Defined,
+    Known,
+    Lane,
+    Standing,
+    define,
+    iso,
+    iso_or_none,
+    spec_of,
+)
+from tidegate.stores.vault import Vault, is_secret, private
+
+SCHEMA: Final = 1  # the newest migration that this program knows
+BUSY: Final = 10.0  # seconds to wait for other writers
+
+Row = tuple[Any, ...]
+Value = str | int | float | bytes | None
+
+
+def _statements() -> dict[str, str]:
+    """The statements of sqlite.sql by name."""
+    text = Path(__file__).with_name("sqlite.sql").read_text(encoding="utf-8")
+    parts = re.split(r"^-- (\w+): .*\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], (body.strip() for body in parts[2::2]), strict=True))
+
+
+SQL: Final = _statements()
+
+
+class _File:
+    """One connection: transactions, groups, and errors as one clear line."""
+
+    def __init__(self, path: Path, busy: float) -> None:
+        self.path = path
+        self._busy = busy
+        self._grouped = False  # inside `group`
+        self._began = False  # and it has written something
+        with self.clearly():
+            _touch(path)
+            self._db = apsw.Connection(str(path), statementcachesize=256)
+            self._db.set_busy_timeout(round(busy * 1000))
+            self._set_up()
+
+    def close(self) -> None:
+        """Close the connection; closing it twice is no error."""
+        with self.clearly():
+            self._db.close()
+
+    # --- statements ---
+
+    def run(self, name: str, /, **bind: Value) -> None:
+        """Run a statement that returns nothing."""
+        self._db.execute(SQL[name], bind)
+
+    def run_each(self, name: str, binds: Iterable[Mapping[str, Value]]) -> None:
+        """Run a statement once for each of many."""
+        self._db.executemany(SQL[name], binds)
+
+    def rows(self, name: str, /, **bind: Value) -> Iterator[Row]:
+        """What a statement returns."""
+        return self._db.execute(SQL[name], bind)
+
+    def row(self, name: str, /, **bind: Value) -> Row | None:
+        """The first row that a statement returns."""
+        return next(self._db.execute(SQL[name], bind), None)
+
+    def number(self, name: str, /, **bind: Value) -> int:
+        """The only value that a statement returns, a number."""
+        return int(next(self._db.execute(SQL[name], bind))[0])
+
+    def last_id(self) -> int:
+        """The id of the row that was added last."""
+        return self._db.last_insert_rowid()
+
+    # --- transactions ---
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """One call that writes."""
+        with self.clearly():
+            begin, end, undo = self._steps()
+            self.run(begin)
+            try:
+                yield
+                self.run(end)
+            except BaseException:
+                if self._db.in_transaction:  # SQLite itself may have undone it all: a full disk, an I/O error
+                    self.run(undo)
+                raise
+
+    def _steps(self) -> tuple[str, str, str]:
+        if not self._grouped:
+            return "begin", "commit", "rollback"
+        if not self._began:
+            self.run("begin")
+            self._began = True
+        self._still_whole()
+        return "begin_call", "end_call", "undo_call"
+
+    @contextmanager
+    def group(self) -> Iterator[None]:
+        """Several calls, one commit; the lock is taken with the first that writes. Inside a group: part of it."""
+        if self._grouped:
+            yield
+            return
+        self._grouped, self._began = True, False
+        try:
+            yield
+            with self.clearly():
+                self._end_group()
+        finally:
+            self._grouped = False
+            if self._began and self._db.in_transaction:
+                self.run("rollback")
+
+    def _end_group(self) -> None:
+        if self._began:
+            self._still_whole()
+            self.run("commit")
+
+    def _still_whole(self) -> None:
+        if not self._db.in_transaction:
+            raise StoreBroken(f"{self.path}: an error undid the whole transaction")
+
+    @contextmanager
+    def look(self) -> Iterator[None]:
+        """Several reads of one moment."""
+        with self.clearly():
+            if self._db.in_transaction:
+                yield
+                return
+            self.run("look")
+            try:
+                yield
+            finally:
+                if self._db.in_transaction:
+                    self.run("commit")
+
+    @contextmanager
+    def clearly(self) -> Iterator[None]:
+        """Say what is wrong with the file in one line."""
+        try:
+            yield
+        except apsw.Error as error:
+            raise StoreBroken(f"{self.path}: {self._wrong(error)}") from error
+        except OSError as error:
+            raise StoreBroken(f"{error.filename or self.path}: {error.strerror}") from error
+
+    def _wrong(self, error: apsw.Error) -> str:
+        match error:
+            case apsw.NotADBError():
+                return "is not a tidegate database"
+            case apsw.CorruptError():
+                return f"the database is damaged ({error}): restore a backup, or move the file away to begin anew"
+            case apsw.ReadOnlyError():
+                return "the database, or its directory, is read-only for this user"
+            case apsw.FullError():
+                return "the disk is full"
+            case apsw.CantOpenError():
+                return "cannot be opened: this user may not read and write the file and its directory"
+            case apsw.BusyError() | apsw.LockedError():
+                return f"another program has kept the database locked for more than {self._busy:.0f} s"
+            case apsw.IOError():
+                return f"cannot be read or written ({error}): is the disk full, or broken?"
+            case _:
+                return f"{type(error).__name__}: {error}"
+
+    # --- the first look at a file ---
+
+    def _set_up(self) -> None:
+        self.run("settings")
+        self._until_free("wal")
+        if not self._is_current():
+            with self.transaction():  # whoever comes second finds the work done
+                if not self._is_current():
+                    self._migrate()
+
+    def _until_free(self, name: str) -> None:
+        """Several processes may make the file at once, and SQLite does not wait where that could be a deadlock."""
+        for _ in range(round(self._busy / 0.02)):
+            try:
+                return self.run(name)
+            except apsw.BusyError:
+                time.sleep(0.02)
+        return self.run(name)
+
+    def _is_current(self) -> bool:
+        if self.number("is_empty"):
+            return False
+        if not self.number("is_ours"):
+            raise StoreBroken(f"{self.path}: is not a tidegate database")
+        version = self.number("schema_version")
+        if version > SCHEMA:
+            raise StoreBroken(
+                f"{self.path}: made by a newer tidegate (schema {version}; this one knows {SCHEMA}): upgrade tidegate"
+            )
+        return bool(version == SCHEMA)
+
+    def _migrate(self) -> None:
+        done = 0 if self.number("is_empty") else self.number("schema_version")
+        for version in range(done + 1, SCHEMA + 1):
+            self.run(f"migration_{version}")
+            self.run("migrated", version=version)
+
+
+def _touch(path: Path) -> None:
+    """Make the file, and what is missing of its directories, for this user alone; what is there stays as it is."""
+    private(path.parent)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return
+    os.fchmod(fd, 0o600)  # whatever the umask
+    os.close(fd)
+
+
+class _Rows:
+    """The rows of a file; see the port Rows for what each promises."""
+
+    def __init__(self, file: _File, vault: Vault) -> None:
+        self._file = file
+        self._vault = vault
+        self._batches: dict[int, str] = {}
+
+    def transaction(self) -> AbstractContextManager[None]:
+        return self._file.transaction()
+
+    def event(
+        self,
+        at: datetime,
+        name: str,
+        *,
+        job: int | None = None,
+        attempt: int | None = None,
+        scope: str | None = None,
+        data: Mapping[str, object] | None = None,
+    ) -> int:
+        text = _json(data) if data else "{}"
+        self._file.run("add_event", at=iso(at), name=name, job=job, attempt=attempt, scope=scope, data=text)
+        return self._file.last_id()
+
+    # --- who works ---
+
+    def supervisor(self, uuid: str) -> Supervisor | None:
+        row = self._file.row("supervisor", uuid=uuid)
+        return _supervisor(row) if row else None
+
+    def add_supervisor(self, supervisor: Supervisor) -> None:
+        self._file.run("add_supervisor", **{**asdict(supervisor), "started_at": iso(supervisor.started_at)})
+
+    def end_supervisor(self, uuid: str, now: datetime) -> None:
+        self._file.run("end_supervisor", uuid=uuid, now=iso(now))
+
+    def supervisors_on(self, host: str) -> list[Supervisor]:
+        return [one for one in map(_supervisor, self._file.rows("supervisors")) if one.host == host]
+
+    # --- accounts ---
+
+    def known(self, account: str) -> Known | None:
+        row = self._file.row("account", name=account)
+        if row is None:
+            return None
+        name, most, cautious, at, job, other_at = row
+        return Known(Account(name=name, max_running=most, cautious=bool(cautious)), _at(at), job, _at(other_at))
+
+    def put_known(self, known: Known) -> None:
+        account = known.account
+        self._file.run(
+            "put_account",
+            name=account.name,
+            max_running=account.max_running,
+            cautious=account.cautious,
+            at=iso_or_none(known.at),
+            job=known.job,
+            other_at=iso_or_none(known.other_at),
+        )
+
+    # --- holds ---
+
+    def hold(self, scope: str, origin: Origin, window: Window) -> Hold | None:
+        row = self._file.row("hold", scope=scope, origin=origin.value, window=window.value)
+        return _hold(row) if row else None
+
+    def holds_on(self, scope: str) -> list[Hold]:
+        return [_hold(row) for row in self._file.rows("holds_on", scope=scope)]
+
+    def wide_holds(self) -> list[Hold]:
+        return [_hold(row) for row in self._file.rows("wide_holds")]
+
+    def every_hold(self) -> list[Hold]:
+        return [_hold(row) for row in self._file.rows("holds")]
+
+    def due_holds(self, now: datetime) -> list[Hold]:
+        return [_hold(row) for row in self._file.rows("due_holds", now=iso(now))]
+
+    def put_hold(self, hold: Hold) -> None:
+        self._file.run(
+            "put_hold",
+            scope=hold.scope,
+            origin=hold.origin.value,
+            window=hold.window.value,
+            allow=hold.allow,
+            since=iso(hold.since),
+            until=iso_or_none(hold.until),
+            reason=hold.reason,
+            evidence=hold.evidence,
+            by=hold.by,
+            epoch=hold.epoch,
+            resets_at=iso_or_none(hold.resets_at),
+            exact=hold.exact,
+            ramp=hold.ramp,
+            misses=hold.misses,
+            canary=hold.canary,
+        )
+
+    def drop_hold(self, hold: Hold) -> None:
+        self._file.run("drop_hold", scope=hold.scope, origin=hold.origin.value, window=hold.window.value)
+
+    def opening(self, scope: str) -> tuple[int, datetime] | None:
+        row = self._file.row("opening", scope=scope)
+        return (row[0], datetime.fromisoformat(row[1])) if row else None
+
+    def put_opening(self, scope: str, epoch: int, at: datetime) -> None:
+        self._file.run("put_opening", scope=scope, epoch=epoch, at=iso(at))
+
+    # --- batches ---
+
+    def batch(self, name: str) -> int:
+        row = self._file.row("batch", name=name)
+        if row is None:
+            self._file.run("add_batch", name=name)
+            return self._file.last_id()
+        return int(row[0])
+
+    def define(self, new: NewJob) -> Defined:
+        return define(new, self._hide)
+
+    def standing(self, batch: int, names: Sequence[str]) -> dict[str, Standing]:
+        found = self._file.rows("known_names", batch=batch, names=_json(names))
+        return {name: Standing(id, State(state), digest) for name, id, state, digest in found}
+
+    def add_jobs(self, batch: int, jobs: Sequence[Defined], now: datetime) -> None:
+        first = self._file.number("newest_job") + 1
+        lanes: dict[tuple[str, str], int] = {}
+        binds = [
+            {
+                "id": id,
+                "batch": batch,
+                "lane": self._lane(batch, job.new, lanes),
+                "name": job.new.name,
+                "account": job.new.account,
+                "model": job.new.model,
+                "group": job.new.group,
+                "priority": job.new.priority,
+                "now": iso(now),
+                "digest": job.digest,
+                "spec": job.spec,
+            }
+            for id, job in enumerate(jobs, first)
+        ]
+        for name in ("add_job", "add_definition", "add_job_event"):
+            self._file.run_each(name, binds)
+
+    def redefine(self, id: int, batch: int, job: Defined) -> None:
+        new = job.new
+        self._file.run(
+            "change_job",
+            id=id,
+            lane=self._lane(batch, new, {}),
+            account=new.account,
+            model=new.model,
+            group=new.group,
+            priority=new.priority,
+        )
+        self._file.run("change_definition", id=id, digest=job.digest, spec=job.spec)
+
+    def size(self, batch: int) -> int:
+        return self._file.number("size", batch=batch)
+
+    def names(self, batch: int) -> list[str]:
+        return [name for (name,) in self._file.rows("names", batch=batch)]
+
+    def _lane(self, batch: int, new: NewJob, found: dict[tuple[str, str], int]) -> int:
+        """The id of a job's lane, made if it is new; `found` remembers those of this transaction."""
+        key = (new.account, family(new.model))
+        if key not in found:
+            what: dict[str, Value] = {"batch": batch, "account": key[0], "model": key[1]}
+            row = self._file.row("lane", **what)
+            if row is None:
+                self._file.run("add_lane", **what)
+                row = (self._file.last_id(),)
+            found[key] = row[0]
+        return found[key]
+
+    # --- jobs and attempts ---
+
+    def promote(self, now: datetime) -> None:
+        self._file.run("promote", now=iso(now))
+
+    def waiting(self, batch: int | None) -> list[Lane]:
+        found = self._file.rows("waiting") if batch is None else self._file.rows("waiting_of", batch=batch)
+        return [Lane(*row) for row in found]
+
+    def ready(self, lane: Lane, most: int) -> list[Candidate]:
+        return [Candidate(*row) for row in self._file.rows("ready", lane=lane.id, most=most)]
+
+    def crowd(self) -> list[Crowd]:
+        return [Crowd(row[0], Lane(*row[2:]), row[1]) for row in self._file.rows("crowd")]
+
+    def job(self, id: int) -> Job | None:
+        row = self._file.row("job", id=id)
+        return self.read_job(row) if row else None
+
+    def put_job(self, job: Job) -> None:
+        self._file.run(
+            "put_job",
+            id=job.id,
+            state=job.state.value,
+            not_before=iso_or_none(job.not_before),
+            attempts=job.attempts,
+            launches=job.launches,
+            limited_in_a_row=job.limited_in_a_row,
+            limited_since=iso_or_none(job.limited_since),
+            lost=job.lost,
+            session=job.session,
+            resumed=job.resumed,
+            reason=job.reason,
+            ended_at=iso_or_none(job.ended_at),
+        )
+
+    def put_priority(self, job: int, priority: int) -> None:
+        self._file.run("put_priority", id=job, priority=priority)
+
+    def attempt(self, job: int, n: int) -> Attempt | None:
+        row = self._file.row("attempt", job=job, n=n)
+        return _attempt(row) if row else None
+
+    def add_attempt(self, attempt: Attempt) -> None:
+        self._file.run(
+            "add_attempt",
+            job=attempt.job,
+            n=attempt.n,
+            supervisor=attempt.supervisor,
+            epoch=attempt.epoch,
+            started_at=iso(attempt.started_at),
+            canary=attempt.canary,
+        )
+
+    def put_attempt(self, attempt: Attempt) -> None:
+        self._file.run(
+            "put_attempt",
+            job=attempt.job,
+            n=attempt.n,
+            supervisor=attempt.supervisor,
+            progressed=attempt.progressed,
+            ended_at=iso_or_none(attempt.ended_at),
+            outcome=attempt.outcome,
+            exit=attempt.exit,
+            session=attempt.session,
+            usage=_json(asdict(attempt.usage)) if attempt.usage else None,
+            detail=attempt.detail,
+        )
+
+    def running_on(self, host: str | None) -> list[tuple[Job, Attempt]]:
+        """As the port says; with None, on every host."""
+        found = [(job, n) for job, n, where in self._file.rows("running") if host in (None, where)]
+        pairs = [(self.job(job), self.attempt(job, n)) for job, n in found]
+        return [(job, attempt) for job, attempt in pairs if job is not None and attempt is not None]
+
+    # --- from a row to a job ---
+
+    def read_job(self, row: Row) -> Job:
+        """A job from the columns of `job`, then its spec."""
+        try:
+            spec = spec_of(row[21], self._show)
+        except (TypeError, ValueError) as error:
+            raise StoreBroken(f"{self._file.path}: the definition of job {row[0]} cannot be read: {error}") from error
+        return Job(
+            id=row[0],
+            batch=row[1],
+            batch_name=self._batch_name(row[1]),
+            name=row[3],
+            account=row[4],
+            model=row[5],
+            group=row[6],
+            priority=row[7],
+            state=State(row[8]),
+            not_before=_at(row[9]),
+            attempts=row[10],
+            launches=row[11],
+            limited_in_a_row=row[12],
+            limited_since=_at(row[13]),
+            lost=row[14],
+            session=row[15],
+            resumed=bool(row[16]),
+            reason=row[17],
+            created_at=datetime.fromisoformat(row[18]),
+            ended_at=_at(row[19]),
+            spec=spec,
+        )
+
+    def _batch_name(self, id: int) -> str:
+        name = self._batches.get(id)
+        if name is None:
+            ((name,),) = self._file.rows("batch_name", id=id)
+            self._batches[id] = name
+        return name
+
+    def _hide(self, name: str, value: str) -> object:
+        return {"secret": self._vault.put(value)} if is_secret(name) else value
+
+    def _show(self, kept: object) -> str:
+        return self._vault.get(kept["secret"]) if isinstance(kept, dict) else str(kept)
+
+
+class SqliteStore(Ledger):
+    """The store in the file `path`, made if it is missing; several processes may have it open.
+
+    `busy` is how many seconds a call waits for other writers. Each error of the file is a StoreBroken with one line.
+    """
+
+    def __init__(self, path: Path, *, busy: float = BUSY) -> None:
+        self._file = _File(path, busy)
+        self._looks = _Rows(self._file, Vault(path.parent / "secrets"))
+        super().__init__(self._looks)
+
+    def close(self) -> None:
+        """Give the database back; later calls fail."""
+        self._file.close()
+
+    def group(self) -> AbstractContextManager[None]:
+        """Several calls, one commit; each call inside stays all-or-nothing of its own."""
+        return self._file.group()
+
+    def version(self) -> int:
+        """A number that changes when another connection commits."""
+        with self._file.clearly():
+            return self._file.number("version")
+
+    def holds(self) -> list[Hold]:
+        """Every hold."""
+        with self._file.look():
+            return self._looks.every_hold()
+
+    def batches(self) -> list[Batch]:
+        """Every batch, oldest first."""
+        with self._file.look():
+            return [Batch(name, id) for name, id in self._file.rows("batches")]
+
+    def accounts(self) -> list[Account]:
+        """Every account that is known, by name."""
+        with self._file.look():
+            found = self._file.rows("accounts")
+            return [Account(name=name, max_running=most, cautious=bool(cautious)) for name, most, cautious in found]
+
+    def counts(self, batch: int | None = None) -> dict[State, int]:
+        """How many jobs are in each state; costs the same however many there are."""
+        with self._file.look():
+            row = self._file.row("counts", batch=batch)
+            return dict(zip(State, row or (), strict=True))
+
+    def jobs(
+        self,
+        *,
+        batch: int | None = None,
+        states: Sequence[State] = (),
+        account: str | None = None,
+        after: int = 0,
+        most: int = 1000,
+    ) -> list[Job]:
+        """Jobs in the order of their ids, from the first id greater than `after`."""
+        with self._file.look():
+            if batch is None and account is None and not states:
+                found = self._file.rows("every_job", after=after, most=most)
+            else:
+                found = self._jobs_in(batch, states or tuple(State), account, after, most)
+            return [self._looks.read_job(row) for row, _ in zip(found, range(most), strict=False)]
+
+    def _jobs_in(
+        self, batch: int | None, states: Sequence[State], account: str | None, after: int, most: int
+    ) -> Iterator[Row]:
+        """Every lane and state that has such jobs, read side by side: costs what is found, not what there is."""
+        filled = list(self._file.rows("filled", batch=batch, account=account))
+        wells = [
+            self._file.rows("jobs_in", lane=lane, state=state.value, after=after, most=most)
+            for lane, *counts in filled
+            for state, number in zip(State, counts, strict=True)
+            if number and state in states
+        ]
+        return merge(*wells)  # by id, the first column, which no two rows share
+
+    def job(self, id: int) -> Job | None:
+        """One job by its internal id."""
+        with self._file.look():
+            return self._looks.job(id)
+
+    def jobs_named(self, name: str, batch: int | None = None) -> list[Job]:
+        """Jobs by the user's id; one for each batch that has it."""
+        with self._file.look():
+            return [self._looks.read_job(row) for row in self._file.rows("jobs_named", name=name, batch=batch)]
+
+    def attempts(self, job: int) -> list[Attempt]:
+        """A job's attempts, first to last."""
+        with self._file.look():
+            return [_attempt(row) for row in self._file.rows("attempts", job=job)]
+
+    def running(self) -> list[tuple[Job, Attempt]]:
+        """Every running attempt with its job."""
+        with self._file.look():
+            return self._looks.running_on(None)
+
+    def supervisors(self) -> list[Supervisor]:
+        """The incarnations that have not left."""
+        with self._file.look():
+            return [_supervisor(row) for row in self._file.rows("supervisors")]
+
+    def events(
+        self, *, after: int = 0, job: int | None = None, batch: int | None = None, most: int = 1000
+    ) -> list[Event]:
+        """Events in order, from the first seq greater than `after`; of a job, or of the jobs of a batch."""
+        with self._file.look():
+            if job is not None:
+                found = self._file.rows("events_of_job", job=job, after=after, most=most)
+            elif batch is not None:
+                found = self._file.rows("events_of_batch", batch=batch, after=after, most=most)
+            else:
+                found = self._file.rows("events", after=after, most=most)
+            return [_event(row) for row in found]
+
+    def last_seq(self) -> int:
+        """The seq of the newest event, 0 where there is none."""
+        with self._file.look():
+            return self._file.number("last_seq")
+
+    def next_due(self, now: datetime) -> datetime | None:
+        """The first instant after `now` at which a claim could find more than now: a `not_before` or an `until`."""
+        with self._file.look():
+            ends = [end for name in ("next_end", "next_job") for (end,) in self._file.rows(name, now=iso(now))]
+            return min((datetime.fromisoformat(end) for end in ends if end is not None), default=None)
+
+
+# --- from rows to values ---
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _at(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _supervisor(row: Row) -> Supervisor:
+    uuid, host, pid, boot_id, started_at = row
+    return Supervisor(uuid=uuid, host=host, pid=pid, boot_id=boot_id, started_at=datetime.fromisoformat(started_at))
+
+
+def _hold(row: Row) -> Hold:
+    return Hold(
+        scope=row[0],
+        origin=Origin(row[1]),
+        window=Window(row[2]),
+        allow=row[3],
+        since=datetime.fromisoformat(row[4]),
+        until=_at(row[5]),
+        reason=row[6],
+        evidence=row[7],
+        by=row[8],
+        epoch=row[9],
+        resets_at=_at(row[10]),
+        exact=bool(row[11]),
+        ramp=bool(row[12]),
+        misses=row[13],
+        canary=row[14],
+    )
+
+
+def _attempt(row: Row) -> Attempt:
+    return Attempt(
+        job=row[0],
+        n=row[1],
+        supervisor=row[2],
+        epoch=row[3],
+        started_at=datetime.fromisoformat(row[4]),
+        canary=bool(row[5]),
+        progressed=bool(row[6]),
+        ended_at=_at(row[7]),
+        outcome=row[8],
+        exit=row[9],
+        session=row[10],
+        usage=Usage(**json.loads(row[11])) if row[11] else None,
+        detail=row[12],
+    )
+
+
+def _event(row: Row) -> Event:
+    seq, at, name, job, attempt, scope, data = row
+    return Event(
+        seq=seq,
+        at=datetime.fromisoformat(at),
+        name=name,
+        job=job,
+        attempt=attempt,
+        scope=scope,
+        data=json.loads(data),
+    )
+
+
+def open(path: Path) -> SqliteStore:  # noqa: A001 - read as sqlite.open
+    """The store in the file `path`, made if it is missing."""
+    return SqliteStore(path)

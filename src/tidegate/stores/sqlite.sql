@@ -1,0 +1,473 @@
+-- Every statement of the SQLite store, each after its name and its purpose.
+-- Instants are text in UTC, always of one width (2026-01-09T18:30:00.000000Z): people read them, they sort, and
+-- SQLite's own date functions take them. Flags are 0 or 1; data, spec and usage are JSON.
+
+-- settings: how every connection works
+PRAGMA foreign_keys = ON;
+PRAGMA recursive_triggers = OFF;
+PRAGMA temp_store = MEMORY;
+PRAGMA synchronous = FULL;
+
+-- wal: readers beside one writer; what is committed survives a power cut
+PRAGMA journal_mode = WAL;
+
+-- is_empty: whether nobody has made a table here yet
+SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema);
+
+-- is_ours: whether this is a tidegate database
+SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'migration');
+
+-- schema_version: the newest migration that was applied
+SELECT coalesce(max(version), 0) FROM migration;
+
+-- migrated: remember a migration
+INSERT INTO migration (version, at) VALUES (:version, strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'));
+
+-- migration_1: the first tables
+CREATE TABLE migration (
+  version INTEGER PRIMARY KEY,
+  at      TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE supervisor (  -- one row for each incarnation of a supervising process
+  uuid       TEXT PRIMARY KEY,
+  host       TEXT NOT NULL,
+  pid        INTEGER NOT NULL,
+  boot_id    TEXT NOT NULL,
+  started_at TEXT NOT NULL,
+  left_at    TEXT
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE account (
+  name              TEXT PRIMARY KEY,
+  max_running       INTEGER,
+  cautious          INTEGER NOT NULL DEFAULT 0,
+  progress_at       TEXT,     -- the latest proof that its provider answers,
+  progress_job      INTEGER,  -- by which job,
+  other_progress_at TEXT      -- and the latest by any other job
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE batch (
+  id   INTEGER PRIMARY KEY AUTOINCREMENT,
+  name TEXT NOT NULL UNIQUE
+) STRICT;
+
+CREATE TABLE lane (  -- the jobs that the same holds bind, counted by state; triggers keep the counts
+  id        INTEGER PRIMARY KEY,
+  batch     INTEGER NOT NULL REFERENCES batch (id),
+  account   TEXT NOT NULL,
+  model     TEXT NOT NULL,  -- the family of the jobs' models
+  queued    INTEGER NOT NULL DEFAULT 0,
+  running   INTEGER NOT NULL DEFAULT 0,
+  succeeded INTEGER NOT NULL DEFAULT 0,
+  failed    INTEGER NOT NULL DEFAULT 0,
+  error     INTEGER NOT NULL DEFAULT 0,
+  cancelled INTEGER NOT NULL DEFAULT 0,
+  skipped   INTEGER NOT NULL DEFAULT 0,
+  UNIQUE (batch, account, model)
+) STRICT;
+CREATE INDEX lane_waiting ON lane (batch) WHERE queued > 0;
+
+CREATE TABLE job (
+  id               INTEGER PRIMARY KEY AUTOINCREMENT,  -- names a directory: never used twice
+  batch            INTEGER NOT NULL REFERENCES batch (id),
+  lane             INTEGER NOT NULL REFERENCES lane (id),
+  name             TEXT NOT NULL,
+  account          TEXT NOT NULL,
+  model            TEXT,
+  "group"          TEXT NOT NULL,
+  priority         INTEGER NOT NULL,
+  state            TEXT NOT NULL DEFAULT 'queued'
+                   CHECK (state IN ('queued', 'running', 'succeeded', 'failed', 'error', 'cancelled', 'skipped')),
+  not_before       TEXT,
+  attempts         INTEGER NOT NULL DEFAULT 0,  -- the charged ones
+  launches         INTEGER NOT NULL DEFAULT 0,  -- all of them
+  limited_in_a_row INTEGER NOT NULL DEFAULT 0,
+  limited_since    TEXT,
+  lost             INTEGER NOT NULL DEFAULT 0,
+  session          TEXT,
+  resumed          INTEGER NOT NULL DEFAULT 0,
+  reason           TEXT NOT NULL DEFAULT '',
+  created_at       TEXT NOT NULL,
+  ended_at         TEXT,
+  held             INTEGER NOT NULL DEFAULT 0,  -- a hold of its own keeps it back; triggers on hold keep this
+  UNIQUE (name, batch)
+) STRICT;
+CREATE INDEX job_state ON job (lane, state);
+CREATE INDEX job_ready ON job (lane, priority DESC, resumed DESC, id)
+  WHERE state = 'queued' AND not_before IS NULL AND held = 0;
+CREATE INDEX job_delayed ON job (not_before) WHERE state = 'queued' AND not_before IS NOT NULL;
+
+CREATE TABLE definition (  -- what a job does; apart, so that a change of state does not write a long prompt again
+  job    INTEGER PRIMARY KEY REFERENCES job (id),
+  digest BLOB NOT NULL,  -- of the whole definition as it was handed in
+  spec   TEXT NOT NULL   -- a secret value in env is {"secret": its file's name in secrets/}
+) STRICT;
+
+CREATE TABLE attempt (
+  job        INTEGER NOT NULL REFERENCES job (id),
+  n          INTEGER NOT NULL,
+  supervisor TEXT NOT NULL REFERENCES supervisor (uuid),
+  epoch      INTEGER NOT NULL,  -- the seq of its claim
+  started_at TEXT NOT NULL,
+  canary     INTEGER NOT NULL,
+  progressed INTEGER NOT NULL DEFAULT 0,
+  ended_at   TEXT,
+  outcome    TEXT,
+  exit       INTEGER,
+  session    TEXT,
+  usage      TEXT,
+  detail     TEXT NOT NULL DEFAULT '',
+  PRIMARY KEY (job, n)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX attempt_running ON attempt (supervisor) WHERE ended_at IS NULL;
+
+CREATE TABLE hold (
+  scope     TEXT NOT NULL,
+  origin    TEXT NOT NULL,
+  "window"  TEXT NOT NULL,
+  allow     INTEGER NOT NULL,
+  since     TEXT NOT NULL,
+  until     TEXT,
+  reason    TEXT NOT NULL,
+  evidence  TEXT NOT NULL,
+  by        TEXT NOT NULL,
+  epoch     INTEGER NOT NULL,
+  resets_at TEXT,
+  exact     INTEGER NOT NULL,
+  ramp      INTEGER NOT NULL,
+  misses    INTEGER NOT NULL,
+  canary    INTEGER,
+  PRIMARY KEY (scope, origin, "window")
+) STRICT, WITHOUT ROWID;
+CREATE INDEX hold_end ON hold (until) WHERE ramp = 0 AND until IS NOT NULL;
+
+CREATE TABLE opening (  -- when a scope was last reopened: what attempts from before it tell is old news
+  scope TEXT PRIMARY KEY,
+  epoch INTEGER NOT NULL,
+  at    TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE event (  -- append-only; seq is the store's logical time, so the newest row must never be deleted
+  seq     INTEGER PRIMARY KEY,
+  at      TEXT NOT NULL,
+  name    TEXT NOT NULL,
+  job     INTEGER,
+  attempt INTEGER,
+  scope   TEXT,
+  data    TEXT NOT NULL DEFAULT '{}'
+) STRICT;
+CREATE INDEX event_job ON event (job) WHERE job IS NOT NULL;
+
+CREATE TRIGGER job_added AFTER INSERT ON job BEGIN
+  UPDATE lane SET
+    queued    = queued    + (new.state = 'queued'),
+    running   = running   + (new.state = 'running'),
+    succeeded = succeeded + (new.state = 'succeeded'),
+    failed    = failed    + (new.state = 'failed'),
+    error     = error     + (new.state = 'error'),
+    cancelled = cancelled + (new.state = 'cancelled'),
+    skipped   = skipped   + (new.state = 'skipped')
+  WHERE id = new.lane;
+END;
+
+CREATE TRIGGER job_moved AFTER UPDATE OF state ON job WHEN new.lane = old.lane AND new.state <> old.state BEGIN
+  UPDATE lane SET
+    queued    = queued    + (new.state = 'queued')    - (old.state = 'queued'),
+    running   = running   + (new.state = 'running')   - (old.state = 'running'),
+    succeeded = succeeded + (new.state = 'succeeded') - (old.state = 'succeeded'),
+    failed    = failed    + (new.state = 'failed')    - (old.state = 'failed'),
+    error     = error     + (new.state = 'error')     - (old.state = 'error'),
+    cancelled = cancelled + (new.state = 'cancelled') - (old.state = 'cancelled'),
+    skipped   = skipped   + (new.state = 'skipped')   - (old.state = 'skipped')
+  WHERE id = new.lane;
+END;
+
+CREATE TRIGGER job_changed_lane AFTER UPDATE OF lane ON job WHEN new.lane <> old.lane BEGIN
+  UPDATE lane SET
+    queued    = queued    + (new.state = 'queued'),
+    running   = running   + (new.state = 'running'),
+    succeeded = succeeded + (new.state = 'succeeded'),
+    failed    = failed    + (new.state = 'failed'),
+    error     = error     + (new.state = 'error'),
+    cancelled = cancelled + (new.state = 'cancelled'),
+    skipped   = skipped   + (new.state = 'skipped')
+  WHERE id = new.lane;
+  UPDATE lane SET
+    queued    = queued    - (old.state = 'queued'),
+    running   = running   - (old.state = 'running'),
+    succeeded = succeeded - (old.state = 'succeeded'),
+    failed    = failed    - (old.state = 'failed'),
+    error     = error     - (old.state = 'error'),
+    cancelled = cancelled - (old.state = 'cancelled'),
+    skipped   = skipped   - (old.state = 'skipped')
+  WHERE id = old.lane;
+END;
+
+CREATE TRIGGER job_removed AFTER DELETE ON job BEGIN
+  UPDATE lane SET
+    queued    = queued    - (old.state = 'queued'),
+    running   = running   - (old.state = 'running'),
+    succeeded = succeeded - (old.state = 'succeeded'),
+    failed    = failed    - (old.state = 'failed'),
+    error     = error     - (old.state = 'error'),
+    cancelled = cancelled - (old.state = 'cancelled'),
+    skipped   = skipped   - (old.state = 'skipped')
+  WHERE id = old.lane;
+END;
+
+CREATE TRIGGER hold_made AFTER INSERT ON hold WHEN new.scope GLOB 'job:[0-9]*' BEGIN
+  UPDATE job SET held = EXISTS (SELECT 1 FROM hold WHERE scope = new.scope AND allow = 0)
+  WHERE id = CAST(substr(new.scope, 5) AS INTEGER);
+END;
+
+CREATE TRIGGER hold_moved AFTER UPDATE ON hold WHEN new.scope GLOB 'job:[0-9]*' BEGIN
+  UPDATE job SET held = EXISTS (SELECT 1 FROM hold WHERE scope = new.scope AND allow = 0)
+  WHERE id = CAST(substr(new.scope, 5) AS INTEGER);
+END;
+
+CREATE TRIGGER hold_lifted AFTER DELETE ON hold WHEN old.scope GLOB 'job:[0-9]*' BEGIN
+  UPDATE job SET held = EXISTS (SELECT 1 FROM hold WHERE scope = old.scope AND allow = 0)
+  WHERE id = CAST(substr(old.scope, 5) AS INTEGER);
+END;
+
+-- begin: a transaction that writes: waits its turn here, and nowhere later
+BEGIN IMMEDIATE;
+
+-- commit: on the disk when it returns
+COMMIT;
+
+-- rollback: none of it happened
+ROLLBACK;
+
+-- begin_call: one call of a group
+SAVEPOINT call;
+
+-- end_call: the call is part of the group's commit
+RELEASE call;
+
+-- undo_call: none of this call happened, the others of its group stay
+ROLLBACK TO call; RELEASE call;
+
+-- look: several reads of one moment
+BEGIN DEFERRED;
+
+-- version: changes when another connection commits
+PRAGMA data_version;
+
+-- add_event: append what happened
+INSERT INTO event (at, name, job, attempt, scope, data) VALUES (:at, :name, :job, :attempt, :scope, :data);
+
+-- add_supervisor: a new incarnation
+INSERT INTO supervisor (uuid, host, pid, boot_id, started_at) VALUES (:uuid, :host, :pid, :boot_id, :started_at);
+
+-- end_supervisor: that incarnation has left
+UPDATE supervisor SET left_at = :now WHERE uuid = :uuid AND left_at IS NULL;
+
+-- supervisor: one incarnation that has not left
+SELECT uuid, host, pid, boot_id, started_at FROM supervisor WHERE uuid = :uuid AND left_at IS NULL;
+
+-- supervisors: the incarnations that have not left
+SELECT uuid, host, pid, boot_id, started_at FROM supervisor WHERE left_at IS NULL ORDER BY started_at, uuid;
+
+-- account: one account
+SELECT name, max_running, cautious, progress_at, progress_job, other_progress_at FROM account WHERE name = :name;
+
+-- accounts: every account, by name
+SELECT name, max_running, cautious FROM account ORDER BY name;
+
+-- put_account: write an account
+INSERT INTO account (name, max_running, cautious, progress_at, progress_job, other_progress_at)
+VALUES (:name, :max_running, :cautious, :at, :job, :other_at)
+ON CONFLICT (name) DO UPDATE SET
+  max_running = :max_running, cautious = :cautious,
+  progress_at = :at, progress_job = :job, other_progress_at = :other_at;
+
+-- hold: one hold
+SELECT * FROM hold WHERE scope = :scope AND origin = :origin AND "window" = :window;
+
+-- holds_on: the holds of one scope
+SELECT * FROM hold WHERE scope = :scope ORDER BY origin, "window";
+
+-- wide_holds: every hold but those of single jobs
+SELECT * FROM hold WHERE scope < 'job:'
+UNION ALL
+SELECT * FROM hold WHERE scope >= 'job;';
+
+-- holds: every hold
+SELECT * FROM hold ORDER BY scope, origin, "window";
+
+-- due_holds: the holds whose end has come
+SELECT * FROM hold WHERE ramp = 0 AND until <= :now ORDER BY until, scope, origin, "window";
+
+-- next_end: the first end of a hold that is still ahead
+SELECT min(until) FROM hold WHERE ramp = 0 AND until > :now;
+
+-- put_hold: write a hold
+INSERT INTO hold (scope, origin, "window", allow, since, until, reason, evidence, by, epoch, resets_at, exact, ramp,
+  misses, canary)
+VALUES (:scope, :origin, :window, :allow, :since, :until, :reason, :evidence, :by, :epoch, :resets_at, :exact, :ramp,
+  :misses, :canary)
+ON CONFLICT (scope, origin, "window") DO UPDATE SET
+  allow = :allow, since = :since, until = :until, reason = :reason, evidence = :evidence, by = :by, epoch = :epoch,
+  resets_at = :resets_at, exact = :exact, ramp = :ramp, misses = :misses, canary = :canary;
+
+-- drop_hold: remove a hold
+DELETE FROM hold WHERE scope = :scope AND origin = :origin AND "window" = :window;
+
+-- opening: when a scope was last reopened
+SELECT epoch, at FROM opening WHERE scope = :scope;
+
+-- put_opening: a scope is reopened
+INSERT INTO opening (scope, epoch, at) VALUES (:scope, :epoch, :at)
+ON CONFLICT (scope) DO UPDATE SET epoch = :epoch, at = :at;
+
+-- promote: jobs that were to wait until now are ready
+UPDATE job SET not_before = NULL WHERE state = 'queued' AND not_before <= :now;
+
+-- next_job: the first instant ahead at which a waiting job is due
+SELECT min(not_before) FROM job WHERE state = 'queued' AND not_before > :now;
+
+-- waiting: the lanes with queued jobs
+SELECT lane.id, lane.batch, batch.name, lane.account, lane.model
+FROM lane JOIN batch ON batch.id = lane.batch WHERE lane.queued > 0;
+
+-- waiting_of: the lanes of a batch with queued jobs
+SELECT lane.id, lane.batch, batch.name, lane.account, lane.model
+FROM lane JOIN batch ON batch.id = lane.batch WHERE lane.queued > 0 AND lane.batch = :batch;
+
+-- ready: the best jobs of a lane that may be claimed, from the index alone
+SELECT -priority, 1 - resumed, id FROM job
+WHERE lane = :lane AND state = 'queued' AND not_before IS NULL AND held = 0
+ORDER BY priority DESC, resumed DESC, id LIMIT :most;
+
+-- crowd: every running attempt, with its lane and host
+SELECT attempt.epoch, supervisor.host, lane.id, lane.batch, batch.name, lane.account, lane.model
+FROM attempt
+JOIN supervisor ON supervisor.uuid = attempt.supervisor
+JOIN job ON job.id = attempt.job
+JOIN lane ON lane.id = job.lane
+JOIN batch ON batch.id = lane.batch
+WHERE attempt.ended_at IS NULL;
+
+-- job: one job with its definition
+SELECT job.*, definition.spec FROM job JOIN definition ON definition.job = job.id WHERE job.id = :id;
+
+-- put_job: a job's state and what goes with it
+UPDATE job SET
+  state = :state, not_before = :not_before, attempts = :attempts, launches = :launches,
+  limited_in_a_row = :limited_in_a_row, limited_since = :limited_since, lost = :lost, session = :session,
+  resumed = :resumed, reason = :reason, ended_at = :ended_at
+WHERE id = :id;
+
+-- put_priority: a job's place in its lane
+UPDATE job SET priority = :priority WHERE id = :id;
+
+-- attempt: one attempt
+SELECT * FROM attempt WHERE job = :job AND n = :n;
+
+-- attempts: a job's attempts, first to last
+SELECT * FROM attempt WHERE job = :job ORDER BY n;
+
+-- add_attempt: a new attempt
+INSERT INTO attempt (job, n, supervisor, epoch, started_at, canary)
+VALUES (:job, :n, :supervisor, :epoch, :started_at, :canary);
+
+-- put_attempt: what an attempt has come to, and whose it is
+UPDATE attempt SET
+  supervisor = :supervisor, progressed = :progressed, ended_at = :ended_at, outcome = :outcome, exit = :exit,
+  session = :session, usage = :usage, detail = :detail
+WHERE job = :job AND n = :n;
+
+-- running: the jobs and numbers of every running attempt, with its host
+SELECT attempt.job, attempt.n, supervisor.host
+FROM attempt JOIN supervisor ON supervisor.uuid = attempt.supervisor
+WHERE attempt.ended_at IS NULL ORDER BY attempt.job, attempt.n;
+
+-- add_batch: a new batch
+INSERT INTO batch (name) VALUES (:name);
+
+-- batch: a batch by its name
+SELECT id FROM batch WHERE name = :name;
+
+-- batch_name: a batch's name
+SELECT name FROM batch WHERE id = :id;
+
+-- batches: every batch, oldest first
+SELECT name, id FROM batch ORDER BY id;
+
+-- add_lane: a new lane
+INSERT INTO lane (batch, account, model) VALUES (:batch, :account, :model);
+
+-- lane: a lane by what it binds
+SELECT id FROM lane WHERE batch = :batch AND account = :account AND model = :model;
+
+-- known_names: those of these names that a batch has
+SELECT job.name, job.id, job.state, definition.digest
+FROM json_each(:names) AS asked
+JOIN job ON job.name = asked.value AND job.batch = :batch
+JOIN definition ON definition.job = job.id;
+
+-- names: every name in a batch, oldest first
+SELECT job.name FROM lane CROSS JOIN job ON job.lane = lane.id WHERE lane.batch = :batch ORDER BY job.id;
+
+-- newest_job: the greatest id that was ever given
+SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'job';
+
+-- add_job: a new job
+INSERT INTO job (id, batch, lane, name, account, model, "group", priority, created_at)
+VALUES (:id, :batch, :lane, :name, :account, :model, :group, :priority, :now);
+
+-- add_definition: what a new job does
+INSERT INTO definition (job, digest, spec) VALUES (:id, :digest, :spec);
+
+-- add_job_event: say that a job was added
+INSERT INTO event (at, name, job) VALUES (:now, 'job added', :id);
+
+-- change_job: a queued job's new definition, as far as the queue knows it
+UPDATE job SET lane = :lane, account = :account, model = :model, "group" = :group, priority = :priority
+WHERE id = :id;
+
+-- change_definition: what a job does from now on
+UPDATE definition SET digest = :digest, spec = :spec WHERE job = :id;
+
+-- size: how many jobs a batch has
+SELECT coalesce(sum(queued + running + succeeded + failed + error + cancelled + skipped), 0)
+FROM lane WHERE batch = :batch;
+
+-- counts: how many jobs of a batch, or of all, are in each state
+SELECT
+  coalesce(sum(queued), 0), coalesce(sum(running), 0), coalesce(sum(succeeded), 0), coalesce(sum(failed), 0),
+  coalesce(sum(error), 0), coalesce(sum(cancelled), 0), coalesce(sum(skipped), 0)
+FROM lane WHERE :batch IS NULL OR batch = :batch;
+
+-- filled: the lanes of a batch and an account (NULL: any), with how many jobs each has by state
+SELECT id, queued, running, succeeded, failed, error, cancelled, skipped
+FROM lane WHERE (:batch IS NULL OR batch = :batch) AND (:account IS NULL OR account = :account);
+
+-- every_job: jobs by id
+SELECT job.*, definition.spec FROM job JOIN definition ON definition.job = job.id
+WHERE job.id > :after ORDER BY job.id LIMIT :most;
+
+-- jobs_in: jobs of a lane in a state, by id
+SELECT job.*, definition.spec FROM job JOIN definition ON definition.job = job.id
+WHERE job.lane = :lane AND job.state = :state AND job.id > :after ORDER BY job.id LIMIT :most;
+
+-- jobs_named: the jobs of a name, one for each batch that has it
+SELECT job.*, definition.spec FROM job JOIN definition ON definition.job = job.id
+WHERE job.name = :name AND (:batch IS NULL OR job.batch = :batch) ORDER BY job.id;
+
+-- events: what happened, in order
+SELECT seq, at, name, job, attempt, scope, data FROM event WHERE seq > :after ORDER BY seq LIMIT :most;
+
+-- events_of_job: what happened to a job, in order
+SELECT seq, at, name, job, attempt, scope, data FROM event
+WHERE job = :job AND seq > :after ORDER BY seq LIMIT :most;
+
+-- events_of_batch: what happened to the jobs of a batch, in order
+SELECT event.seq, event.at, event.name, event.job, event.attempt, event.scope, event.data
+FROM event CROSS JOIN job ON job.id = event.job
+WHERE job.batch = :batch AND event.seq > :after ORDER BY event.seq LIMIT :most;
+
+-- last_seq: the newest event's seq
+SELECT coalesce(max(seq), 0) FROM event;

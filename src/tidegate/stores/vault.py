@@ -1,0 +1,103 @@
+"""Keeps the values of secret-looking environment variables out of the database, in files of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from tidegate.errors import StoreBroken
+
+KEY = "key"  # of the keyed digests: a reference alone lets nobody try values
+
+_SECRET = re.compile(r"token|secret|passw|credential|(?:^|[^a-z])(?:api)?keys?(?:$|[^a-z])", re.IGNORECASE)
+
+
+def is_secret(name: str) -> bool:
+    """Whether the name of a variable says that its value is a secret: API_KEY, but not KEYBOARD."""
+    return _SECRET.search(name) is not None
+
+
+class Vault:
+    """Values by reference: `DIRECTORY/REFERENCE`, mode 0600, written once and for good.
+
+    The reference is a keyed digest of the value, so equal values share a file, and a changed one has another.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._key = b""
+        self._values: dict[str, str] = {}
+
+    def put(self, value: str) -> str:
+        """Keep a value; its reference. When it returns, the value is on the disk."""
+        raw = value.encode("utf-8", "surrogateescape")
+        reference = hashlib.blake2b(raw, key=self._my_key(), digest_size=20).hexdigest()
+        if reference not in self._values:
+            self._write_once(reference, raw)
+            self._values[reference] = value
+        return reference
+
+    def get(self, reference: str) -> str:
+        """The value of a reference. Raises StoreBroken where its file is gone."""
+        if reference not in self._values:
+            path = self._directory / reference
+            try:
+                self._values[reference] = path.read_bytes().decode("utf-8", "surrogateescape")
+            except OSError as error:
+                raise StoreBroken(
+                    f"{path}: a job's secret cannot be read ({error.strerror}): submit it again"
+                ) from None
+        return self._values[reference]
+
+    def _my_key(self) -> bytes:
+        if not self._key:
+            path = self._directory / KEY
+            if not path.exists():
+                self._write_once(KEY, secrets.token_bytes(32))
+            self._key = path.read_bytes()
+        return self._key
+
+    def _write_once(self, name: str, raw: bytes) -> None:
+        """Write a file that is either there as a whole or not at all; an existing one stays."""
+        private(self._directory)
+        if (self._directory / name).exists():
+            return
+        new = self._directory / f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.fchmod(fd, 0o600)
+            _write_all(fd, raw)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        with suppress(FileExistsError):  # another process was faster: its value is the one
+            os.link(new, self._directory / name)
+        new.unlink()
+        _sync_directory(self._directory)
+
+
+def private(directory: Path) -> None:
+    """Make a directory and its missing parents, for this user alone whatever the umask; one that is there stays."""
+    if directory.is_dir():
+        return
+    private(directory.parent)
+    with suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+        directory.chmod(0o700)
+
+
+def _write_all(fd: int, raw: bytes) -> None:
+    while raw:
+        raw = raw[os.write(fd, raw) :]
+
+
+def _sync_directory(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
