@@ -171,12 +171,12 @@ def path(value: object) -> str:
 
 
 def one_of(*choices: str) -> Check[str]:
-    """One of some words."""
+    """One of some words, in lower or upper case."""
     listed = " or ".join(json.dumps(choice) for choice in choices)
 
     def check(value: object) -> str:
-        if isinstance(value, str) and value in choices:
-            return str(value)
+        if isinstance(value, str) and value.lower() in choices:
+            return value.lower()
         raise Wrong(f"must be {listed}, {but(value)}{meant(value, choices) if isinstance(value, str) else ''}")
 
     return check
@@ -279,8 +279,13 @@ def known(table: Mapping[str, object], keys: Iterable[str]) -> None:
     allowed = tuple(keys)
     for key in table:
         if key not in allowed:
-            rest = meant(key, allowed) or f"; known are {', '.join(allowed)}"
-            raise Wrong(f"unknown key{rest}", _dotted(key))
+            raise Wrong(unknown(key, allowed), _dotted(key))
+
+
+def unknown(key: str, choices: Iterable[str]) -> str:
+    """The words that say that a key is none of the choices, and which was meant, or which there are."""
+    known_keys = tuple(choices)
+    return f"unknown key{meant(key, known_keys) or '; known are ' + ', '.join(known_keys)}"
 
 
 def meant(said: str, choices: Iterable[str]) -> str:

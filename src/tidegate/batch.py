@@ -353,7 +353,8 @@ def _one_of_each(place: str, said: Table) -> None:
 
 def _agent(place: str, said: str, agents: Collection[str]) -> None:
     if said not in agents:
-        rest = allowed.meant(said, agents) or f"; known are {', '.join(sorted(agents))}"
+        known = sorted(set(agents) - {COMMAND})
+        rest = allowed.meant(said, known) or f"; known are {', '.join(known)}"
         raise BadInput(f"{place}: unknown agent {json.dumps(said)}{rest}")
 
 

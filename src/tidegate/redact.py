@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 GONE = "[redacted]"
+SHORTEST = 12  # characters: nothing shorter is taken for a secret
 
 # A token is known by its issuer's prefix, which stays: it says whose token it was.
 TOKENS = re.compile(
-    r"(?<![A-Za-z0-9])"
+    r"(?:(?<![A-Za-z0-9])|(?<=[0-9]m)|(?<=\\[nrt])|(?<=\\u[0-9a-f]{4}))"  # or behind a colour, or an escape of JSON
     r"(?:(sk-ant-)[A-Za-z0-9_-]{8,}"  # Anthropic: keys and OAuth tokens
     r"|(sk-)(?=[A-Za-z_-]{0,80}[0-9])[A-Za-z0-9_-]{20,}"  # OpenAI, OpenRouter, DeepSeek
     r"|(gh[pousr]_|github_pat_|glpat-|hf_|npm_|xox[a-z]-|pplx-|gsk_|xai-)[A-Za-z0-9_-]{16,}"
@@ -25,6 +26,8 @@ SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|AUTH|COOKIE", re.IG
 
 def redacted(text: str) -> str:
     """The text with every token, bearer header, secret variable and password in a URL replaced by "[redacted]"."""
+    if len(text) < SHORTEST:
+        return text
     text = TOKENS.sub(lambda found: found[found.lastindex or 0] + GONE, text)
     text = BEARER.sub(rf"\1{GONE}", text)
     text = SETTING.sub(rf"\1{GONE}", text)
