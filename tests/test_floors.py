@@ -47,7 +47,7 @@ def test_imports_only_go_down(path: Path) -> None:
 @pytest.mark.parametrize("folder", ["agents", "stores"])
 def test_implementations_of_a_port_never_import_each_other(folder: str) -> None:
     names = {path.stem for path in (SRC / folder).glob("*.py")} - {"__init__"}
-    ports = {"reading", "writer"}  # what the implementations of a port stand on
+    ports = {"reading", "writer", "rows", "ledger", "claim", "vault"}  # what the implementations of a port stand on
     for path in (SRC / folder).glob("*.py"):
         if path.stem not in {"__init__", *ports}:
             others = {f"tidegate.{folder}.{name}" for name in names - {path.stem} - ports}
