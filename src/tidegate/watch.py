@@ -1,0 +1,402 @@
+"""Follows an attempt's two output files: bytes become lines, however long.
+
+One inotify instance serves all attempts of a supervisor. The first event after a calm is answered at once, later ones
+are gathered, because reading costs by the wake-up and not by the byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import struct
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import anyio
+
+from tidegate.clock import Clock
+from tidegate.model import Stream
+
+Line = tuple[Stream, bytes, datetime]  # a line without its end, and the instant when it was printed
+
+GATHER = 0.08  # seconds between two wake-ups while output comes: a line waits for less than a tenth
+SLICE = 256 * 1024  # bytes read from one stream before others get a turn
+MAX_LINE = 32 * 1024 * 1024  # bytes kept of one line
+LATE = 1.0  # seconds: what is read later than this is dated by its file
+POLL = 0.5  # seconds between two looks where the kernel has no watch to give
+FILES = ((Stream.STDOUT, "stdout.log"), (Stream.STDERR, "stderr.log"))
+PLACES = {name.encode(): place for place, (_, name) in enumerate(FILES)}
+
+
+class Watcher:
+    """Wakes the follows of a supervisor; an async context manager on the running loop."""
+
+    def __init__(self, clock: Clock, *, gather: float = GATHER) -> None:
+        self.clock = clock
+        self._gather = gather
+        self._inotify: _Inotify | None = None
+        self._follows: dict[int, set[Follow]] = {}  # by watch
+        self._unwatched: set[Follow] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._poll: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        try:
+            self._inotify = _Inotify()
+        except OSError:  # no instance left for this user: look now and then
+            return self
+        self._loop.add_reader(self._inotify.fd, self._calm_is_over)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for timer in (self._timer, self._poll):
+            if timer is not None:
+                timer.cancel()
+        for follow in {*self._unwatched, *(follow for follows in self._follows.values() for follow in follows)}:
+            follow.close()
+        if self._inotify is not None:
+            self._loop.remove_reader(self._inotify.fd)
+            self._inotify.close()
+
+    def follow(
+        self, directory: Path, *, max_line: int = MAX_LINE, offsets: Mapping[Stream, int] | None = None
+    ) -> Follow:
+        """Follow the files of an attempt, from their start or from `offsets` (bytes, at the start of a line).
+
+        Of a line longer than `max_line` bytes the rest is dropped.
+        """
+        return Follow(self, directory, max_line=max_line, offsets=offsets or {})
+
+    # --- who is watched ---
+
+    def add(self, follow: Follow, directory: Path) -> int | None:
+        """Watch a directory for a follow; the watch, or None where the follow is woken by a timer."""
+        watch = self._inotify.add(directory) if self._inotify is not None else None
+        if watch is not None:
+            self._follows.setdefault(watch, set()).add(follow)
+            return watch
+        self._unwatched.add(follow)
+        if self._poll is None:
+            self._poll = self._loop.call_later(POLL, self._poll_unwatched)
+        return None
+
+    def remove(self, follow: Follow, watch: int | None) -> None:
+        """Wake this follow no more."""
+        self._unwatched.discard(follow)
+        if watch is None or self._inotify is None:
+            return
+        follows = self._follows.get(watch, set())
+        follows.discard(follow)
+        if not follows and self._follows.pop(watch, None) is not None:
+            self._inotify.remove(watch)
+
+    # --- waking ---
+
+    def _calm_is_over(self) -> None:
+        assert self._inotify is not None
+        self._loop.remove_reader(self._inotify.fd)
+        self._wake()
+        self._timer = self._loop.call_later(self._gather, self._gathered)
+
+    def _gathered(self) -> None:
+        assert self._inotify is not None
+        if self._wake():
+            self._timer = self._loop.call_later(self._gather, self._gathered)
+        else:
+            self._timer = None
+            self._loop.add_reader(self._inotify.fd, self._calm_is_over)
+
+    def _wake(self) -> bool:
+        """Wake whoever has output; whether there was any event."""
+        assert self._inotify is not None
+        changes = self._inotify.changes()
+        for watch, name in changes:
+            if watch == OVERFLOW:
+                self._wake_all()
+            elif watch in self._follows and name in PLACES:
+                for follow in self._follows[watch]:
+                    follow.wake(PLACES[name])
+        return bool(changes)
+
+    def _wake_all(self) -> None:
+        for follows in self._follows.values():
+            for follow in follows:
+                follow.wake_all()
+
+    def _poll_unwatched(self) -> None:
+        for follow in self._unwatched:
+            follow.wake_all()
+        self._poll = self._loop.call_later(POLL, self._poll_unwatched) if self._unwatched else None
+
+
+class Follow:
+    """One attempt's output: `async for lines in follow` gives batches of lines, in the order of each stream.
+
+    It reads only when it is asked for lines, a slice at a time: who reads slowly is not flooded. One reader at a time.
+    `last_output` is when output was last read, in the clock's monotonic seconds (at first: when the follow began).
+    """
+
+    def __init__(self, watcher: Watcher, directory: Path, *, max_line: int, offsets: Mapping[Stream, int]) -> None:
+        self.last_output = watcher.clock.monotonic()
+        self._watcher = watcher
+        self._tails = [_Tail(stream, f"{directory}/{name}", max_line, offsets.get(stream, 0)) for stream, name in FILES]
+        self._unread = True
+        self._waiter: asyncio.Future[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._finishing = False
+        self._over = anyio.Event()
+        self._watch = watcher.add(self, directory)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def bytes(self) -> dict[Stream, int]:
+        """How many bytes of each file have been read, what was before `offsets` included."""
+        return {tail.stream: tail.count for tail in self._tails}
+
+    @property
+    def offsets(self) -> dict[Stream, int]:
+        """Where a later follow goes on so that it sees each line once: after the last line handed over."""
+        return {tail.stream: tail.line_start for tail in self._tails}
+
+    # --- reading ---
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> list[Line]:
+        if self._unread:
+            await asyncio.sleep(0)  # a flooding agent takes turns with the others
+        while not self._over.is_set():
+            if self._unread and (lines := self._read()):
+                return lines
+            if self._unread:
+                await asyncio.sleep(0)
+            elif self._finishing:
+                return self._end()
+            else:
+                self._waiter = self._loop.create_future()
+                await self._waiter
+        raise StopAsyncIteration
+
+    def _read(self) -> list[Line]:
+        """A slice of each stream that may have more."""
+        lines: list[Line] = []
+        clock = self._watcher.clock
+        self._unread = False
+        for tail in self._tails:
+            if not tail.unread:
+                continue
+            before = tail.count
+            if whole := tail.read():
+                stream, at = tail.stream, _date(clock.now(), tail.printed)
+                lines += [(stream, line, at) for line in whole]
+            if tail.count != before:
+                self.last_output = clock.monotonic()
+            self._unread |= tail.unread
+        return lines
+
+    def _end(self) -> list[Line]:
+        """What stands without an end of line at the end of a file. Raises StopAsyncIteration where nothing does."""
+        now = self._watcher.clock.now()
+        rest = [(tail.stream, tail.rest(), _date(now, tail.printed)) for tail in self._tails]
+        self.close()
+        if lines := [(stream, line, at) for stream, line, at in rest if line is not None]:
+            return lines
+        raise StopAsyncIteration
+
+    def wake(self, place: int) -> None:
+        """There may be more to read in the file of this place in FILES."""
+        self._tails[place].unread = self._unread = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def wake_all(self) -> None:
+        """There may be more to read in either file."""
+        for place in range(len(FILES)):
+            self.wake(place)
+
+    # --- ending ---
+
+    def finish(self) -> None:
+        """The agent has ended: the reader gets what is written by now, a last line without its end too, and stops."""
+        if not self._finishing and not self._over.is_set():
+            self._finishing = True
+            for tail in self._tails:
+                tail.stop_here()
+            self.wake_all()
+
+    async def drain(self) -> None:
+        """`finish()`, and wait until the reader has got everything."""
+        self.finish()
+        await self._over.wait()
+
+    def close(self) -> None:
+        """Follow no more; what was not read yet stays in the files."""
+        if not self._over.is_set():
+            self._over.set()
+            self._watcher.remove(self, self._watch)
+            for tail in self._tails:
+                tail.close()
+            self.wake_all()
+
+
+class _Tail:
+    """One file that grows: its next slice, cut into lines."""
+
+    def __init__(self, stream: Stream, path: str, max_line: int, offset: int) -> None:
+        self.stream = stream
+        self.unread = True  # there may be more to read
+        self.count = offset
+        self.line_start = offset
+        self.printed = 0.0  # when the file was last written, as a timestamp
+        self._path = path
+        self._max_line = max_line
+        self._offset = offset
+        self._end: int | None = None  # read no further
+        self._fd: int | None = None
+        self._kept = bytearray()  # of a line whose end has not come
+
+    def read(self) -> list[bytes]:
+        """The whole lines of the next slice; `unread` tells of a further one."""
+        size = self._size()
+        if size < self._offset:
+            self._start_over()
+        end = size if self._end is None else min(size, self._end)
+        wanted = min(end - self._offset, SLICE)
+        if wanted <= 0 or self._fd is None:
+            self.unread = False
+            return []
+        data = os.pread(self._fd, wanted, self._offset)
+        self._offset += len(data)
+        self.count += len(data)
+        self.unread = self._offset < end and bool(data)
+        return self._lines(data)
+
+    def _size(self) -> int:
+        """The file's size; it is opened as soon as there is something in it."""
+        try:
+            status = os.stat(self._path if self._fd is None else self._fd)  # noqa: PTH116 - of a descriptor, mostly
+            if self._fd is None and status.st_size:
+                self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return self._offset  # not there yet, or not any more
+        self.printed = status.st_mtime
+        return status.st_size
+
+    def _start_over(self) -> None:
+        """The file has shrunk: somebody emptied it, and what is in it now is new."""
+        self._offset = self.line_start = 0
+        self._kept.clear()
+
+    def _lines(self, data: bytes) -> list[bytes]:
+        lines = data.split(b"\n")
+        last = lines.pop()
+        if lines:
+            lines[0] = self._finished(lines[0])
+            self.line_start = self._offset - len(last)
+        if last:
+            self._keep(last)
+        if len(data) > self._max_line:
+            lines = [line[: self._max_line] for line in lines]
+        if b"\r" in data or (lines and lines[0].endswith(b"\r")):
+            return [line.removesuffix(b"\r") for line in lines]
+        return lines
+
+    def _keep(self, piece: bytes) -> None:
+        self._kept += piece[: self._max_line - len(self._kept)]
+
+    def _finished(self, piece: bytes) -> bytes:
+        """A line whose end has come, with what was kept of it before."""
+        if not self._kept:
+            return piece
+        self._keep(piece)
+        line, self._kept = bytes(self._kept), bytearray()
+        return line
+
+    def rest(self) -> bytes | None:
+        """The last line, where its end is missing; only once."""
+        if self._offset == self.line_start:
+            return None
+        self.line_start = self._offset
+        return self._finished(b"").removesuffix(b"\r")
+
+    def stop_here(self) -> None:
+        """What is written from now on is not the agent's."""
+        self._end = self._size()
+
+    def close(self) -> None:
+        """Let the file go."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def _date(now: datetime, printed: float) -> datetime:
+    """Now, unless the file was last written earlier: read after a restart, or by a busy loop."""
+    return datetime.fromtimestamp(printed, UTC) if now.timestamp() - printed > LATE else now
+
+
+# --- inotify -----------------------------------------------------------------------------------
+
+IN_MODIFY = 0x2
+IN_ONLYDIR = 0x01000000
+OVERFLOW = -1  # the watch that the kernel names when it has dropped events
+EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name that follows
+BUFFER = 64 * 1024
+
+
+class _Inotify:
+    """The kernel's change notices for directories. Raises OSError where this user has no instance left."""
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._libc.inotify_add_watch.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32)
+        self.fd = self._libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+        if self.fd < 0:
+            raise OSError(ctypes.get_errno(), "inotify_init1")
+
+    def add(self, directory: Path) -> int | None:
+        """The number of a watch; None where there is no directory or no watch left."""
+        watch: int = self._libc.inotify_add_watch(self.fd, os.fsencode(directory), IN_MODIFY | IN_ONLYDIR)
+        return watch if watch >= 0 else None
+
+    def remove(self, watch: int) -> None:
+        """Give a watch back; a directory that is gone has taken its own along."""
+        self._libc.inotify_rm_watch(self.fd, watch)
+
+    def changes(self) -> set[tuple[int, bytes]]:
+        """Which files have been written to since the last call, as (watch, name)."""
+        changed: set[tuple[int, bytes]] = set()
+        while data := self._next():
+            at = 0
+            while at < len(data):
+                watch, _, _, length = EVENT.unpack_from(data, at)
+                at += EVENT.size + length
+                changed.add((watch, data[at - length : at].rstrip(b"\0")))
+            if len(data) < BUFFER // 2:
+                break
+        return changed
+
+    def _next(self) -> bytes:
+        try:
+            return os.read(self.fd, BUFFER)
+        except BlockingIOError:
+            return b""
+
+    def close(self) -> None:
+        """Let all watches go."""
+        os.close(self.fd)
