@@ -1,0 +1,391 @@
+"""Keeps the store in plain dicts: for tests and models, gone with the process."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from datetime import datetime
+from threading import RLock
+from typing import Any
+
+from tidegate import policy
+from tidegate.errors import StoreBroken
+from tidegate.model import (
+    Account,
+    Attempt,
+    Batch,
+    Event,
+    Hold,
+    Job,
+    NewJob,
+    Origin,
+    State,
+    Supervisor,
+    Window,
+    family,
+)
+from tidegate.stores.ledger import Ledger
+from tidegate.stores.rows import Candidate, Crowd, Defined, Known, Lane, Standing, define
+
+Key = tuple[str, Origin, Window]
+Old = tuple[dict[Any, Any], Hashable, Any]
+_NOTHING: Any = object()
+
+
+class _Rows:
+    """The rows as dicts, and how to undo what a transaction wrote; see the port Rows for what each promises."""
+
+    def __init__(self) -> None:
+        self.lock = RLock()
+        self.events: dict[int, Event] = {}
+        self.supervisors: dict[str, tuple[Supervisor, datetime | None]] = {}
+        self.accounts: dict[str, Known] = {}
+        self.holds: dict[Key, Hold] = {}
+        self.openings: dict[str, tuple[int, datetime]] = {}
+        self.batches: dict[str, int] = {}
+        self.ids: dict[tuple[int, str], int] = {}
+        self.jobs: dict[int, Job] = {}
+        self.digests: dict[int, bytes] = {}
+        self.attempts: dict[tuple[int, int], Attempt] = {}
+        self.is_open = True
+        self._lanes: dict[tuple[int, str, str, str], int] = {}
+        self._written: list[Old] = []
+        self._depth = 0
+
+    @contextmanager
+    def look(self) -> Iterator[None]:
+        """Several reads of one moment."""
+        with self.lock:
+            if not self.is_open:
+                raise StoreBroken("the store is closed")
+            yield
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        with self.look():
+            self._depth += 1
+            mark = len(self._written)
+            try:
+                yield
+            except BaseException:
+                self._undo(mark)
+                raise
+            finally:
+                self._depth -= 1
+                if self._depth == 0:
+                    self._written.clear()
+
+    def _undo(self, mark: int) -> None:
+        while len(self._written) > mark:
+            table, key, old = self._written.pop()
+            if old is _NOTHING:
+                del table[key]
+            else:
+                table[key] = old
+
+    def _put(self, table: dict[Any, Any], key: Hashable, value: object) -> None:
+        assert self._depth, "writes outside of a transaction are not allowed"
+        self._written.append((table, key, table.get(key, _NOTHING)))
+        table[key] = value
+
+    def event(
+        self,
+        at: datetime,
+        name: str,
+        *,
+        job: int | None = None,
+        attempt: int | None = None,
+        scope: str | None = None,
+        data: Mapping[str, object] | None = None,
+    ) -> int:
+        seq = len(self.events) + 1
+        event = Event(seq=seq, at=at, name=name, job=job, attempt=attempt, scope=scope, data=dict(data or {}))
+        self._put(self.events, seq, event)
+        return seq
+
+    # --- who works ---
+
+    def supervisor(self, uuid: str) -> Supervisor | None:
+        found, left = self.supervisors.get(uuid, (None, None))
+        return None if left else found
+
+    def add_supervisor(self, supervisor: Supervisor) -> None:
+        self._put(self.supervisors, supervisor.uuid, (supervisor, None))
+
+    def end_supervisor(self, uuid: str, now: datetime) -> None:
+        self._put(self.supervisors, uuid, (self.supervisors[uuid][0], now))
+
+    def supervisors_on(self, host: str | None) -> list[Supervisor]:
+        """As the port says; with None, on every host."""
+        found = [one for one, left in self.supervisors.values() if left is None and host in (None, one.host)]
+        return sorted(found, key=lambda one: (one.started_at, one.uuid))
+
+    # --- accounts ---
+
+    def known(self, account: str) -> Known | None:
+        return self.accounts.get(account)
+
+    def put_known(self, known: Known) -> None:
+        self._put(self.accounts, known.account.name, known)
+
+    # --- holds ---
+
+    def hold(self, scope: str, origin: Origin, window: Window) -> Hold | None:
+        return self.holds.get((scope, origin, window))
+
+    def holds_on(self, scope: str) -> list[Hold]:
+        return [hold for hold in self.every_hold() if hold.scope == scope]
+
+    def wide_holds(self) -> list[Hold]:
+        return [hold for hold in self.every_hold() if not hold.scope.startswith("job:")]
+
+    def every_hold(self) -> list[Hold]:
+        return [self.holds[key] for key in sorted(self.holds)]
+
+    def due_holds(self, now: datetime) -> list[Hold]:
+        due = [hold for hold in self.every_hold() if policy.is_due(hold, now)]
+        return sorted(due, key=lambda hold: hold.until or now)
+
+    def put_hold(self, hold: Hold) -> None:
+        self._put(self.holds, (hold.scope, hold.origin, hold.window), hold)
+
+    def drop_hold(self, hold: Hold) -> None:
+        key = (hold.scope, hold.origin, hold.window)
+        self._put(self.holds, key, hold)
+        del self.holds[key]
+
+    def opening(self, scope: str) -> tuple[int, datetime] | None:
+        return self.openings.get(scope)
+
+    def put_opening(self, scope: str, epoch: int, at: datetime) -> None:
+        self._put(self.openings, scope, (epoch, at))
+
+    # --- batches ---
+
+    def batch(self, name: str) -> int:
+        if name not in self.batches:
+            self._put(self.batches, name, len(self.batches) + 1)
+        return self.batches[name]
+
+    def define(self, new: NewJob) -> Defined:
+        return define(new, lambda _, value: value)
+
+    def standing(self, batch: int, names: Sequence[str]) -> dict[str, Standing]:
+        ids = {name: self.ids[batch, name] for name in names if (batch, name) in self.ids}
+        return {name: Standing(id, self.jobs[id].state, self.digests[id]) for name, id in ids.items()}
+
+    def add_jobs(self, batch: int, jobs: Sequence[Defined], now: datetime) -> None:
+        names = {id: name for name, id in self.batches.items()}
+        for id, job in enumerate(jobs, len(self.jobs) + 1):
+            new = job.new
+            row = Job(
+                id=id,
+                batch=batch,
+                batch_name=names[batch],
+                name=new.name,
+                account=new.account,
+                spec=new.spec,
+                model=new.model,
+                group=new.group,
+                priority=new.priority,
+                created_at=now,
+            )
+            self._put(self.jobs, id, row)
+            self._put(self.ids, (batch, new.name), id)
+            self._put(self.digests, id, job.digest)
+            self.event(now, "job added", job=id)
+
+    def redefine(self, id: int, batch: int, job: Defined) -> None:  # noqa: ARG002 - a lane is computed here
+        new = job.new
+        changed = replace(
+            self.jobs[id],
+            spec=new.spec,
+            account=new.account,
+            model=new.model,
+            group=new.group,
+            priority=new.priority,
+        )
+        self._put(self.jobs, id, changed)
+        self._put(self.digests, id, job.digest)
+
+    def size(self, batch: int) -> int:
+        return len(self.names(batch))
+
+    def names(self, batch: int) -> list[str]:
+        return [job.name for job in self.jobs.values() if job.batch == batch]
+
+    # --- jobs and attempts ---
+
+    def promote(self, now: datetime) -> None:
+        for job in list(self.jobs.values()):
+            if job.state is State.QUEUED and job.not_before is not None and job.not_before <= now:
+                self._put(self.jobs, job.id, replace(job, not_before=None))
+
+    def waiting(self, batch: int | None) -> list[Lane]:
+        queued = [job for job in self.jobs.values() if job.state is State.QUEUED and batch in (None, job.batch)]
+        return list({lane.id: lane for lane in map(self._lane, queued)}.values())
+
+    def ready(self, lane: Lane, most: int) -> list[Candidate]:
+        found = [
+            Candidate(-job.priority, 1 - job.resumed, job.id)
+            for job in self.jobs.values()
+            if job.state is State.QUEUED and job.not_before is None and self._lane(job) == lane and not self._held(job)
+        ]
+        return sorted(found)[:most]
+
+    def _held(self, job: Job) -> bool:
+        return any(hold.allow == 0 for hold in self.holds_on(f"job:{job.id}"))
+
+    def _lane(self, job: Job) -> Lane:
+        what = (job.batch, job.batch_name, job.account, family(job.model))
+        return Lane(self._lanes.setdefault(what, len(self._lanes) + 1), *what)
+
+    def crowd(self) -> list[Crowd]:
+        return [
+            Crowd(one.epoch, self._lane(self.jobs[one.job]), self.supervisors[one.supervisor][0].host)
+            for one in self.attempts.values()
+            if one.ended_at is None
+        ]
+
+    def job(self, id: int) -> Job | None:
+        return self.jobs.get(id)
+
+    def put_job(self, job: Job) -> None:
+        self._put(self.jobs, job.id, job)
+
+    def put_priority(self, job: int, priority: int) -> None:
+        self._put(self.jobs, job, replace(self.jobs[job], priority=priority))
+
+    def attempt(self, job: int, n: int) -> Attempt | None:
+        return self.attempts.get((job, n))
+
+    def add_attempt(self, attempt: Attempt) -> None:
+        self._put(self.attempts, (attempt.job, attempt.n), attempt)
+
+    def put_attempt(self, attempt: Attempt) -> None:
+        self._put(self.attempts, (attempt.job, attempt.n), attempt)
+
+    def running_on(self, host: str | None) -> list[tuple[Job, Attempt]]:
+        """As the port says; with None, on every host."""
+        running = [self.attempts[key] for key in sorted(self.attempts) if self.attempts[key].ended_at is None]
+        mine = [one for one in running if host in (None, self.supervisors[one.supervisor][0].host)]
+        return [(self.jobs[one.job], one) for one in mine]
+
+
+class MemoryStore(Ledger):
+    """The store in this process's memory; several threads may use it."""
+
+    def __init__(self) -> None:
+        self._looks = _Rows()
+        super().__init__(self._looks)
+
+    def close(self) -> None:
+        """Give the store back; later calls fail."""
+        self._looks.is_open = False
+
+    def group(self) -> AbstractContextManager[None]:
+        """Several calls, one commit; each call inside stays all-or-nothing of its own."""
+        return self._looks.transaction()
+
+    @contextmanager
+    def _look(self) -> Iterator[_Rows]:
+        with self._looks.look():
+            yield self._looks
+
+    def version(self) -> int:
+        """A number that changes when another connection commits; there is none."""
+        return 0
+
+    def holds(self) -> list[Hold]:
+        """Every hold."""
+        with self._look() as rows:
+            return rows.every_hold()
+
+    def batches(self) -> list[Batch]:
+        """Every batch, oldest first."""
+        with self._look() as rows:
+            return [Batch(name, id) for name, id in rows.batches.items()]
+
+    def accounts(self) -> list[Account]:
+        """Every account that is known, by name."""
+        with self._look() as rows:
+            return [rows.accounts[name].account for name in sorted(rows.accounts)]
+
+    def counts(self, batch: int | None = None) -> dict[State, int]:
+        """How many jobs are in each state."""
+        with self._look() as rows:
+            states = [job.state for job in rows.jobs.values() if batch in (None, job.batch)]
+            return {state: states.count(state) for state in State}
+
+    def jobs(
+        self,
+        *,
+        batch: int | None = None,
+        states: Sequence[State] = (),
+        account: str | None = None,
+        after: int = 0,
+        most: int = 1000,
+    ) -> list[Job]:
+        """Jobs in the order of their ids, from the first id greater than `after`."""
+        with self._look() as rows:
+            found = (
+                job
+                for job in rows.jobs.values()
+                if job.id > after
+                and batch in (None, job.batch)
+                and account in (None, job.account)
+                and (not states or job.state in states)
+            )
+            return [job for job, _ in zip(found, range(most), strict=False)]
+
+    def job(self, id: int) -> Job | None:
+        """One job by its internal id."""
+        with self._look() as rows:
+            return rows.job(id)
+
+    def jobs_named(self, name: str, batch: int | None = None) -> list[Job]:
+        """Jobs by the user's id; one for each batch that has it."""
+        with self._look() as rows:
+            return [job for job in rows.jobs.values() if job.name == name and batch in (None, job.batch)]
+
+    def attempts(self, job: int) -> list[Attempt]:
+        """A job's attempts, first to last."""
+        with self._look() as rows:
+            return [rows.attempts[key] for key in sorted(rows.attempts) if key[0] == job]
+
+    def running(self) -> list[tuple[Job, Attempt]]:
+        """Every running attempt with its job."""
+        with self._look() as rows:
+            return rows.running_on(None)
+
+    def supervisors(self) -> list[Supervisor]:
+        """The incarnations that have not left."""
+        with self._look() as rows:
+            return rows.supervisors_on(None)
+
+    def events(
+        self, *, after: int = 0, job: int | None = None, batch: int | None = None, most: int = 1000
+    ) -> list[Event]:
+        """Events in order, from the first seq greater than `after`; of a job, or of the jobs of a batch."""
+        with self._look() as rows:
+            found = [
+                event
+                for event in rows.events.values()
+                if event.seq > after
+                and job in (None, event.job)
+                and (batch is None or (event.job is not None and rows.jobs[event.job].batch == batch))
+            ]
+            return found[:most]
+
+    def last_seq(self) -> int:
+        """The seq of the newest event, 0 where there is none."""
+        with self._look() as rows:
+            return len(rows.events)
+
+    def next_due(self, now: datetime) -> datetime | None:
+        """The first instant after `now` at which a claim could find more than now: a `not_before` or an `until`."""
+        with self._look() as rows:
+            waits = [job.not_before for job in rows.jobs.values() if job.state is State.QUEUED]
+            ends = [hold.until for hold in rows.every_hold() if not hold.ramp]
+            return min((at for at in (*waits, *ends) if at is not None and at > now), default=None)
