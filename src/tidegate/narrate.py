@@ -74,7 +74,7 @@ class Narrator:
 
     async def _tell(self, event: Event) -> None:
         level = level_of(event)
-        facts = {key: value for key, value in event.data.items() if value not in (None, "", False)}
+        facts = {key: value for key, value in event.data.items() if key != "n" and value not in (None, "", False)}
         if event.scope:
             facts = {"scope": event.scope, **facts}
         if event.job is not None:

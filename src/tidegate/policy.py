@@ -392,7 +392,7 @@ def _extended(prior: Hold, new: Hold) -> Hold:
     if prior.resets_at is None or (new.exact and not prior.exact):
         return _with_end(prior, new)
     slack = PRINTED if prior.exact and not new.exact else NEAR
-    return _with_end(prior, new) if new.until > prior.until + slack else prior
+    return _with_end(prior, new) if new.resets_at > prior.resets_at + slack else prior  # the jitter is no difference
 
 
 def _with_end(prior: Hold, new: Hold) -> Hold:

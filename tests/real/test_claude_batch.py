@@ -30,7 +30,7 @@ def poems(claude: Claude, tidegate: Tidegate, tmp_path: Path) -> Start:
 
     def start(provider: Provider, jobs: int) -> str:
         own = claude.env(home, provider)
-        tidegate.env |= {"PATH": own["PATH"], "TIDEGATE_SLOTS": "3"}
+        tidegate.env |= {"PATH": own["PATH"], "TIDEGATE_SUPERVISOR__SLOTS": "3"}
         env = "\n".join(f"{name} = {json.dumps(value)}" for name, value in own.items())
         table = "\n".join(f'[[job]]\nid = "poem-{n}"\nprompt = "write poem {n}"\n' for n in range(jobs))
         head = '[batch]\nname = "poems"\n\n[defaults]\nagent = "claude"\n\n[defaults.env]'

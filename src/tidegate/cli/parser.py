@@ -223,7 +223,7 @@ VERBS = {
     ),
     "demo": Verb(
         "Show a batch of 12 jobs that meets a usage limit and gets through it, in under a minute",
-        "tidegate.run:run_demo",
+        "tidegate.demo:run_demo",
         _demo,
         "tidegate demo",
     ),
