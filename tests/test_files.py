@@ -134,3 +134,23 @@ def test_a_prompt_file_is_taken_as_it_is(tmp_path: Path) -> None:
     write(tmp_path / "p", "Fix it.\n\n  Now.\n")
     write(tmp_path / "b.toml", '[[job]]\nagent = "claude"\nprompt_file = "p"\n')
     assert read(tmp_path / "b.toml").jobs[0].spec.prompt == "Fix it.\n\n  Now.\n"
+
+
+EXAMPLES = sorted((Path(files.__file__).parent / "examples").glob("*.toml"))
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_the_shipped_examples_are_good(example: Path, tmp_path: Path) -> None:
+    write(tmp_path / "task.md", "Do it.")
+    told = files.read_batch(
+        str(write(tmp_path / "b.toml", example.read_bytes())),
+        agents=["claude", "codex", "gemini"],
+        recognise=lambda argv: "command",
+        has_limits=lambda agent: agent != "command",
+    )
+    assert told.name == example.stem
+    assert len(told.jobs) > 3
+
+
+def test_there_are_shipped_examples() -> None:
+    assert len(EXAMPLES) >= 2

@@ -17,7 +17,7 @@ def state_dir(flag: str | os.PathLike[str] | None, environ: Mapping[str, str]) -
     """
     systemd = environ.get("STATE_DIRECTORY", "").partition(":")[0]
     said = (os.fspath(flag) if flag is not None else "") or environ.get("TIDEGATE_STATE_DIR") or systemd
-    return _absolute(said, environ) if said else _xdg("XDG_STATE_HOME", ".local/state", environ) / "tidegate"
+    return _expanded(said, environ).absolute() if said else _xdg("XDG_STATE_HOME", ".local/state", environ) / "tidegate"
 
 
 def database(state: Path) -> Path:
@@ -48,7 +48,7 @@ def config_files(flag: str | os.PathLike[str] | None, environ: Mapping[str, str]
     """
     said = (os.fspath(flag) if flag is not None else "") or environ.get("TIDEGATE_CONFIG", "")
     if said:
-        return (_absolute(said, environ),)
+        return (_expanded(said, environ),)
     return (_xdg("XDG_CONFIG_HOME", ".config", environ) / "tidegate" / "config.toml", MACHINE_CONFIG)
 
 
@@ -62,7 +62,5 @@ def _xdg(variable: str, fallback: str, environ: Mapping[str, str]) -> Path:
     return said if said.is_absolute() else home(environ) / fallback  # the XDG specification: ignore relative ones
 
 
-def _absolute(said: str, environ: Mapping[str, str]) -> Path:
-    if said == "~" or said.startswith("~/"):
-        return home(environ) / said[2:]
-    return Path(said).absolute()
+def _expanded(said: str, environ: Mapping[str, str]) -> Path:
+    return home(environ) / said[2:] if said == "~" or said.startswith("~/") else Path(said)

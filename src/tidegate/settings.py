@@ -42,7 +42,7 @@ PASSED = (
     ),
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS"),
-    *("VIRTUAL_ENV", "PYENV_*", "NVM_*", "NPM_CONFIG_*", "npm_config_*", "CARGO_HOME", "RUSTUP_*", "GOPATH", "GOROOT"),
+    *("VIRTUAL_ENV", "PYENV_*", "NVM_*", "CARGO_HOME", "RUSTUP_*", "GOPATH", "GOROOT"),
     *("JAVA_HOME", "ANTHROPIC_*", "CLAUDE_*", "OPENAI_*", "CODEX_*", "GEMINI_*", "GOOGLE_*", "OPENROUTER_*", "XAI_*"),
     *(
         "DEEPSEEK_*",
