@@ -105,6 +105,7 @@ def test_a_whole_batch_becomes_jobs_accounts_and_options() -> None:
         priority=5,
         spec=Spec(
             agent="claude",
+            model="opus",
             prompt="Fix it.",
             cwd="/batches/repo",
             env={"A": "1", "B": "3"},
@@ -167,6 +168,23 @@ def test_any_other_command_belongs_to_the_account_command() -> None:
 
 def test_a_job_of_an_agent_belongs_to_the_account_named_like_it() -> None:
     assert job('agent = "codex"\nprompt = "x"').account == "codex"
+
+
+@pytest.mark.parametrize(
+    ("own", "model"),
+    [
+        ('command = ["claude", "-p", "x", "--model", "opus"]', "opus"),
+        ('command = ["claude", "--model=opus"]', "opus"),
+        ('command = ["codex", "exec"]\nargs = ["-m", "o9"]', "o9"),
+        ('agent = "claude"\nargs = ["--model", "opus"]', "opus"),
+        ('agent = "claude"\nargs = ["--model", "opus"]\nmodel = "haiku"', "haiku"),
+        ('command = ["claude", "--model"]', None),
+        ('command = ["python", "-m", "http.server"]', None),
+    ],
+)
+def test_an_agent_whose_arguments_name_a_model_is_in_the_lane_of_that_model(own: str, model: str | None) -> None:
+    one = job(own)
+    assert (one.model, one.spec.model) == (model, model)
 
 
 def test_a_prompt_file_lies_beside_the_batch_or_in_the_home_directory() -> None:
@@ -541,10 +559,9 @@ def test_a_default_prompt_file_is_read_once() -> None:
 # --- and back ----------------------------------------------------------------------------------
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
-SOLID = TEXT.filter(str.strip)
-NAME = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20).filter(
-    lambda said: said.isprintable() and said == said.strip()
-)
+SHOWN = st.characters(codec="utf-8", exclude_categories=["C", "Z"])
+SOLID = st.tuples(TEXT, SHOWN, TEXT).map("".join)
+NAME = st.lists(st.text(SHOWN, min_size=1, max_size=6), min_size=1, max_size=3).map(" ".join)
 WORD = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,10}", fullmatch=True)
 VARIABLE = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,10}", fullmatch=True)
 LENGTH = st.none() | st.floats(min_value=0.001, max_value=1e7) | st.integers(1, 10**7).map(float)
@@ -565,9 +582,11 @@ RUNS = st.one_of(
 
 @st.composite
 def new_jobs(draw: st.DrawFn) -> NewJob:
+    model = draw(st.none() | NAME)
     spec = Spec(
         **draw(RUNS),
-        cwd="/" + draw(st.from_regex(r"[a-z][a-z/]{0,10}[a-z]", fullmatch=True).filter(lambda path: "//" not in path)),
+        model=model,
+        cwd="/" + draw(st.from_regex(r"[a-z]{1,5}(/[a-z]{1,5})?", fullmatch=True)),
         env=draw(st.dictionaries(VARIABLE, TEXT, max_size=3)),
         timeout=draw(LENGTH),
         silence=draw(LENGTH),
@@ -580,7 +599,7 @@ def new_jobs(draw: st.DrawFn) -> NewJob:
     return NewJob(
         name=draw(NAME),
         account=draw(WORD),
-        model=draw(st.none() | NAME),
+        model=model,
         priority=draw(st.integers(-(10**6), 10**6)),
         spec=spec,
     )

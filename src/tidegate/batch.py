@@ -18,6 +18,7 @@ import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path, PurePath
 from typing import Any, NoReturn
 
@@ -282,16 +283,18 @@ class _Expand:
         args = said.get("args", ())
         if not command and not prompt and not args:
             raise BadInput(f"{place}: agent {json.dumps(agent)} needs a prompt, a prompt_file or args")
+        model = said.get("model") or _model_in((*command, *args), agent)
         spec = Spec(
             agent=agent,
             command=(*command, *args) if command else (),
             args=() if command else args,
+            model=model,
             prompt=prompt,
             cwd=str(self._path(said.get("cwd", "."), f"{place} cwd")),
             **{key: said[key] for key in AS_SAID if key in said},
         )
-        model, priority = said.get("model"), said.get("priority", 0)
-        return NewJob(name=name, account=said.get("account", agent), spec=spec, model=model, priority=priority)
+        account, priority = said.get("account", agent), said.get("priority", 0)
+        return NewJob(name=name, account=account, spec=spec, model=model, priority=priority)
 
     def _runs(self, said: Table, place: str) -> tuple[str, tuple[str, ...]]:
         """The agent, and the command where the job says one."""
@@ -328,6 +331,18 @@ class _Expand:
         if written.startswith("~"):
             raise BadInput(f"{place}: only ~ and ~/... stand for a home directory, {allowed.but(written)}")
         return self._around.directory / written
+
+
+def _model_in(argv: Sequence[str], agent: str) -> str | None:
+    """The model in the arguments of an agent: claude, codex and gemini all call it --model, the latter two also -m."""
+    if agent == COMMAND:
+        return None
+    for arg, value in pairwise((*argv, "")):
+        flag, equals, behind = arg.partition("=")
+        if flag == "--model" or arg == "-m":
+            model = behind if equals else value
+            return model if model.isprintable() and 0 < len(model) <= allowed.NAME_MOST else None
+    return None
 
 
 AS_SAID = ("env", "timeout", "silence", "max_attempts", "on_cutoff", "on_failure", "resume_prompt", "labels")
