@@ -6,7 +6,7 @@ supervisor ends no agent and loses no exit status. An attempt's directory holds
     attempt.json   the intent, written before the launch: what the caller says, `boot_id`, `marker`
     lock           locked as long as the shim lives; its first line is the shim's pid, its second the exit status
     stdout.log     append-only, what the agent prints
-    stderr.log     likewise
+    stderr.log     likewise; where a signal ends the agent, dash adds its word for it ("Killed")
     stdin          what the agent is fed, where there is something; else it reads an empty stdin
 
 Every process of an attempt carries two marks from birth: `TIDEGATE_ATTEMPT` in its environment, and a soft limit of
@@ -22,6 +22,7 @@ import json
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -42,15 +43,16 @@ log = structlog.get_logger()
 MARK = "TIDEGATE_ATTEMPT"
 ENTRY = f"{MARK}=".encode()
 KILL_BOUND = 5.0  # seconds that killed processes get to be gone: one in a dead file system never is
-SHIM_BOUND = 2.0  # seconds that a shim gets to record its agent's status
+SHIM_LOOK, SHIM_LOOKS = 0.05, 40  # seconds that a shim without an agent gets to be gone or to show one, how often
+PID_BOUND = 2.0  # seconds that a shim gets to write its pid
 ORPHANS = 10.0  # seconds between two looks for dead orphans while children live
 PAGEFUL = 2048  # bytes: what is shorter was all
 BIRTH = 8  # turns of the loop that a launch takes at most from its fork to its return
 SLICE = 100  # processes looked at before others get a turn
 
 # $1 is the agent's stdin, $2 the mark among the limits, the rest the agent's argv. The lock comes as stdin, because
-# dash can close no descriptor above 9. The shim's own stderr is shut: it would say "Killed" in the agent's name. A
-# signal that the agent sends to its group must not end the shim. A full disk delays the status, it does not lose it.
+# dash can close no descriptor above 9. A signal that the agent sends to its group must not end the shim. A full disk
+# delays the status, it does not lose it. The agent is no subshell's child: dash can start it by vfork then.
 SHIM = """\
 exec 9<&0 8>&2 <"$1" 2>/dev/null
 ulimit -Sw "$2" || ulimit -Sx "$2"
@@ -68,7 +70,8 @@ class Order:
     """What to launch.
 
     `env` is the complete environment; `marker` is unique to the attempt and joins it as TIDEGATE_ATTEMPT. Names that
-    `/bin/sh` cannot hold (other than letters, digits and `_`) do not reach the agent.
+    `/bin/sh` cannot hold (other than letters, digits and `_`) do not reach the agent, and IFS, OPTIND and PPID
+    are the shell's own.
     """
 
     argv: tuple[str, ...]
@@ -245,7 +248,7 @@ def _look_up(name: str, order: Order) -> str:
 
 def _check_interpreter(path: str, order: Order) -> None:
     """A script whose interpreter is missing would end with a riddle: "not found"."""
-    words = _script_line(path).split()
+    words = [word for word in _script_line(path).replace("\t", " ").split(" ") if word]
     if not words:
         return
     if not (order.cwd / words[0]).exists():
@@ -339,7 +342,7 @@ async def adopt(directory: Path) -> Child:
 
 async def _recorded_pid(place: Path) -> int | None:
     """The shim's pid; waits for a shim that holds its lock and is about to write it."""
-    with anyio.move_on_after(SHIM_BOUND):
+    with anyio.move_on_after(PID_BOUND):
         while (state := _state(place)).held and state.pid is None:  # noqa: ASYNC110
             await anyio.sleep(0.002)  # - a shim that writes its pid rings no bell
     return state.pid
@@ -450,14 +453,16 @@ class Child:
 
         To be shielded by the caller; takes at most `grace` and some seconds. The end is then told by `wait()`.
         """
-        await self._put_down(grace)
-        if self._gone is not None:
-            with anyio.move_on_after(SHIM_BOUND):
+        for _ in range(SHIM_LOOKS):  # a shim that was only just launched has no agent yet
+            await self._put_down(grace)
+            if self._gone is None:
+                return
+            with anyio.move_on_after(SHIM_LOOK):
                 await self._gone()
                 return
-            shim = _process(self.pid)
-            if shim is not None:
-                _send(shim, signal.SIGKILL)
+        shim = _process(self.pid)
+        if shim is not None:
+            _send(shim, signal.SIGKILL)
 
     async def sweep(self, grace: float) -> int:
         """End what the agent left behind: TERM, `grace` seconds, KILL; how many processes that were."""
@@ -690,11 +695,18 @@ _offspring = _Offspring()
 
 if sys.version_info < (3, 12):
 
-    def _watch_without_threads() -> None:
+    class _Watcher(asyncio.PidfdChildWatcher):
         """Python 3.11 starts a thread for each child unless told otherwise."""
+
+        def attach_loop(self, loop: asyncio.AbstractEventLoop | None) -> None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # children that run on at the loop's end are meant to
+                super().attach_loop(loop)
+
+    def _watch_without_threads() -> None:
         watcher = asyncio.get_child_watcher()
         if not isinstance(watcher, asyncio.PidfdChildWatcher):
-            watcher = asyncio.PidfdChildWatcher()
+            watcher = _Watcher()
             asyncio.set_child_watcher(watcher)
         if not watcher.is_active():
             watcher.attach_loop(asyncio.get_running_loop())
