@@ -129,6 +129,20 @@ def test_another_persons_word_is_quoted_even_if_it_is_only_one() -> None:
     assert line(out).endswith('evidence="limit"')
 
 
+def test_whose_event_it_is_comes_first_and_other_peoples_words_come_last() -> None:
+    out = told("console")
+    log.info("x", evidence="e", by="me", scope="s", attempt=2, reason="r", job="j", window="5h")
+    assert line(out).split()[1:] == [
+        "job=j",
+        "attempt=2",
+        "scope=s",
+        "by=me",
+        "window=5h",
+        'evidence="e"',
+        'reason="r"',
+    ]
+
+
 @pytest.mark.parametrize("form", [datetime.isoformat, lambda instant: instant])
 def test_an_instant_is_shown_on_the_local_clock_with_its_date_where_it_is_another_day(form: Any) -> None:
     out = told("console")

@@ -29,7 +29,8 @@ PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  #
 SIGNS = {"debug": "·", "warning": "!", "error": "!!", "critical": "!!"}
 COLOURS = {"debug": "dim", "info": "bold", "warning": "yellow", "error": "red", "critical": "red"}
 FIRST = ("at", "level", "event")  # the keys that every event has; the rest are its facts
-QUOTED = ("evidence", "reason", "error", "detail")  # other people's words
+LEADING = ("job", "attempt", "scope")  # facts that a person looks for first
+QUOTED = ("evidence", "reason", "error", "detail")  # other people's words: long, so they come last
 PLAIN = re.compile(r"[^\s\"'=\\]+")  # what needs no quotes
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|\+00:00)", re.ASCII)
 EVENT_WIDTH = 17  # columns; most names are shorter
@@ -118,9 +119,15 @@ class Console:
         sign = page.paint(pad(SIGNS.get(level, ""), 2), COLOURS.get(level, ""))
         name = clean(str(event.pop("event", "")))
         name = page.paint(name, COLOURS.get(level, "bold")) + " " * (EVENT_WIDTH - len(name))
-        facts = (f"{page.paint(f'{clean(key)}=', 'dim')}{_shown(key, value, page)}" for key, value in event.items())
+        facts = (f"{page.paint(f'{clean(key)}=', 'dim')}{_shown(key, value, page)}" for key, value in _in_order(event))
         line = " ".join([page.at(page.now), sign, name, *facts]).rstrip()
         return "\n".join([line, *(f"    {clean(one)}" for one in traceback.splitlines())])
+
+
+def _in_order(facts: EventDict) -> list[tuple[str, object]]:
+    leading = [(key, facts[key]) for key in LEADING if key in facts]
+    trailing = [(key, facts[key]) for key in QUOTED if key in facts]
+    return [*leading, *((key, facts[key]) for key in facts if key not in {*LEADING, *QUOTED}), *trailing]
 
 
 def _shown(key: str, value: object, page: Page) -> str:
