@@ -102,6 +102,8 @@ class Running:
     async def adopt(self) -> Ended:
         """Stay with an agent that another incarnation started, wherever it has got to."""
         self._session = _intended_session(self.directory) or self._session
+        behind = (self._means.clock.now() - self.attempt.started_at).total_seconds()
+        self._worked_from -= max(behind, 0.0)  # it worked on while nobody supervised it
         return await self._stay(await launch.adopt(self.directory))
 
     async def end(self, outcome: Outcome) -> None:

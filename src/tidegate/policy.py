@@ -75,16 +75,16 @@ class Rules:
 
 
 def see(seen: Seen, sighting: Sighting) -> Seen:
-    """What is known after one more sighting."""
+    """What is known after one more sighting; the same value where it tells nothing new."""
     match sighting:
         case Limit():
             return _see_limit(seen, sighting)
         case SessionSeen(session):
-            return replace(seen, session=session)
+            return seen if seen.session == session else replace(seen, session=session)
         case SessionGone():
             return replace(seen, session_gone=sighting)
         case Progress():
-            return replace(seen, progress=True)
+            return seen if seen.progress else replace(seen, progress=True)
         case Usage():
             return replace(seen, usage=sighting)
         case Result():

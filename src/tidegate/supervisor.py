@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from tidegate.agents import Agent
 from tidegate.attempt import Ended, Means, Running
 from tidegate.bell import Bell
 from tidegate.clock import Clock
-from tidegate.errors import NotOwner
+from tidegate.errors import NotOwner, StoreBroken
 from tidegate.gate import Gate
 from tidegate.model import (
     Attempt,
@@ -154,10 +155,13 @@ class Supervisor:
     async def _lived(self, running: Running, *, adopted: bool) -> Ended:
         try:
             return await (running.adopt() if adopted else running.run())
-        except (OSError, ValueError) as error:  # the end of an attempt is where its errors meet people
+        except Exception as error:  # the end of an attempt is where its errors meet people
+            cause = _cause(error)
+            if isinstance(cause, StoreBroken):
+                raise
             log.exception("attempt broken")
             await running.end(Interrupted(reason="broken"))
-            return Ended(outcome=Failed(reason=f"{type(error).__name__}: {error}", valid=False))
+            return Ended(outcome=Failed(reason=f"{type(cause).__name__}: {cause}", valid=False))
 
     async def _give_back(self, attempt: Attempt) -> None:
         store = self._post.store
@@ -182,7 +186,8 @@ class Supervisor:
             case Limit(sure=True) if sighting.final or policy.waits_inside(sighting):
                 await self._shut(job, attempt, sighting)
             case SessionSeen(session):
-                await post.ask(post.store.note_session, attempt, session, now)
+                with suppress(NotOwner):  # the finish will say so
+                    await post.ask(post.store.note_session, attempt, session, now)
             case Progress():
                 await post.ask(post.store.note_progress, attempt, now)
                 self.bell.ring()
@@ -244,6 +249,11 @@ class Supervisor:
 
     async def _next_due(self) -> datetime | None:
         return await self._post.ask(self._post.store.next_due, self._post.clock.now())
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The first plain error in a group of errors."""
+    return _cause(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
 
 
 def _name(outcome: Outcome) -> str:
