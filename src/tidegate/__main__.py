@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
+from typing import NoReturn
 
 from tidegate.errors import BadInput, TidegateError
 
@@ -18,8 +20,20 @@ NOBODY_READS = 141  # as a shell tells SIGPIPE
 SAID = 2000  # characters of one line
 
 
-def main() -> int:
-    """Run the command line of this process; its exit code."""
+def main() -> NoReturn:
+    """Run the command line of this process and end it.
+
+    It ends at once: taking Python down in order costs a look a sixth of its time, and from 3.12 on it would also kill
+    the shims of agents that are left to run.
+    """
+    code = done()
+    with suppress(OSError):
+        sys.stderr.flush()
+    os._exit(code)
+
+
+def done() -> int:
+    """Run the command line of this process; its exit code, with all that was printed written."""
     _ready_streams()
     try:
         from tidegate import cli  # noqa: PLC0415 - an interrupt during the import is met too
@@ -103,4 +117,4 @@ def _flush() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

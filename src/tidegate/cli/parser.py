@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, NoReturn
@@ -20,6 +21,18 @@ class Verb(NamedTuple):
     takes: Callable[[ArgumentParser], None]
     example: str
     more: str = ""
+
+
+class Help(RawDescriptionHelpFormatter):
+    """Knows the width itself: argparse would import shutil, and with it every compressor, for each verb."""
+
+    def __init__(self, prog: str) -> None:
+        asked = os.environ.get("COLUMNS", "")
+        try:
+            width = int(asked) if asked.isdigit() and len(asked) < 6 else os.get_terminal_size(1).columns
+        except OSError:
+            width = 80
+        super().__init__(prog, width=max(width - 2, 20))
 
 
 class Parser(ArgumentParser):
@@ -54,7 +67,7 @@ def _root() -> Parser:
         usage="tidegate [--state-dir DIR] VERB ...",
         description="Runs coding agents unattended and waits out their usage limits.",
         epilog=f"verbs:\n{listed}\n\ntidegate VERB --help tells more and has an example.",
-        formatter_class=RawDescriptionHelpFormatter,
+        formatter_class=Help,
         allow_abbrev=False,
     )
     root.add_argument("--version", action="version", version=f"tidegate {__version__}")
@@ -69,7 +82,7 @@ def _parser_of(name: str, verb: Verb) -> Parser:
         prog=f"tidegate {name}",
         description=f"{verb.does}.\n{verb.more}".rstrip(),
         epilog=f"example: {verb.example}",
-        formatter_class=RawDescriptionHelpFormatter,
+        formatter_class=Help,
         allow_abbrev=False,
     )
     verb.takes(parser)

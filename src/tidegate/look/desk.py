@@ -19,7 +19,6 @@ from tidegate.look.who import Works, works
 from tidegate.look.why import Picture, picture
 from tidegate.look.words import Page, clean, page
 from tidegate.model import Job
-from tidegate.redact import redacted_variable
 from tidegate.stores import Store
 
 
@@ -80,14 +79,16 @@ def at_work(args: Namespace) -> Iterator[Desk]:
 
 @contextmanager
 def _desk(state: Path) -> Iterator[Desk]:
-    from tidegate.stores.sqlite import SqliteStore  # noqa: PLC0415 - an empty place needs no database
+    from tidegate.stores import sqlite  # noqa: PLC0415 - an empty place needs no database
 
-    with closing(SqliteStore(places.database(state))) as store:
+    with closing(sqlite.open(places.database(state))) as store:
         yield Desk(state=state, store=store, page=page(), host=os.uname().nodename)
 
 
 def hidden(env: Mapping[str, str]) -> dict[str, str]:
     """A job's environment as it may be shown."""
+    from tidegate.redact import redacted_variable  # noqa: PLC0415 - only `show` needs it
+
     return {name: redacted_variable(name, value) for name, value in env.items()}
 
 

@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from argparse import Namespace
+from datetime import datetime
 from typing import Any
 
 from tidegate.look import find, plain
@@ -15,6 +16,7 @@ from tidegate.model import Event
 
 CHUNK = 1000
 RECENT = 20  # events that a follower without a filter begins with
+INSTANTS = ("until", "resets_at", "not_before")  # facts that are told as local times
 AGAIN = 0.2  # seconds between two looks
 
 
@@ -69,13 +71,13 @@ class Telling:
 def text(event: Event, name: str | None, page: Page) -> str:
     """An event as one line: when, what, and its facts as key=value."""
     facts: dict[str, Any] = {"job": name, "attempt": event.attempt, "scope": event.scope, **event.data}
+    facts |= {key: page.stamp(datetime.fromisoformat(facts[key])) for key in INSTANTS if facts.get(key)}
     told = " ".join(f"{clean(key)}={_value(value)}" for key, value in facts.items() if value not in (None, "", False))
     return f"{page.stamp(event.at)}  {clean(event.name):<18}  {told}".rstrip()
 
 
 def _value(value: object) -> str:
-    """A value that ends where it seems to end: as JSON where it holds blanks, quotes or an equals sign."""
+    """A value that ends where it seems to end: in quotes where it holds blanks, quotes or an equals sign."""
     told = shown(value) if isinstance(value, str) else json.dumps(value, default=str)
-    if told and told.isprintable() and not any(one in ' "=\\' for one in told):
-        return told
-    return clean(json.dumps(told, ensure_ascii=False))
+    plainly = told and not any(one in ' "=' for one in told)
+    return told if plainly else '"' + told.replace('"', '\\"') + '"'

@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from tidegate.allowed import meant
 from tidegate.errors import BadInput
 from tidegate.look.words import clean
 
@@ -50,6 +49,13 @@ def account(store: Store, text: str) -> str:
 def accounts(store: Store) -> list[str]:
     """The names of every account that is known."""
     return [one.name for one in store.accounts()]
+
+
+def meant(text: str, known: Iterable[str]) -> str:
+    """Which name was meant, as the end of a message, or "" where none is close."""
+    from tidegate import allowed  # noqa: PLC0415 - only a wrong name pays for it
+
+    return clean(allowed.meant(text, known))
 
 
 def quoted(text: str) -> str:

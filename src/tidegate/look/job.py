@@ -60,7 +60,7 @@ def _form(sheet: Sheet) -> plain.Form:
         "spec": plain.definition(job.spec, hidden(job.spec.env)),
         "waits_for": [plain.wait(one) for one in sheet.waits],
         "holds": [plain.hold(hold) for hold in sheet.holds],
-        "tries": [plain.attempt(one) | _files(sheet.state, one) for one in sheet.attempts],
+        "history": [plain.attempt(one) | _files(sheet.state, one) for one in sheet.attempts],
     }
 
 
@@ -105,8 +105,8 @@ def _reasons(sheet: Sheet, page: Page) -> Iterator[tuple[str, str]]:
     """Why it is not running: each reason with its evidence; while it runs, since when."""
     if sheet.job.state is State.RUNNING:
         yield "runs", stand(sheet.job, sheet.seen, page, {sheet.job.id: sheet.attempts[-1]})
-    for wait in sheet.waits:
-        yield "waits for", words(wait, sheet.job, sheet.seen, page)
+    for place, wait in enumerate(sheet.waits):
+        yield "and" if place else "why", words(wait, sheet.job, sheet.seen, page)
         if wait.hold is not None and wait.hold.evidence:
             yield "evidence", shown(wait.hold.evidence)
 
@@ -137,7 +137,8 @@ def _attempt(attempt: Attempt, page: Page) -> str:
     if attempt.ended_at is None:
         return f"{page.at(attempt.started_at)}  runs for {page.since(attempt.started_at)}"
     took = span((attempt.ended_at - attempt.started_at).total_seconds())
-    exit = "" if attempt.exit is None else f", {policy.ended(attempt.exit)}"
+    exit = "" if attempt.exit is None else policy.ended(attempt.exit)
+    exit = f", {exit}" if exit and not attempt.detail.startswith(exit) else ""
     cost = attempt.usage.cost_usd if attempt.usage else None
     money = "" if cost is None else f", ${cost:.4f}"
     detail = f": {shown(attempt.detail)}" if attempt.detail else ""

@@ -170,7 +170,8 @@ def _name(job: Job, *, several: bool) -> str:
 
 def _waiting(told: Status, page: Page) -> Iterator[str]:
     """Each hold, whether a job waits behind it or not, then what else the queued jobs wait for."""
-    idle = [hold for hold in told.seen.holds if hold not in [cause.hold for cause in told.causes]]
+    binding = [cause.hold for cause in told.causes]
+    idle = [hold for hold in told.seen.holds if hold not in binding and hold.origin is not Origin.START]
     causes = {**told.causes, **{Wait(kind="hold", until=hold.until, hold=hold): [] for hold in idle}}
     causes = {cause: jobs for cause, jobs in causes.items() if not _is_for_a_person(cause)}
     if not causes:

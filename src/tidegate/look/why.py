@@ -124,7 +124,7 @@ def words(wait: Wait, job: Job, seen: Picture, page: Page) -> str:
     """One reason of one job as a line."""
     match wait.kind:
         case "hold" if wait.hold is not None:
-            return f"{clean(wait.hold.scope)} {hold_words(wait.hold, page)}"
+            return f"{scope_words(wait.hold.scope, job)} {hold_words(wait.hold, page)}"
         case "retry" if wait.until is not None:
             return f"tries again at {page.until(wait.until)}" + (f" after {shown(job.reason)}" if job.reason else "")
         case "account":
@@ -146,16 +146,26 @@ def stand(job: Job, seen: Picture, page: Page, running: dict[int, Attempt]) -> s
     return shown(job.reason)
 
 
+def scope_words(scope: str, job: Job | None = None) -> str:
+    """A scope as a person reads it; told of a job, its own scope is just the job."""
+    if scope == "*":
+        return "everything"
+    return "this job" if job is not None and scope == f"job:{job.id}" else clean(scope)
+
+
 def hold_words(hold: Hold, page: Page) -> str:
     """What a hold does, until when, and why: to follow its scope."""
-    return f"{_does(hold, page)}{_because(hold)}"
+    because = _because(hold)
+    if hold.ramp and hold.origin is not Origin.START:
+        after = f" ({because})" if because else ""
+        return f"opens again{after}: " + (f"{hold.allow} at once" if hold.allow > 1 else "one goes first")
+    return _does(hold, page) + (f": {because}" if because else "")
 
 
 def _does(hold: Hold, page: Page) -> str:
     end = "" if hold.until is None else f" until {page.until(hold.until)}"
-    if hold.ramp:
-        again = "lets" if hold.origin is Origin.START else "opens again:"
-        return f"{again} {hold.allow} at once" if hold.allow > 1 else f"{again} one goes first"
+    if hold.origin is Origin.START:
+        return "lets one go first"
     if hold.allow > 0:
         return f"runs at most {hold.allow} at once{end}"
     if hold.origin is Origin.HUMAN:
@@ -173,4 +183,4 @@ def _because(hold: Hold) -> str:
             reason += f", {hold.window} window"
         if hold.resets_at is None and hold.window is not Window.MINUTE:
             reason += ", no reset named"
-    return f": {reason}" if reason else ""
+    return reason

@@ -11,7 +11,6 @@ from datetime import datetime, tzinfo
 
 from tidegate.clock import SystemClock, zone
 from tidegate.model import State
-from tidegate.redact import redacted
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 ESCAPES = re.compile(
@@ -42,9 +41,10 @@ class Page:
         return self.paint(state.value, SHADES.get(state, "bold"))
 
     def at(self, instant: datetime) -> str:
-        """A local time: the clock alone on the present day, with its date otherwise."""
+        """A local time: the clock alone on the present day, with the weekday or the date otherwise."""
         local, today = instant.astimezone(self.zone), self.now.astimezone(self.zone).date()
-        return f"{local:%H:%M:%S}" if local.date() == today else f"{local:%Y-%m-%d %H:%M:%S}"
+        days = abs((local.date() - today).days)
+        return f"{local:%H:%M:%S}" if days == 0 else f"{local:%a %H:%M:%S}" if days < 7 else self.stamp(instant)
 
     def stamp(self, instant: datetime) -> str:
         """A local date and time."""
@@ -103,7 +103,9 @@ def clean(text: str) -> str:
 
 def shown(text: str) -> str:
     """The same without what looks like a secret: for prompts, evidence and whatever else others wrote."""
-    return redacted(clean(text))
+    from tidegate.redact import redacted  # noqa: PLC0415 - a view without other people's words does without
+
+    return redacted(clean(text)) if text else text
 
 
 def _escaped(one: str) -> str:
