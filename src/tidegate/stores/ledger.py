@@ -32,7 +32,7 @@ from tidegate.model import (
 )
 from tidegate.policy import Rules
 from tidegate.stores.claim import Claimer, about, claim, told
-from tidegate.stores.rows import Defined, Known, Rows, Standing, iso
+from tidegate.stores.rows import Defined, Known, Rows, Standing, is_text, iso
 
 CHUNK: Final = 1000  # jobs that a submit writes in one transaction
 MOST: Final = 2**31  # a priority lies between its negative and this
@@ -359,16 +359,8 @@ def _check(batch: Batch, jobs: Sequence[NewJob]) -> None:
         if not -MOST < job.priority < MOST:
             raise BadInput(f"job {job.name!r}: priority {job.priority} is not between {-MOST} and {MOST}")
     for text in (batch.name, *(text for job in jobs for text in (job.name, job.account, job.group, job.model or ""))):
-        if "\0" in text or not _is_unicode(text):
+        if "\0" in text or not is_text(text):
             raise BadInput(f"batch {batch.name!r}: {text!r} is not valid text")
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _who(supervisor: Supervisor) -> dict[str, str | int]:

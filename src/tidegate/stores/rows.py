@@ -215,7 +215,23 @@ class Rows(Protocol):
 _DEFAULTS: Final[Mapping[str, object]] = {
     one.name: one.default if one.default is not MISSING else {} for one in fields(Spec)
 }
-_ENCODE: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+_READABLE: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+_ESCAPED: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
+def json_text(value: object) -> str:
+    """JSON that people can read, or all in escapes where it holds what is no valid text (a file name may)."""
+    text = _READABLE(value)
+    return text if text.isascii() or is_text(text) else _ESCAPED(value)
+
+
+def is_text(text: str) -> bool:
+    """Whether a string can be written as UTF-8: it holds no lone surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def define(new: NewJob, hide: Callable[[str, str], object]) -> Defined:
@@ -228,9 +244,9 @@ def define(new: NewJob, hide: Callable[[str, str], object]) -> Defined:
         said["env"] = {name: hide(name, value) for name, value in new.spec.env.items()}
     if "labels" in said:
         said["labels"] = dict(new.spec.labels)
-    spec = _ENCODE(said)
-    whole = _ENCODE([spec, new.account, new.model, new.priority, new.group])
-    return Defined(new, spec, hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=16).digest())
+    spec = json_text(said)
+    whole = json_text([spec, new.account, new.model, new.priority, new.group])
+    return Defined(new, spec, hashlib.blake2b(whole.encode(), digest_size=16).digest())
 
 
 def spec_of(text: str, show: Callable[[object], str]) -> Spec:

@@ -43,6 +43,7 @@ from tidegate.stores.rows import (
     define,
     iso,
     iso_or_none,
+    json_text,
     spec_of,
 )
 from tidegate.stores.vault import Vault, is_secret, private
@@ -272,7 +273,7 @@ class _Rows:
         scope: str | None = None,
         data: Mapping[str, object] | None = None,
     ) -> int:
-        text = _json(data) if data else "{}"
+        text = json_text(data) if data else "{}"
         self._file.run("add_event", at=iso(at), name=name, job=job, attempt=attempt, scope=scope, data=text)
         return self._file.last_id()
 
@@ -373,7 +374,7 @@ class _Rows:
         return define(new, self._hide)
 
     def standing(self, batch: int, names: Sequence[str]) -> dict[str, Standing]:
-        found = self._file.rows("known_names", batch=batch, names=_json(names))
+        found = self._file.rows("known_names", batch=batch, names=json_text(names))
         return {name: Standing(id, State(state), digest) for name, id, state, digest in found}
 
     def add_jobs(self, batch: int, jobs: Sequence[Defined], now: datetime) -> None:
@@ -494,7 +495,7 @@ class _Rows:
             outcome=attempt.outcome,
             exit=attempt.exit,
             session=attempt.session,
-            usage=_json(asdict(attempt.usage)) if attempt.usage else None,
+            usage=json_text(asdict(attempt.usage)) if attempt.usage else None,
             detail=attempt.detail,
         )
 
@@ -677,10 +678,6 @@ class SqliteStore(Ledger):
 
 
 # --- from rows to values ---
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _at(text: str | None) -> datetime | None:

@@ -48,9 +48,7 @@ class Vault:
             try:
                 self._values[reference] = path.read_bytes().decode("utf-8", "surrogateescape")
             except OSError as error:
-                raise StoreBroken(
-                    f"{path}: a job's secret cannot be read ({error.strerror}): submit it again"
-                ) from None
+                raise StoreBroken(f"{path}: cannot be read ({error.strerror}): submit its job again") from error
         return self._values[reference]
 
     def _my_key(self) -> bytes:

@@ -78,7 +78,8 @@ class Writer:
         asked: list[_Call | None] = []
         while not asked or asked[-1] is not None:
             asked = self._wait()
-            self._make([call for call in asked if call is not None])
+            if calls := [call for call in asked if call is not None]:
+                self._make(calls)
         self._loop.call_soon_threadsafe(self._over.set)
 
     def _wait(self) -> list[_Call | None]:

@@ -1,0 +1,447 @@
+"""How holds come, merge, turn into ramps and go."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from world import RULES, World, names, said
+
+from tidegate.model import (
+    Account,
+    Failed,
+    Hold,
+    Interrupted,
+    Kind,
+    Limited,
+    Lost,
+    Origin,
+    State,
+    Succeeded,
+    TimedOut,
+    Window,
+)
+
+
+def gate(world: World) -> list[str]:
+    """What the gate did, in order, without what jobs did."""
+    return [event.name for event in world.events() if event.name.startswith("gate ")]
+
+
+# --- shutting ---
+
+
+def test_a_limit_shuts_its_account_while_the_attempt_still_runs(world: World) -> None:
+    world.submit("a", "b", "c")
+    claim = world.take()
+    hold = world.told(claim, said(world.ahead(60)))
+    assert hold is not None
+    assert (hold.scope, hold.allow, hold.until, hold.ramp) == ("acct", 0, world.ahead(60), False)
+    assert world.store.holds() == [hold]
+    assert world.claim(9) == []
+    (event,) = world.events("gate shut")
+    assert (event.job, event.attempt, event.scope, event.seq) == (claim[0].id, 1, "acct", hold.epoch)
+    assert event.data == {
+        "origin": "limit",
+        "window": "5h",
+        "allow": 0,
+        "until": "2026-01-09T18:31:00.000000Z",
+        "resets_at": "2026-01-09T18:31:00.000000Z",
+        "exact": True,
+        "reason": "usage_limit",
+        "evidence": "no more",
+        "by": "tidegate",
+    }
+
+
+def test_shutting_the_gate_in_front_of_many_jobs_writes_one_row(world: World) -> None:
+    world.submit(*(f"j{number}" for number in range(500)))
+    claim = world.take()
+    before = world.store.last_seq()
+    world.told(claim, said(world.ahead(60)))
+    assert world.store.last_seq() == before + 1
+    assert all(job.not_before is None for job in world.store.jobs(states=[State.QUEUED]))
+
+
+def test_a_limit_of_one_model_leaves_the_others_open(world: World) -> None:
+    world.submit("a", "b", model="claude-opus-4")
+    world.submit("c", model="sonnet")
+    world.submit("d")
+    world.told(world.take(), said(world.ahead(60), model="opus"))
+    assert names(world.claim(9)) == ["c", "d"]
+
+
+def test_the_same_limit_told_twice_changes_nothing(world: World) -> None:
+    world.submit("a", "b")
+    first, second = world.claim(2)
+    hold = world.told(first, said(world.ahead(60)))
+    world.wait(1)
+    assert world.told(second, said(world.ahead(59))) == hold
+    assert world.told(second, said(world.ahead(59.9))) == hold
+    assert gate(world) == ["gate shut"]
+
+
+def test_of_two_ends_the_later_wins(world: World) -> None:
+    world.submit("a", "b")
+    first, second = world.claim(2)
+    world.told(first, said(world.ahead(60)))
+    world.told(second, said(world.ahead(30)))
+    assert world.hold("acct").until == world.ahead(60)
+    world.told(second, said(world.ahead(90)))
+    assert world.hold("acct").until == world.ahead(90)
+    assert gate(world) == ["gate shut", "gate moved"]
+
+
+def test_an_exact_end_replaces_a_printed_one_even_when_earlier(world: World) -> None:
+    world.submit("a", "b")
+    first, second = world.claim(2)
+    world.told(first, replace(said(world.ahead(90)), exact=False))
+    world.told(second, said(world.ahead(60)))
+    assert (world.hold("acct").until, world.hold("acct").exact) == (world.ahead(60), True)
+
+
+def test_windows_are_apart_and_all_of_them_bind(world: World) -> None:
+    world.submit("a", "b")
+    first, second = world.claim(2)
+    world.told(first, said(world.ahead(60)))
+    world.told(second, said(world.ahead(600), window=Window.WEEK))
+    world.finish(first, Limited(said()))
+    assert {hold.window for hold in world.store.holds()} == {Window.FIVE_HOURS, Window.WEEK}
+    world.wait(60)
+    assert world.claim() == []
+    assert world.store.next_due(world.now) == world.ahead(540)
+
+
+def test_an_operators_pause_survives_a_reset(world: World) -> None:
+    world.submit("a", "b")
+    world.limited(world.take(), world.ahead(60))
+    world.pause("acct")
+    world.wait(60)
+    assert world.claim() == []
+    assert gate(world) == ["gate shut", "gate shut", "gate reopening"]
+    world.store.lift("acct", world.now, by="ann", origins=[Origin.OPERATOR])
+    assert names(world.claim(9)) == ["a"]
+
+
+def test_pausing_again_with_another_end_moves_it_and_with_the_same_end_does_nothing(world: World) -> None:
+    world.pause("*", until=world.ahead(60))
+    world.pause("*", until=world.ahead(60))
+    world.pause("*", until=world.ahead(30))
+    assert gate(world) == ["gate shut", "gate moved"]
+    assert world.hold("*").until == world.ahead(30)
+
+
+# --- lifting ---
+
+
+def test_lifting_takes_the_origins_that_are_named_and_leaves_the_others(world: World) -> None:
+    world.submit("a")
+    world.limited(world.take(), world.ahead(60))
+    world.pause("acct")
+    world.pause("*")
+    assert [hold.origin for hold in world.store.lift("acct", world.now, by="ann", origins=[Origin.LIMIT])] == [
+        Origin.LIMIT
+    ]
+    assert world.store.lift("acct", world.now, by="ann", origins=[Origin.LIMIT]) == []
+    assert sorted(hold.scope for hold in world.store.lift(None, world.now, by="ann")) == ["*", "acct"]
+    assert [event.data["by"] for event in world.events("gate lifted")] == ["ann"] * 3
+
+
+# --- stale evidence ---
+
+
+def test_late_lines_of_a_cut_off_neighbour_do_not_shut_a_freshly_opened_gate(world: World) -> None:
+    world.submit("a", "b", "c")
+    first, late = world.claim(2)
+    world.limited(first, world.ahead(60))
+    world.wait(60)
+    canary = world.take()
+    assert world.told(late, said()) is None
+    assert world.told(late, said(world.now - timedelta(seconds=1))) is None
+    assert world.hold("acct").ramp
+    assert world.told(canary, said()) is not None
+    assert not world.hold("acct").ramp
+
+
+def test_a_neighbour_from_before_is_believed_when_it_names_a_reset_ahead(world: World) -> None:
+    world.submit("a", "b", "c")
+    first, late = world.claim(2)
+    world.limited(first, world.ahead(60))
+    world.wait(60)
+    world.take()
+    assert world.told(late, said(world.ahead(60))) is not None
+    assert world.claim(9) == []
+
+
+def test_the_canarys_own_later_refusal_counts_after_the_gate_is_wide_open(world: World) -> None:
+    world.accounts(Account(name="acct", max_running=1))
+    world.submit("a", "b")
+    world.limited(world.take(), world.ahead(60))
+    world.wait(60)
+    canary = world.take()
+    world.progress(canary)
+    assert world.store.holds() == []
+    assert world.told(canary, said()) is not None
+
+
+def test_what_was_told_before_an_operator_lifted_the_hold_is_old_news(world: World) -> None:
+    world.submit("a", "b")
+    first, late = world.claim(2)
+    world.limited(first, world.ahead(3600))
+    world.store.lift("acct", world.now, by="ann")
+    assert world.told(late, said()) is None
+    assert names(world.claim(9)) == ["a"]
+
+
+# --- reopening ---
+
+
+def reopened(world: World, jobs: int, most: int | None = None) -> None:
+    """An account whose limit has just ended, with jobs that wait."""
+    world.accounts(Account(name="acct", max_running=most))
+    world.submit("struck", *(f"n{number}" for number in range(jobs)))
+    world.limited(world.take(), world.ahead(60))
+    assert world.store.next_due(world.now) == world.ahead(60)
+    world.wait(60)
+
+
+def test_at_the_reset_one_canary_goes_then_two_then_four(world: World) -> None:
+    reopened(world, 70)
+    (canary,) = world.claim(99)
+    assert canary[1].canary
+    assert world.hold("acct").canary == canary[0].id
+    assert world.claim(99) == []
+    assert [hold.allow for hold in world.progress(canary)] == [2]
+    (second,) = world.claim(99)
+    assert not second[1].canary
+    assert [hold.allow for hold in world.progress(second)] == [4]
+    assert len(world.claim(99)) == 2
+    assert [hold.allow for hold in world.progress(canary)] == [4], "an attempt makes its first progress once"
+
+
+def test_a_ramp_ends_at_sixty_four(world: World) -> None:
+    reopened(world, 100)
+    sizes = []
+    while world.store.holds():
+        claim = world.take()
+        sizes.append(world.hold("acct").allow)
+        world.progress(claim)
+    assert sizes == [1, 2, 4, 8, 16, 32]
+    assert gate(world)[-1] == "gate opened"
+    assert len(world.claim(99)) == 95
+
+
+def test_a_ramp_ends_where_the_accounts_own_limit_is_narrower(world: World) -> None:
+    reopened(world, 10, most=3)
+    world.progress(world.take())
+    world.progress(world.take())
+    assert world.store.holds() == []
+    assert len(world.claim(99)) == 1
+
+
+def test_an_end_without_a_limit_is_progress_too(world: World) -> None:
+    reopened(world, 10)
+    world.finish(world.take(), Succeeded("fine"))
+    assert world.hold("acct").allow == 2
+    world.fail(world.take())
+    assert world.hold("acct").allow == 4
+    (canary, *_) = world.store.attempts(world.job("struck").id)
+    assert [attempt.progressed for attempt in world.store.attempts(world.job("n0").id)] == [True]
+    assert not canary.progressed
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Failed(reason="no such program", valid=False),
+        TimedOut(after=5),
+        Interrupted(reason="drained"),
+        Lost("gone"),
+        Limited(said()),
+    ],
+    ids=lambda outcome: type(outcome).__name__,
+)
+def test_an_end_that_proves_nothing_widens_nothing(world: World, outcome: Failed) -> None:
+    reopened(world, 10)
+    world.finish(world.take(), outcome)
+    assert world.hold("acct").allow == 1
+
+
+def test_a_long_neighbour_from_before_never_blocks_the_canary(world: World) -> None:
+    world.submit("a", "long", "c")
+    first, _long = world.claim(2)
+    world.limited(first, world.ahead(60))
+    world.wait(60)
+    assert [attempt.canary for _, attempt in world.claim(9)] == [True]
+
+
+def test_progress_of_a_neighbour_from_before_widens_nothing(world: World) -> None:
+    world.submit("a", "long", "c", "d")
+    first, long = world.claim(2)
+    world.limited(first, world.ahead(60))
+    world.wait(60)
+    world.take()
+    world.progress(long)
+    assert world.hold("acct").allow == 1
+
+
+def test_a_refusal_during_the_ramp_shuts_it_with_the_new_time(world: World) -> None:
+    reopened(world, 10)
+    world.limited(world.take(), world.ahead(300))
+    hold = world.hold("acct")
+    assert (hold.ramp, hold.allow, hold.until) == (False, 0, world.ahead(300))
+    assert gate(world) == ["gate shut", "gate reopening", "gate shut"]
+
+
+def test_unknown_resets_double_their_wait_from_canary_to_canary(world: World) -> None:
+    world.submit("a", "b")
+    waits = []
+    for _ in range(6):
+        world.limited(world.take())
+        until = world.hold("acct").until
+        assert until is not None
+        waits.append((until - world.now).total_seconds())
+        world.now = until
+    assert waits == [300, 600, 1200, 2400, 3600, 3600]
+
+
+def test_never_the_same_job_twice_running_as_canary_while_another_waits(world: World) -> None:
+    world.submit("a", "b", "c")
+    canaries = []
+    world.limited(world.take(), world.ahead(60))
+    for _ in range(6):
+        world.wait(60)
+        claim = world.take()
+        assert claim[1].canary
+        canaries.append(claim[0].name)
+        world.limited(claim, world.ahead(60))
+    assert all(one != other for one, other in itertools.pairwise(canaries)), canaries
+    assert len(set(canaries)) > 1
+
+
+def test_the_same_canary_goes_again_where_no_other_waits(world: World) -> None:
+    world.submit("a")
+    world.submit("elsewhere", account="other", priority=-1)
+    world.limited(world.take(), world.ahead(60))
+    for _ in range(3):
+        world.wait(60)
+        claim = world.take()
+        assert (claim[0].name, claim[1].canary) == ("a", True)
+        world.limited(claim, world.ahead(60))
+
+
+def test_another_batch_of_the_same_account_gives_the_other_canary(world: World) -> None:
+    world.submit("a", batch="one", priority=1)
+    world.limited(world.take(), world.ahead(60))
+    world.wait(60)
+    world.limited(world.take(), world.ahead(60))
+    world.submit("b", batch="two")
+    world.wait(60)
+    assert names(world.claim()) == ["b"]
+
+
+def test_the_ramp_of_a_model_and_of_its_account_bind_together(world: World) -> None:
+    world.submit("a", "b", "c", model="opus")
+    world.submit("d", "e", model="sonnet")
+    first, second = world.claim(2)
+    world.limited(first, world.ahead(60))
+    world.told(second, said(world.ahead(60), model="opus"))
+    world.finish(second, Limited(said()))
+    world.wait(60)
+    canary = world.take()
+    assert names([canary]) == ["a"]
+    assert {(hold.scope, hold.canary) for hold in world.store.holds()} == {
+        ("acct", canary[0].id),
+        ("acct/opus", canary[0].id),
+    }
+    assert sorted((hold.scope, hold.allow) for hold in world.progress(canary)) == [("acct", 2), ("acct/opus", 2)]
+
+
+def test_a_rate_limit_backs_off_for_a_moment_under_its_own_window(world: World) -> None:
+    world.submit("a")
+    world.limited(world.take(), kind=Kind.RATE_LIMIT)
+    hold = world.hold("acct")
+    assert (hold.window, hold.until) == (Window.MINUTE, world.ahead(RULES.rate_first * 0.75))
+
+
+# --- starting into an account of which nobody knows ---
+
+
+@pytest.fixture
+def careful(world: World) -> World:
+    world.accounts(Account(name="acct", cautious=True))
+    world.submit(*"abcdef")
+    return world
+
+
+def test_without_recent_evidence_one_goes_first_until_its_first_progress(careful: World) -> None:
+    world = careful
+    (first,) = world.claim(9)
+    assert (world.hold("acct").origin, world.hold("acct").allow) == (Origin.START, 1)
+    assert not first[1].canary, "it is no reopening"
+    assert world.claim(9) == []
+    assert world.progress(first) == []
+    assert world.store.holds() == []
+    assert len(world.claim(9)) == 5
+    assert gate(world) == ["gate ramped", "gate opened"]
+
+
+def test_starting_into_a_closed_limit_costs_one_launch(careful: World) -> None:
+    world = careful
+    world.limited(world.take(), world.ahead(60))
+    assert world.claim(9) == []
+    world.wait(60)
+    (canary,) = world.claim(9)
+    assert canary[1].canary
+    world.progress(canary)
+    assert [(hold.origin, hold.allow) for hold in world.store.holds()] == [(Origin.LIMIT, 2)]
+
+
+def test_recent_progress_is_evidence_enough(careful: World) -> None:
+    world = careful
+    world.finish(world.take())
+    world.wait(RULES.recent)
+    claims = world.claim(2)
+    assert len(claims) == 2
+    for claim in claims:
+        world.finish(claim, Interrupted(reason="drained"))
+    world.wait(1)
+    assert len(world.claim(9)) == 1, "an hour and a second later nobody knows"
+
+
+def test_an_account_in_which_something_runs_needs_no_start(careful: World) -> None:
+    world = careful
+    world.progress(world.take())
+    world.wait(RULES.recent + 1)
+    assert len(world.claim(9)) == 5
+
+
+def test_an_account_that_is_not_cautious_starts_at_once(world: World) -> None:
+    world.submit(*"abc")
+    assert len(world.claim(9)) == 3
+    assert world.store.holds() == []
+
+
+def test_an_account_behind_a_pause_makes_no_start_row(careful: World) -> None:
+    careful.pause("acct")
+    careful.claim(9)
+    assert [hold.origin for hold in careful.store.holds()] == [Origin.OPERATOR]
+
+
+def test_a_hold_that_a_person_must_lift_never_turns_into_a_ramp(world: World) -> None:
+    world.submit("a", "b")
+    world.told(world.take(), said(kind=Kind.AUTH))
+    world.wait(10_000_000)
+    assert world.claim() == []
+    assert world.hold("acct") == Hold(
+        scope="acct",
+        origin=Origin.HUMAN,
+        window=Window.FIVE_HOURS,
+        since=world.hold("acct").since,
+        reason="not logged in",
+        evidence="no more",
+        by="tidegate",
+        epoch=world.hold("acct").epoch,
+    )

@@ -1,0 +1,86 @@
+"""What the store tells those who only look."""
+
+from __future__ import annotations
+
+import pytest
+from world import World
+
+from tidegate.errors import StoreBroken
+from tidegate.model import Account, Interrupted, State
+from tidegate.stores import Store
+
+
+def test_counts_are_by_state_and_by_batch(world: World) -> None:
+    one = world.submit(*"abcd", batch="one").batch.id
+    two = world.submit("e", batch="two").batch.id
+    claims = world.claim(3, batch=one)
+    world.finish(claims[0])
+    world.finish(claims[1], Interrupted(reason="drained"))
+    nothing = dict.fromkeys(State, 0)
+    assert world.store.counts(one) == {**nothing, State.QUEUED: 2, State.RUNNING: 1, State.SUCCEEDED: 1}
+    assert world.store.counts(two) == {**nothing, State.QUEUED: 1}
+    assert world.store.counts() == {**nothing, State.QUEUED: 3, State.RUNNING: 1, State.SUCCEEDED: 1}
+    assert world.store.counts(99) == nothing
+
+
+def test_jobs_are_listed_by_id_whatever_is_asked_for(world: World) -> None:
+    first = world.submit("a", "b", "c", batch="one").batch.id
+    world.submit("d", "e", batch="two", account="other", model="opus")
+    world.submit("f", batch="one", account="other")
+    world.finish(world.take())
+
+    def listed(**asked: object) -> str:
+        return "".join(job.name for job in world.store.jobs(**asked))  # type: ignore[arg-type]
+
+    assert listed() == "abcdef"
+    assert listed(most=2) == "ab"
+    assert listed(after=world.job("b").id, most=2) == "cd"
+    assert listed(batch=first) == "abcf"
+    assert listed(account="other") == "def"
+    assert listed(batch=first, account="other") == "f"
+    assert listed(states=[State.QUEUED]) == "bcdef"
+    assert listed(states=[State.QUEUED, State.SUCCEEDED], most=3) == "abc"
+    assert listed(states=[State.QUEUED], after=world.job("c").id, most=2) == "de"
+    assert listed(batch=99) == listed(states=[State.FAILED]) == ""
+
+
+def test_events_are_told_in_order_and_by_job_or_batch(world: World) -> None:
+    one = world.submit("a", batch="one").batch.id
+    world.submit("b", batch="two")
+    claims = world.claim(2)
+    world.finish(claims[0])
+    events = world.store.events()
+    assert [event.seq for event in events] == list(range(1, world.store.last_seq() + 1))
+    mine = ["job added", "attempt claimed", "attempt ended", "job ended"]
+    assert [event.name for event in world.store.events(job=claims[0][0].id)] == mine
+    assert [event.name for event in world.store.events(batch=one)] == mine
+    assert world.store.events(after=events[2].seq, most=2) == events[3:5]
+    assert [event.name for event in world.store.events(batch=one, after=events[1].seq, most=2)] == mine[1:3]
+
+
+def test_accounts_keep_what_they_are_given(world: World) -> None:
+    world.accounts(Account(name="b", max_running=2, cautious=True), Account(name="a"))
+    world.accounts(Account(name="a", max_running=1))
+    assert world.store.accounts() == [Account(name="a", max_running=1), Account(name="b", max_running=2, cautious=True)]
+
+
+def test_what_is_not_there_is_none_or_nothing(world: World) -> None:
+    assert world.store.job(7) is None
+    assert world.store.jobs_named("x") == []
+    assert world.store.attempts(7) == []
+    assert world.store.next_due(world.now) is None
+
+
+def test_supervisors_are_those_that_have_not_left(world: World) -> None:
+    world.enter("you", host="there")
+    assert [one.uuid for one in world.store.supervisors()] == ["me", "you"]
+    world.store.leave("me", world.now)
+    assert [one.uuid for one in world.store.supervisors()] == ["you"]
+    assert [event.data["host"] for event in world.events("supervisor entered")] == ["here", "there"]
+
+
+def test_a_store_that_was_given_back_answers_nothing(store: Store) -> None:
+    store.close()
+    store.close()
+    with pytest.raises(StoreBroken):
+        store.holds()

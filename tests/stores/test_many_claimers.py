@@ -1,0 +1,172 @@
+"""Several processes on one file, several threads on one memory, and claimers that are killed."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from world import World, incarnation
+
+from tidegate.model import Event, Lost, State, Succeeded
+from tidegate.stores import Store
+from tidegate.stores.memory import MemoryStore
+from tidegate.stores.sqlite import SqliteStore
+
+CLAIMER = Path(__file__).with_name("claimer.py")
+
+
+def start(database: Path, uuid: str, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(CLAIMER), str(database), uuid, *more]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def said(claimer: subprocess.Popen[str], most: int = 1_000_000) -> list[str]:
+    """The next lines of a claimer."""
+    assert claimer.stdout is not None
+    return [line for line, _ in zip(claimer.stdout, range(most), strict=False)]
+
+
+def test_eight_processes_never_claim_the_same_job(tmp_path: Path) -> None:
+    database, wanted = tmp_path / "tidegate.db", [f"j{number}" for number in range(400)]
+    store = SqliteStore(database)
+    World(store).submit(*wanted)
+    claimers = [start(database, f"s{number}") for number in range(8)]
+    lines = [line for claimer in claimers for line in claimer.communicate(timeout=50)[0].splitlines()]
+    assert [claimer.returncode for claimer in claimers] == [0] * 8
+    assert sorted(line for line in lines if line.startswith("claimed")) == sorted(
+        f"claimed {name} 1" for name in wanted
+    )
+    assert Counter(line.split()[0] for line in lines) == {"claimed": 400, "finished": 400}
+    assert store.counts()[State.SUCCEEDED] == 400
+    reconcile(store)
+    store.close()
+
+
+def test_eight_threads_never_claim_the_same_job() -> None:
+    world = World(MemoryStore())
+    world.submit(*(f"j{number}" for number in range(200)))
+    taken: list[str] = []
+
+    def work(uuid: str) -> None:
+        world.store.enter(incarnation(uuid))
+        while claims := world.claim(2, by=uuid):
+            for claim in claims:
+                taken.append(claim[0].name)
+                world.finish(claim)
+
+    threads = [threading.Thread(target=work, args=(f"s{number}",)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Counter(taken) == Counter({f"j{number}": 1 for number in range(200)})
+    reconcile(world.store)
+
+
+def reconcile(store: Store) -> None:
+    """The states and the attempts say what the events say."""
+    jobs, events = store.jobs(most=100_000), store.events(most=1_000_000)
+    counts = Counter(job.state for job in jobs)
+    assert {state: number for state, number in store.counts().items() if number} == counts
+    for batch in store.batches():
+        own = Counter(job.state for job in jobs if job.batch == batch.id)
+        assert {state: number for state, number in store.counts(batch.id).items() if number} == own
+    told = Counter(event.name for event in events)
+    attempts = {job.id: store.attempts(job.id) for job in jobs}
+    every = [attempt for those in attempts.values() for attempt in those]
+    assert told["job added"] == len(jobs)
+    assert told["attempt claimed"] == len(every) == sum(job.launches for job in jobs)
+    assert told["attempt ended"] + told["attempt unclaimed"] == sum(one.ended_at is not None for one in every)
+    assert told["job ended"] == sum(job.state.is_final for job in jobs)
+    assert len(store.running()) == counts[State.RUNNING] == sum(one.ended_at is None for one in every)
+    for job in jobs:
+        assert [one.n for one in attempts[job.id]] == list(range(1, job.launches + 1))
+        assert job.attempts == sum(bool(event.data["charged"]) for event in of(events, job.id, "attempt ended"))
+
+
+def of(events: list[Event], job: int, name: str) -> list[Event]:
+    return [event for event in events if event.job == job and event.name == name]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_claimers_that_are_killed_lose_no_job_and_none_is_run_twice_at_once(tmp_path: Path, seed: int) -> None:
+    chance, database = random.Random(seed), tmp_path / "tidegate.db"
+    wanted = {f"j{number}" for number in range(120)}
+    world = World(SqliteStore(database))
+    world.submit(*sorted(wanted))
+    world.enter("reaper")
+    for number in range(5):
+        with start(database, f"s{number}", "--hold", "0.002") as claimer:
+            said(claimer, 1)  # it has begun
+            time.sleep(chance.random() * 0.1)
+            claimer.kill()
+        for job, attempt in world.store.adopt("reaper", "here", world.now):
+            assert (job.state, attempt.ended_at) == (State.RUNNING, None)
+            world.store.finish(attempt, Lost("killed"), world.now)
+        reconcile(world.store)
+        assert world.store.running() == []
+    while claims := world.claim(10, by="reaper"):
+        for claim in claims:
+            world.finish(claim, Succeeded())
+    assert {job.name for job in world.store.jobs(states=[State.SUCCEEDED])} == wanted
+    reconcile(world.store)
+    world.store.close()
+
+
+def test_what_was_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:
+    database = tmp_path / "tidegate.db"
+    store = SqliteStore(database)
+    World(store).submit(*(f"j{number}" for number in range(300)))
+    with start(database, "s") as claimer:
+        lines = said(claimer, 40)
+        claimer.kill()
+        lines += said(claimer)
+    finished = {line.split()[1] for line in lines if line.startswith("finished")}
+    assert finished <= {job.name for job in store.jobs(states=[State.SUCCEEDED])}
+    assert len(finished) >= 15
+    store.close()
+
+
+# --- one sees what another did ---
+
+
+def test_the_version_changes_when_another_connection_commits_and_not_by_ones_own(tmp_path: Path) -> None:
+    mine, other = World(SqliteStore(tmp_path / "t.db")), World(SqliteStore(tmp_path / "t.db"))
+    before = mine.store.version()
+    mine.submit("a")
+    assert mine.store.version() == before
+    other.submit("b")
+    assert mine.store.version() != before
+    assert set(mine.states()) == {"a", "b"}
+
+
+def test_a_hold_that_another_process_wrote_binds_the_next_claim(tmp_path: Path) -> None:
+    mine, other = World(SqliteStore(tmp_path / "t.db")), World(SqliteStore(tmp_path / "t.db"))
+    mine.enter()
+    mine.submit("a")
+    other.pause("acct")
+    assert mine.claim() == []
+
+
+def test_a_call_waits_for_another_programs_transaction(tmp_path: Path) -> None:
+    mine, other = World(SqliteStore(tmp_path / "t.db")), World(SqliteStore(tmp_path / "t.db"))
+    entered = threading.Event()
+
+    def slow() -> None:
+        with other.store.group():
+            other.submit("b")
+            entered.set()
+            time.sleep(0.3)
+
+    thread = threading.Thread(target=slow)
+    thread.start()
+    assert entered.wait(10)
+    mine.submit("a")
+    thread.join()
+    assert set(mine.states()) == {"a", "b"}
