@@ -335,6 +335,29 @@ async def test_a_directory_launches_once(place: Path) -> None:
         await launch.launch(order("/bin/true"), place, {})
 
 
+def slow(monkeypatch: pytest.MonkeyPatch, *, before: str) -> None:
+    """Let shims think for a while before they do this."""
+    thinking = "n=0; while [ $n -lt 60000 ]; do n=$((n + 1)); done\n"
+    assert before in launch.SHIM
+    monkeypatch.setattr(launch, "SHIM", launch.SHIM.replace(before, thinking + before))
+
+
+async def test_an_agent_that_is_ended_before_it_began_is_ended(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow(monkeypatch, before='"$@" 2>&8')
+    child = await launch.launch(shell("sleep 60"), place, {})
+    await child.end(5)
+    assert await child.wait() == Exit(143)
+
+
+async def test_a_shim_is_adopted_before_it_has_written_its_pid(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow(monkeypatch, before="echo $$ >&9")
+    child = await launch.launch(shell("sleep 0.1; exit 3"), place, {})
+    assert found(place) == Alive(None)
+    again = await adopt(place)
+    assert again.pid == child.pid
+    assert {await again.wait(), await child.wait()} == {Exit(3)}
+
+
 async def test_a_launch_is_not_cancelled_in_its_middle(place: Path) -> None:
     with anyio.CancelScope() as scope:
         scope.cancel()
@@ -477,6 +500,39 @@ async def test_an_agent_is_ended_with_all_that_it_has_started(place: Path, tmp_p
     assert processes_of(child) == []
 
 
+@pytest.mark.parametrize("kind", ["plain", "session", "double fork"])
+async def test_where_the_shell_knows_no_such_limit_the_environment_tells(
+    place: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "SHIM", launch.SHIM.replace("ulimit", "no-such-command"))
+    child = await launch.launch(leaving(kind, tmp_path / "pid"), place, {})
+    assert await child.wait() == Exit(3)
+    left = int((tmp_path / "pid").read_text())
+    assert launch._tag(left) is None
+    assert await child.sweep(0.5) >= 1
+    assert not is_running(left)
+
+
+@pytest.mark.parametrize("program", [["sh"], ["bash"], ["busybox", "sh"], ["mksh"]])
+def test_the_shim_is_the_same_in_every_shell(tmp_path: Path, program: list[str]) -> None:
+    if not shutil.which(program[0]):
+        pytest.skip(f"no {program[0]} here")
+    script = "grep 'Max file locks' /proc/self/limits; ls /proc/self/fd; cat; echo oh >&2; kill -9 $$"
+    (tmp_path / "in").write_text("input\n")
+    with (
+        (tmp_path / "lock").open("a+") as lock,
+        (tmp_path / "out").open("a") as out,
+        (tmp_path / "err").open("a") as err,
+    ):
+        argv = [*program, "-c", launch.SHIM, "shim", str(tmp_path / "in"), "281474976710657", SH, "-c", script]
+        shim = subprocess.Popen(argv, stdin=lock, stdout=out, stderr=err)
+        assert shim.wait(10) == 0
+    assert (tmp_path / "lock").read_text() == f"{shim.pid}\n137\n"
+    said = "Max file locks 281474976710657 unlimited locks 0 1 2 3 input"
+    assert (tmp_path / "out").read_text().split() == said.split()
+    assert (tmp_path / "err").read_text().removesuffix("Killed\n") == "oh\n"
+
+
 async def test_neighbours_and_other_children_are_left_alone(place: Path, tmp_path: Path) -> None:
     stranger = subprocess.Popen(["/bin/sleep", "60"], start_new_session=True)
     dead = subprocess.Popen(["/bin/sh", "-c", "exit 5"])
@@ -520,7 +576,8 @@ async def test_many_at_once_leave_nothing(tmp_path: Path) -> None:
         for n in range(120):
             tasks.start_soon(one, n)
     assert codes == {n: Exit(n) for n in range(120)}
-    assert not [pid for pid, child in launch._offspring._children.items() if child.directory.is_relative_to(tmp_path)]
+    known = [*launch._offspring._shims.values(), *launch._offspring._unswept]
+    assert not [child for child in known if child.directory.is_relative_to(tmp_path)]
     await until(lambda: len(list(Path("/proc/self/fd").iterdir())) <= files + 3)
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     assert not [pid for pid in children if launch._tag(int(pid)) is not None]

@@ -442,6 +442,7 @@ class Child:
         if self._gone is not None:
             await self._gone()
             self._gone = None
+            _offspring.bury(self)
         self.let_go()
         _, code = (None, None) if self._over else _lines(_read(f"{self.directory}/lock") or b"")
         if code is None:
@@ -618,7 +619,8 @@ class _Offspring:
         self.started = 0
         self._pid = 0
         self._births = 0
-        self._children: dict[int, Child] = {}  # by the shim's pid
+        self._shims: dict[int, Child] = {}  # by pid, from their launch until they are gone
+        self._unswept: set[Child] = set()  # whose orphans may still come
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -647,21 +649,27 @@ class _Offspring:
 
     def join(self, child: Child) -> None:
         """Know a shim that is a child of this process."""
-        self._children[child.pid] = child
+        self._shims[child.pid] = child
+        self._unswept.add(child)
         loop = asyncio.get_running_loop()
         if self._loop is not loop or self._timer is None:
             self._loop = loop
             self._timer = loop.call_later(ORPHANS, self._look)
 
+    def bury(self, child: Child) -> None:
+        """A shim is gone, and its pid is anybody's."""
+        if self._shims.get(child.pid) is child:
+            del self._shims[child.pid]
+
     def leave(self, child: Child) -> None:
-        """Forget a shim that has ended and left nothing."""
-        if self._children.get(child.pid) is child:
-            del self._children[child.pid]
+        """Forget a shim that is gone and has left nothing."""
+        self.bury(child)
+        self._unswept.discard(child)
 
     def _look(self) -> None:
         self._timer = None
         self.reap()
-        if self._children and self._loop is not None:
+        if self._unswept and self._loop is not None:
             self._timer = self._loop.call_later(ORPHANS, self._look)
 
     async def strangers(self) -> list[int] | None:
@@ -671,12 +679,12 @@ class _Offspring:
             if not pids or not self._births:
                 break
             await asyncio.sleep(0)  # a shim is known as soon as its launch returns
-            pids = [pid for pid in pids if pid not in self._children]
+            pids = [pid for pid in pids if pid not in self._shims]
         return pids
 
     def _unknown(self) -> list[int] | None:
         data = _read(f"/proc/self/task/{self._pid}/children")
-        return None if data is None else [pid for pid in map(int, data.split()) if pid not in self._children]
+        return None if data is None else [pid for pid in map(int, data.split()) if pid not in self._shims]
 
     def reap(self) -> None:
         """Bury the dead orphans of the agents; other children are left to who started them."""
@@ -688,7 +696,7 @@ class _Offspring:
 
     def _comes_from_an_agent(self, process: Process) -> bool:
         tag = _tag(process.pid)
-        return any(child.tag == tag or child.pid == process.session for child in self._children.values())
+        return any(child.tag == tag or child.pid == process.session for child in self._unswept)
 
 
 _offspring = _Offspring()
