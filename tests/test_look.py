@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from filled import TOKEN
+from conftest import Tidegate, until
+from filled import EVIDENCE, RULES, TOKEN, Night, job, night
 
+from tidegate import places
 from tidegate.look.who import owner
 from tidegate.look.words import Page, clean, columns_of, fit, shown, span
+from tidegate.model import Attempt, Failed, Succeeded
+from tidegate.policy import Rules
 
 NOON = datetime(2026, 1, 9, 12, tzinfo=UTC)
 PAGE = Page(now=NOON, zone=ZoneInfo("Europe/Berlin"))
@@ -86,3 +95,330 @@ def test_the_owner_of_a_lock_is_found_without_taking_the_lock(tmp_path: Path) ->
         fcntl.flock(opened, fcntl.LOCK_EX)
         assert owner(lock) == os.getpid()
     assert owner(lock) is None
+
+
+@pytest.fixture
+def filled(tidegate: Tidegate) -> Night:
+    return night(tidegate.state)
+
+
+@pytest.fixture
+def worked(filled: Night) -> Iterator[Night]:
+    """The same, with this process as the supervisor that owns the state directory."""
+    with places.lock(filled.state).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield filled
+
+
+# --- status ---
+
+
+def test_status_says_who_works_what_runs_and_why_the_rest_waits(tidegate: Tidegate, worked: Night) -> None:
+    screen = tidegate("status").stdout
+    assert re.search(rf"^working: pid {os.getpid()} for 1 h, 1 attempt running$", screen, re.MULTILINE)
+    assert "nightly: 30 jobs: 28 queued, 1 running, 1 succeeded" in screen
+    assert re.search(r"nightly:train/4  attempt 1, codex, for 2 min.*, the canary, last output \d+ s ago", screen)
+    until = r"until (\w{3} )?\d\d:\d\d:\d\d \(in 1 h 5\d min\)"
+    assert re.search(rf"^  10  claude-max is shut {until}: usage limit, 5h window$", screen, re.MULTILINE)
+    assert f'      "{EVIDENCE}"' in screen.splitlines()
+    assert "   8  codex opens again (usage limit, 5h window): one goes first" in screen
+    assert "   0  batch:other is paused by alice: lunch" in screen
+    person = screen[screen.index("needs a person") :]
+    assert "  11  gemini: not logged in" in person
+    assert "tidegate resume gemini" in person
+
+
+def test_status_says_that_nobody_works_and_whose_attempts_are_left(tidegate: Tidegate, filled: Night) -> None:
+    screen = tidegate("status").stdout
+    assert f"nobody works here since pid {os.getpid()} ended" in screen
+    assert tidegate.lines("status")[0]["working"] is None
+
+
+def test_status_as_json_is_one_object_with_times_in_utc(tidegate: Tidegate, worked: Night) -> None:
+    (told,) = tidegate.lines("status")
+    assert told["working"]["pid"] == os.getpid()
+    assert told["batches"][0] == {
+        "number": 1,
+        "batch": "nightly",
+        "queued": 28,
+        "running": 1,
+        "succeeded": 1,
+    } | dict.fromkeys(("failed", "error", "cancelled", "skipped"), 0)
+    assert [job["job"] for job in told["running"]] == ["train/4"]
+    waiting = {wait["hold"]["scope"]: wait["jobs"] for wait in told["waiting"]}
+    assert waiting == {"claude-max": 10, "codex": 8, "gemini": 11}
+    shut = next(hold for hold in told["holds"] if hold["scope"] == "claude-max")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", shut["until"])
+    assert (shut["evidence"], shut["window"]) == (EVIDENCE, "5h")
+    assert [hold["scope"] for hold in told["needs_human"]] == ["gemini"]
+
+
+def test_an_empty_place_is_told_as_such_and_stays_empty(tidegate: Tidegate) -> None:
+    assert "nothing here yet" in tidegate("status").stdout
+    assert tidegate.lines("status")[0]["batches"] == []
+    assert tidegate("list").stdout == tidegate("events").stdout == ""
+    assert not tidegate.state.exists(), "a look writes nothing"
+
+
+def test_status_counts_only_the_first_of_many_queued_jobs_and_says_so(tidegate: Tidegate) -> None:
+    made = Night(tidegate.state)
+    made.submit("big", *[job(f"j{n}") for n in range(500)])
+    screen = tidegate("status").stdout
+    assert "waiting: 500 jobs (counted over the first 200)" in screen
+    assert " 200  nobody works here" in screen
+
+
+# --- list ---
+
+
+def test_list_tells_each_job_in_columns_with_its_reason(tidegate: Tidegate, worked: Night) -> None:
+    lines = tidegate("list").stdout.splitlines()
+    assert lines[0].split() == ["JOB", "BATCH", "STATE", "ACCOUNT", "ATTEMPTS", "WHY"]
+    assert len(lines) == 32
+    places_of = [lines[0].index(heading) for heading in lines[0].split()]
+    assert all(line[place - 1] == " " for line in lines[1:] for place in places_of[1:]), "the columns are aligned"
+    assert re.match(r"train/0 +nightly +queued +claude-max +0/3 +claude-max is shut until ", lines[1])
+    assert re.match(r"train/1 +nightly +succeeded +codex +0/3$", lines[2])
+    assert re.match(r"train/2 +nightly +queued +gemini +1/3 +gemini needs a person: not logged in", lines[3])
+    assert re.match(r"train/4 +nightly +running +codex +0/3 +the canary, for 2 min", lines[5])
+
+
+@pytest.mark.parametrize(
+    ("flags", "names"),
+    [
+        (["--state", "succeeded"], ["train/1"]),
+        (["--state", "succeeded", "--state", "running"], ["train/1", "train/4"]),
+        (["--batch", "other"], ["train/0"]),
+        (["--batch", "nightly", "--account", "claude-max", "--state", "running"], []),
+        (["--account", "codex", "--state", "queued"], [f"train/{n}" for n in range(7, 30, 3)]),
+    ],
+)
+def test_list_filters(tidegate: Tidegate, filled: Night, flags: list[str], names: list[str]) -> None:
+    assert [job["job"] for job in tidegate.lines("list", *flags)] == names
+
+
+def test_list_reads_more_jobs_than_one_page(tidegate: Tidegate) -> None:
+    made = Night(tidegate.state)
+    made.submit("big", *[job(f"j{n}") for n in range(2100)])
+    assert [job["job"] for job in tidegate.lines("list")] == [f"j{n}" for n in range(2100)]
+    assert len(tidegate("list").stdout.splitlines()) == 2101
+
+
+# --- show ---
+
+
+def test_show_tells_every_reason_with_its_evidence(tidegate: Tidegate, worked: Night) -> None:
+    sheet = tidegate("show", "nightly:train/0").stdout
+    assert re.search(r"^why +claude-max is shut until .*: usage limit, 5h window$", sheet, re.MULTILINE)
+    assert re.search(rf"^evidence +{re.escape(EVIDENCE)}$", sheet, re.MULTILINE)
+    assert re.search(r"^session +0000-session$", sheet, re.MULTILINE)
+    assert re.search(r"^   1  .* limited after 4 min, exit 1: You've hit", sheet, re.MULTILINE)
+    assert str(places.attempt(worked.state, 1, 1)) in sheet
+
+
+def test_show_tells_a_retry_and_what_a_person_must_do(tidegate: Tidegate, worked: Night) -> None:
+    sheet = tidegate("show", "train/2").stdout
+    assert re.search(r"^why +gemini needs a person: not logged in$", sheet, re.MULTILINE)
+    assert re.search(r"^and +tries again at .* \(in .* min.*\) after exit 1: ", sheet, re.MULTILINE)
+    assert re.search(r"^charged +1 of 3 attempts, 1 launch$", sheet, re.MULTILINE)
+
+
+def test_show_hides_what_a_name_says_is_secret(tidegate: Tidegate, filled: Night) -> None:
+    sheet = tidegate("show", "other:train/0").stdout
+    assert "hush-hush" not in sheet
+    assert "API_KEY=[redacted]" in sheet
+    assert "PLAIN=yes" in sheet
+    (told,) = tidegate.lines("show", "other:train/0")
+    assert told["spec"]["env"] == {"API_KEY": "[redacted]", "PLAIN": "yes"}
+
+
+def test_show_as_json_is_one_object_with_its_history(tidegate: Tidegate, filled: Night) -> None:
+    (told,) = tidegate.lines("show", "train/1")
+    (attempt,) = told["history"]
+    assert (told["state"], attempt["outcome"], attempt["exit"], attempt["seconds"]) == (
+        "succeeded",
+        "succeeded",
+        0,
+        240,
+    )
+    assert attempt["usage"]["cost_usd"] == 0.25
+    assert Path(attempt["stdout"]).read_bytes() == b"one line\n"
+    (waits,) = tidegate.lines("show", "nightly:train/0")
+    assert [wait["for"] for wait in waits["waits_for"]] == ["hold", "supervisor"]
+    assert waits["waits_for"][0]["hold"]["evidence"] == EVIDENCE
+
+
+def test_a_job_is_named_by_its_id_its_batch_or_its_number(tidegate: Tidegate, filled: Night) -> None:
+    filled.submit("/somewhere/deep/batch.toml", job("a:b"), job("train/0"), job("#5"))
+    number = filled.number("a:b")
+    for name in ("a:b", "batch.toml:a:b", "/somewhere/deep/batch.toml:a:b", f"#{number}"):
+        assert tidegate.lines("show", name)[0]["number"] == number, name
+    assert tidegate.lines("show", "#5")[0]["job"] == "train/4", "a number is a number first"
+    assert tidegate.lines("show", "batch.toml:#5")[0]["job"] == "#5"
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("train/0", "tidegate: job train/0 is in several batches: nightly:train/0, other:train/0"),
+        ("trian/7", "tidegate: no job trian/7 here; did you mean train/7?"),
+        ("#99", "tidegate: no job '#99' here"),
+        ("nope:train/0", "tidegate: no job nope:train/0 here"),
+        ("a\nb\x1b[2J", "tidegate: no job 'a\\nb' here"),
+    ],
+)
+def test_a_job_that_is_none_or_several_is_one_line_and_exit_code_2(
+    tidegate: Tidegate, filled: Night, name: str, line: str
+) -> None:
+    done = tidegate("show", name)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(line)
+    assert done.stderr.count("\n") == 1
+
+
+# --- other people's words ---
+
+
+@pytest.mark.parametrize("verb", [("status",), ("list",), ("show", "train/2"), ("events",)])
+def test_no_view_lets_through_a_control_character_or_a_token(
+    tidegate: Tidegate, filled: Night, verb: tuple[str, ...]
+) -> None:
+    filled.submit("hostile\x1b[2J\nbatch", job("evil\x1b[31m\njob \u202e"))
+    told = tidegate(*verb).stdout
+    assert all(line.isprintable() for line in told.split("\n"))
+    assert "abcdefghijklmnop" not in told
+
+
+@pytest.mark.parametrize("columns", ["20", "47", "80", "0", "x", "99999999"])
+@pytest.mark.parametrize("verb", [("status",), ("list",), ("show", "train/2"), ("events",), ("list", "--help")])
+def test_every_view_fits_the_columns(tidegate: Tidegate, filled: Night, verb: tuple[str, ...], columns: str) -> None:
+    tidegate.env["COLUMNS"] = columns
+    done = tidegate(*verb)
+    assert done.returncode == 0, done.stderr
+    if columns in ("20", "47", "80") and verb in (("status",), ("list",), ("show", "train/2")):
+        assert max(map(len, done.stdout.splitlines())) <= int(columns)
+
+
+def test_text_is_plain_when_it_goes_to_a_file(tidegate: Tidegate, filled: Night) -> None:
+    tidegate.env |= {"TERM": "xterm", "FORCE_COLOR": "1"}
+    assert "\x1b" not in tidegate("status").stdout
+
+
+# --- events ---
+
+
+def test_events_are_one_line_each_with_the_names_of_jobs(tidegate: Tidegate, filled: Night) -> None:
+    lines = tidegate("events").stdout.splitlines()
+    assert len(lines) == filled.store.last_seq()
+    (ended,) = [line for line in lines if "attempt ended" in line and "job=train/0" in line]
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  attempt ended +job=train/0 attempt=1 ", ended)
+    assert f'reason="{EVIDENCE}"' in ended
+
+
+def test_an_event_cannot_forge_a_fact(tidegate: Tidegate) -> None:
+    made = Night(tidegate.state)
+    made.submit("b", job('x" job=forged\nforged'))
+    (line,) = tidegate("events", "--batch", "b").stdout.splitlines()
+    assert line.endswith('job="x\\" job=forged\\nforged"')
+
+
+def test_events_of_one_job_or_batch(tidegate: Tidegate, filled: Night) -> None:
+    names = [event["event"] for event in tidegate.lines("events", "--job", "train/1")]
+    assert names == ["job added", "attempt claimed", "progress", "attempt ended", "job ended"]
+    assert [event["job"] for event in tidegate.lines("events", "--batch", "other")] == ["train/0"]
+
+
+def test_a_follower_of_events_hears_what_happens_later(tidegate: Tidegate, filled: Night) -> None:
+    tidegate.start("events", "-f", "--json")
+    heard = tidegate.place / "started.0"
+    until(lambda: heard.exists() and "attempt claimed" in heard.read_text())
+    assert len(heard.read_text().splitlines()) == 20, "it begins with the last 20"
+    filled.submit("later", job("late"))
+    until(lambda: '"late"' in heard.read_text())
+
+
+# --- logs ---
+
+
+def test_logs_are_the_bytes_of_the_last_attempt(tidegate: Tidegate) -> None:
+    made, first = running(tidegate, b"first\n")
+    made.store.finish(first, Failed(reason="no"), made.now, exit=1, rules=Rules(retry_first=0))
+    ((_, second),) = made.claim()
+    odd = b"\xff\x00\x1b[1m" + b"x" * 3_000_000 + b"\nno newline at the end"
+    made.output(second, odd, b"complaint\n")
+    assert raw(tidegate, "logs", "a") == odd
+    assert raw(tidegate, "logs", "a", "--attempt", "1") == b"first\n"
+    assert raw(tidegate, "logs", "a", "--stderr") == b"complaint\n"
+    (head, tail) = [json.loads(line) for line in raw(tidegate, "logs", "a", "--json").splitlines()]
+    assert (tail["text"], tail["attempt"], tail["stream"]) == ("no newline at the end", 2, "stdout")
+    assert head["text"].startswith("\ufffd\x00\x1b[1mxxx")
+
+
+def test_logs_of_an_attempt_that_is_none_name_what_there_is(tidegate: Tidegate) -> None:
+    running(tidegate, b"")
+    done = tidegate("logs", "a", "--attempt", "7")
+    assert (done.returncode, done.stderr) == (2, "tidegate: a has no attempt 7; there is 1 to 1\n")
+
+
+def test_logs_of_a_job_that_has_not_started_say_why(tidegate: Tidegate, filled: Night) -> None:
+    done = tidegate("logs", "train/3")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "train/3 has not started yet: claude-max is shut until" in done.stderr
+
+
+def test_logs_of_an_attempt_without_a_file_say_so(tidegate: Tidegate) -> None:
+    made = Night(tidegate.state)
+    made.submit("b", job("a"))
+    made.enter()
+    ((_, attempt),) = made.claim()
+    made.store.finish(attempt, Failed(reason="no such program: x", retry=False), made.now, rules=RULES)
+    done = tidegate("logs", "a")
+    assert (done.returncode, done.stderr) == (0, "tidegate: attempt 1 has no output: no such program: x\n")
+
+
+def test_a_follower_goes_on_across_attempts_until_the_job_ends(tidegate: Tidegate) -> None:
+    made, first = running(tidegate, None)
+    follower = tidegate.start("logs", "-f", "a")
+    place = made.output(first, b"one ")
+    heard = tidegate.place / "started.0"
+    until(lambda: b"one " in heard.read_bytes())
+    with (place / "stdout.log").open("ab") as growing:
+        growing.write(b"two\n")
+    until(lambda: b"one two\n" in heard.read_bytes())
+    made.store.finish(first, Failed(reason="no"), made.now, exit=1, rules=Rules(retry_first=0))
+    ((_, second),) = made.claim()
+    made.output(second, b"\xffthree")
+    until(lambda: b"\xffthree" in heard.read_bytes())
+    assert follower.poll() is None
+    made.store.finish(second, Succeeded(), made.now, exit=0, rules=RULES)
+    assert follower.wait(20) == 0
+    assert b"one two\n\xffthree" in heard.read_bytes()
+
+
+def test_a_follower_says_what_a_job_waits_for_and_leaves_when_nobody_reads(tidegate: Tidegate, filled: Night) -> None:
+    command = [sys.executable, "-m", "tidegate", "logs", "-f", "train/3"]
+    follower = subprocess.Popen(
+        command, env=tidegate.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert follower.stdout
+    assert follower.stderr
+    assert "train/3 waits: claude-max is shut until" in follower.stderr.readline()
+    follower.stdout.close()
+    assert follower.wait(20) == 141
+    follower.stderr.close()
+
+
+def running(tidegate: Tidegate, output: bytes | None) -> tuple[Night, Attempt]:
+    """A place with one job `a`, whose first attempt runs and has printed this; None: it has no file yet."""
+    made = Night(tidegate.state)
+    made.submit("b", job("a"))
+    made.enter()
+    ((_, attempt),) = made.claim()
+    if output is not None:
+        made.output(attempt, output)
+    return made, attempt
+
+
+def raw(tidegate: Tidegate, *args: str) -> bytes:
+    command = [sys.executable, "-m", "tidegate", *args]
+    return subprocess.run(command, env=tidegate.environment(), check=True, capture_output=True).stdout
