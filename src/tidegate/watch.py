@@ -272,10 +272,9 @@ class _Tail:
 
     def read(self) -> list[bytes]:
         """The whole lines of the next slice; `unread` tells of a further one."""
-        size = self._size()
-        if size < self._offset:
+        end = self._size() if self._end is None else self._end
+        if end < self._offset:
             self._start_over()
-        end = size if self._end is None else min(size, self._end)
         wanted = min(end - self._offset, SLICE)
         if wanted <= 0 or self._fd is None:
             self.unread = False
