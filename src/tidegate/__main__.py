@@ -36,9 +36,7 @@ def done() -> int:
     """Run the command line of this process; its exit code, with all that was printed written."""
     _ready_streams()
     try:
-        from tidegate import cli  # noqa: PLC0415 - an interrupt during the import is met too
-
-        code = cli.main(sys.argv[1:])
+        code = _obeyed()
         sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001 - nothing is above this
         code = _met(error)
@@ -46,11 +44,18 @@ def done() -> int:
     return code
 
 
+def _obeyed() -> int:
+    from tidegate import cli  # noqa: PLC0415 - an interrupt during the import is met too
+
+    try:
+        return cli.main(sys.argv[1:])
+    except SystemExit as leaving:  # argparse: --help, --version, a wrong command line
+        return leaving.code if isinstance(leaving.code, int) else 0
+
+
 def _met(error: BaseException) -> int:
     """Tell a person what happened; the exit code."""
     match _telling(error):
-        case SystemExit(code=code):
-            return code if isinstance(code, int) else 0
         case KeyboardInterrupt():
             return INTERRUPTED
         case BrokenPipeError():

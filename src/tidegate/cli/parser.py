@@ -108,11 +108,22 @@ def _meant(verb: str) -> str:
 # --- the arguments of each verb ---
 
 
-def whole(text: str) -> int:
+def whole(said: str) -> int:
     """A whole number, 1 or more. Raises ArgumentTypeError."""
-    if text.isascii() and text.isdigit() and 0 < len(text) < 7 and int(text) > 0:
-        return int(text)
-    raise ArgumentTypeError(f"{text!r} is no whole number from 1 to 999999")
+    if said.isascii() and said.isdigit() and 0 < len(said) < 7 and int(said) > 0:
+        return int(said)
+    raise ArgumentTypeError(f"{said!r} is no whole number from 1 to 999999")
+
+
+def text(said: str) -> str:
+    """Text that the store can be asked for, at most 1,000 characters. Raises ArgumentTypeError."""
+    if len(said) > 1000:
+        raise ArgumentTypeError(f"{len(said)} characters are too many (at most 1000)")
+    try:
+        said.encode()
+    except UnicodeEncodeError:
+        raise ArgumentTypeError(f"{said!r} is not UTF-8") from None
+    return said
 
 
 def _json(parser: ArgumentParser, what: str) -> None:
@@ -157,13 +168,13 @@ def _list(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--state", action="append", default=[], choices=STATES, metavar="STATE", help=f"one of {', '.join(STATES)}"
     )
-    parser.add_argument("--batch", metavar="BATCH", help="only jobs of this batch")
-    parser.add_argument("--account", metavar="ACCOUNT", help="only jobs of this account")
+    parser.add_argument("--batch", type=text, metavar="BATCH", help="only jobs of this batch")
+    parser.add_argument("--account", type=text, metavar="ACCOUNT", help="only jobs of this account")
     _json(parser, "one object for each job, one a line; times in UTC")
 
 
 def _job(parser: ArgumentParser) -> None:
-    parser.add_argument("job", metavar="JOB", help="a job's id, BATCH:ID where several batches have it, or '#N'")
+    parser.add_argument("job", type=text, metavar="JOB", help="a job's id, BATCH:ID, or its number '#N'")
 
 
 def _show(parser: ArgumentParser) -> None:
@@ -180,8 +191,8 @@ def _logs(parser: ArgumentParser) -> None:
 
 
 def _events(parser: ArgumentParser) -> None:
-    parser.add_argument("--job", metavar="JOB", help="only what happened to this job")
-    parser.add_argument("--batch", metavar="BATCH", help="only what happened to jobs of this batch")
+    parser.add_argument("--job", type=text, metavar="JOB", help="only what happened to this job")
+    parser.add_argument("--batch", type=text, metavar="BATCH", help="only what happened to jobs of this batch")
     parser.add_argument("-f", "--follow", action="store_true", help="go on until interrupted")
     _json(parser, "one object for each event, one a line; times in UTC")
 
@@ -189,6 +200,7 @@ def _events(parser: ArgumentParser) -> None:
 def _scope(parser: ArgumentParser, what: str) -> None:
     parser.add_argument(
         "scope",
+        type=text,
         nargs="?",
         default="*",
         metavar="SCOPE",
@@ -199,7 +211,7 @@ def _scope(parser: ArgumentParser, what: str) -> None:
 
 def _pause(parser: ArgumentParser) -> None:
     _scope(parser, "pause")
-    parser.add_argument("--reason", default="", metavar="TEXT", help="why, for whoever looks")
+    parser.add_argument("--reason", type=text, default="", metavar="TEXT", help="why, for whoever looks")
 
 
 def _resume(parser: ArgumentParser) -> None:

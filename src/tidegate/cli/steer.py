@@ -12,8 +12,8 @@ from tidegate import allowed, doorbell
 from tidegate.errors import BadInput
 from tidegate.look import find, plain
 from tidegate.look.desk import Desk, at_work
-from tidegate.look.why import hold_words
-from tidegate.look.words import clean, counted
+from tidegate.look.why import hold_words, scope_words
+from tidegate.look.words import counted
 from tidegate.model import Hold, Origin, family
 
 EVERYTHING = "*"
@@ -31,7 +31,7 @@ def pause(args: Namespace) -> int:
         if args.json:
             print(plain.line(plain.hold(hold) | {"running": running}))
         else:
-            print(f"{clean(scope)} {hold_words(hold, desk.page)}{_running(running)}")
+            print(f"{scope_words(scope)} {hold_words(hold, desk.page)}{_running(running)}")
     return 0
 
 
@@ -84,13 +84,13 @@ def _resumed(
 ) -> Iterator[str]:
     page = desk.page
     for hold in lifted:
-        yield f"resumed: {clean(hold.scope)}, which {hold_words(hold, page)}"
+        yield f"resumed: {scope_words(hold.scope)}, which {hold_words(hold, page)}"
     for hold in reopened:
-        yield f"reopened: {clean(hold.scope)}, one job goes first; it {hold_words(hold, page)}"
+        yield f"reopened: {scope_words(hold.scope)}, one job goes first; it {hold_words(hold, page)}"
     if not lifted and not reopened:
-        yield f"nothing held {clean(scope)} that a person can take away"
+        yield f"nothing held {scope_words(scope)} that a person can take away"
     for hold in left:
-        yield f"still there: {clean(hold.scope)} {hold_words(hold, page)}"
+        yield f"still there: {scope_words(hold.scope)} {hold_words(hold, page)}"
     if desk.works().pid is None:
         yield "nobody works here: `tidegate run FILE` goes on"
 
@@ -104,14 +104,18 @@ def _scope(desk: Desk, text: str) -> str:
     if text == EVERYTHING or any(text == hold.scope for hold in desk.store.holds()):
         return text
     match kind if colon else "":
-        case "host":
+        case "host" if name:
             return text
+        case "host":
+            raise BadInput("host: names no host")
         case "batch":
             return f"batch:{find.batch(desk.store, name).name}"
         case "job":
             return f"job:{find.job(desk.store, name).id}"
         case _:
             account, slash, model = text.partition("/")
+            if slash and not model:
+                raise BadInput(f"{find.quoted(text)} names no model")
             return _account(desk, account) + (f"/{family(model)}" if slash else "")
 
 

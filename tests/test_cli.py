@@ -1,0 +1,323 @@
+"""The command line: what it says, where it says it, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from conftest import Tidegate
+from filled import EVIDENCE, Night, job, night
+
+from tidegate import doorbell
+from tidegate.cli.parser import VERBS, parse
+from tidegate.model import Account
+
+
+@pytest.fixture(autouse=True)
+def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+def said(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line of a refusal."""
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr.rstrip("\n")
+
+
+# --- verbs and usage ---
+
+
+def test_the_program_tells_its_version_and_its_verbs(tidegate: Tidegate) -> None:
+    assert re.fullmatch(r"tidegate \d+\.\d+\.\d+\n", tidegate("--version").stdout)
+    for args in ([], ["--help"]):
+        told = tidegate(*args)
+        assert told.returncode == 0
+        assert all(f"\n  {name} " in told.stdout for name in VERBS)
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_every_verb_has_a_door_and_an_example_that_parses(name: str, tidegate: Tidegate) -> None:
+    room, _, door = VERBS[name].door.partition(":")
+    assert callable(getattr(import_module(room), door))
+    told = tidegate(name, "--help").stdout
+    example = told[told.index("example: ") + 9 :].strip()
+    words = re.split(r" (?=\|)", example)
+    command = next(one for one in words if one.lstrip("| ").startswith("tidegate ")).lstrip("| ")
+    plain = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', command)]
+    assert parse(plain[1:]).door == VERBS[name].door
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (["statsu"], "tidegate: error: no verb 'statsu'; did you mean status? (see tidegate --help)"),
+        (["--frob"], "tidegate: error: unrecognized arguments: --frob (see tidegate --help)"),
+        (["run"], "tidegate run: error: the following arguments are required: FILE (see tidegate run --help)"),
+        (["list", "--stat", "queued"], "tidegate list: error: unrecognized arguments: --stat queued (see"),
+        (["list", "--state", "limited"], "tidegate list: error: argument --state: invalid choice: 'limited' (choose"),
+        (["run", "--slots", "0", "f"], "tidegate run: error: argument --slots: '0' is no whole number from 1 to"),
+        (["run", "--slots", "9" * 5000, "f"], "tidegate run: error: argument --slots: '9999"),
+        (["run", "--slots", "٣", "f"], "tidegate run: error: argument --slots: '٣' is no whole number"),
+        (["show", "a", "b"], "tidegate show: error: unrecognized arguments: b"),
+        (["show", "x" * 5000], "tidegate show: error: argument JOB: 5000 characters are too many"),
+        (["frob\n\x1b[2Jx"], "tidegate: error: no verb 'frob\\n\\x1b[2Jx' (see"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_exit_code_2(tidegate: Tidegate, args: list[str], line: str) -> None:
+    done = tidegate(*args)
+    assert done.returncode == 2
+    assert said(done).startswith(line)
+    assert len(done.stderr) < 500
+
+
+@pytest.mark.parametrize("verb", [["show"], ["logs"], ["events", "--job"], ["list", "--batch"], ["pause"], ["resume"]])
+def test_an_argument_that_is_no_text_is_refused(tidegate: Tidegate, verb: list[str]) -> None:
+    night(tidegate.state)
+    done = subprocess.run(
+        [sys.executable, "-m", "tidegate", *verb, b"\xff\xfe"],
+        env=tidegate.environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "is not UTF-8" in said(done)
+
+
+# --- where ---
+
+
+def test_the_state_directory_is_named_before_or_after_the_verb(tidegate: Tidegate) -> None:
+    elsewhere = tidegate.place / "else where"
+    Night(elsewhere).submit("b", job("a"))
+    for args in (["--state-dir", str(elsewhere), "list"], ["list", "--state-dir", str(elsewhere)]):
+        assert "\na " in tidegate(*args).stdout
+    assert tidegate("list").stdout == ""
+
+
+def test_a_state_directory_that_cannot_be_read_is_one_line(tidegate: Tidegate) -> None:
+    tidegate.state.mkdir()
+    (tidegate.state / "tidegate.db").write_text("no database, " * 1000)
+    done = tidegate("status")
+    assert done.returncode == 5
+    assert str(tidegate.state) in said(done)
+    (tidegate.place / "file").touch()
+    done = tidegate("--state-dir", str(tidegate.place / "file"), "pause")
+    assert done.returncode == 5
+    assert "file" in said(done)
+
+
+# --- streams ---
+
+
+def test_a_reader_that_leaves_early_ends_the_program_in_silence(tidegate: Tidegate) -> None:
+    Night(tidegate.state).submit("b", *[job(f"job-with-a-long-name-{n}") for n in range(3000)])
+    command = [sys.executable, "-m", "tidegate", "list"]
+    process = subprocess.Popen(
+        command, env=tidegate.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    assert process.stderr
+    assert process.stdout.readline().startswith("JOB ")
+    process.stdout.close()
+    assert process.wait(20) == 141
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
+@pytest.mark.parametrize("verb", [["status"], ["list", "--json"], ["logs", "train/4"]])
+def test_a_full_disk_behind_standard_output_is_one_line(tidegate: Tidegate, verb: list[str]) -> None:
+    night(tidegate.state)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "tidegate", *verb],
+            env=tidegate.environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (done.returncode, done.stderr) == (5, "tidegate: No space left on device\n")
+
+
+@pytest.mark.parametrize("redirect", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_break_nothing(tidegate: Tidegate, redirect: str) -> None:
+    night(tidegate.state)
+    for verb in ("status", "logs train/4", "pause", "show nope"):
+        script = f'"{sys.executable}" -m tidegate {verb} {redirect}'
+        done = subprocess.run(["sh", "-c", script], env=tidegate.environment(), capture_output=True, text=True)
+        assert done.returncode == (2 if "nope" in verb else 0), (verb, done.stderr)
+        assert "Traceback" not in done.stderr
+    assert (tidegate.state / "tidegate.db").read_bytes().startswith(b"SQLite format 3\0")
+
+
+@pytest.mark.parametrize(
+    "locale",
+    [
+        {"LC_ALL": "C"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"PYTHONIOENCODING": "ascii"},
+    ],
+)
+def test_a_locale_without_the_letters_escapes_them(tidegate: Tidegate, locale: dict[str, str]) -> None:
+    night(tidegate.state)
+    tidegate.env |= locale
+    for verb in (["status"], ["list"], ["show", "nightly:train/0"], ["events"], ["status", "--json"]):
+        done = tidegate(*verb)
+        assert done.returncode == 0, done.stderr
+
+
+# --- pause and resume ---
+
+
+def test_a_pause_holds_an_account_until_it_is_resumed(tidegate: Tidegate) -> None:
+    made = free(tidegate)
+    done = tidegate("pause", "claude", "--reason", "I need it\nmyself")
+    assert re.fullmatch(r"claude is paused by \S+: I need it\\nmyself\n", done.stdout)
+    assert [one.account for one, _ in made.claim(9)] == ["command"] * 2
+    assert tidegate("pause", "claude").returncode == 0, "again is no error"
+    assert len(made.store.holds()) == 1
+    assert "resumed: claude, which is paused by" in tidegate("resume", "claude").stdout
+    assert [one.account for one, _ in made.claim(9)] == ["claude"] * 2
+    done = tidegate("resume", "claude")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "nothing held claude that a person can take away")
+
+
+def test_a_pause_of_nothing_in_particular_holds_everything(tidegate: Tidegate) -> None:
+    made = free(tidegate)
+    made.claim(1)
+    done = tidegate("pause")
+    assert re.fullmatch(r"everything is paused by \S+; 1 running attempt goes on to the end\n", done.stdout)
+    assert made.claim(9) == []
+    tidegate("resume")
+    assert len(made.claim(9)) == 3
+
+
+def test_resume_without_a_scope_leaves_single_pauses_and_names_them(tidegate: Tidegate) -> None:
+    free(tidegate)
+    for scope in ("*", "claude", "batch:b", "job:c1"):
+        assert tidegate("pause", scope).returncode == 0
+    told = tidegate("resume").stdout
+    assert "resumed: everything, which is paused" in told
+    for scope in ("claude", "batch:b", "job:3"):
+        assert f"still there: {scope} is paused" in told
+
+
+def test_resume_ends_a_wait_for_a_reset_and_lets_one_go_first(tidegate: Tidegate) -> None:
+    made = night(tidegate.state)
+    assert made.claim(9) == []
+    told = tidegate("resume", "claude-max").stdout
+    assert "reopened: claude-max, one job goes first" in told
+    made.now = datetime.now(UTC)
+    ((_, attempt),) = made.claim(9)
+    assert attempt.canary
+    (hold,) = [hold for hold in made.store.holds() if hold.scope == "claude-max"]
+    assert (hold.ramp, hold.allow, hold.evidence) == (True, 1, EVIDENCE)
+
+
+def test_resume_ends_a_wait_for_a_person(tidegate: Tidegate) -> None:
+    made = night(tidegate.state)
+    (told,) = tidegate.lines("resume", "gemini")
+    assert [hold["reason"] for hold in told["lifted"]] == ["not logged in"]
+    assert {hold["scope"] for hold in told["left"]} == {"claude-max", "codex", "batch:other"}
+    assert {one.account for one, _ in made.claim(9)} == {"gemini"}
+
+
+def test_a_scope_that_is_none_is_refused_with_what_was_meant(tidegate: Tidegate) -> None:
+    free(tidegate)
+    for scope, line in {
+        "cluade": "tidegate: no account cluade here; did you mean claude?",
+        "nobody": "tidegate: no account nobody here; there are claude, command",
+        "batch:x": "tidegate: no batch x here",
+        "job:zzz": "tidegate: no job zzz here",
+        "host:": "tidegate: host: names no host",
+        "claude/": "tidegate: claude/ names no model",
+    }.items():
+        done = tidegate("pause", scope)
+        assert (done.returncode, said(done)) == (2, line)
+
+
+def test_an_account_can_be_paused_before_the_first_batch(tidegate: Tidegate) -> None:
+    assert tidegate("pause", "claude").returncode == 0
+    made = free(tidegate)
+    assert {one.account for one, _ in made.claim(9)} == {"command"}
+    assert tidegate("--state-dir", str(tidegate.place / "new"), "pause", "no\nname").returncode == 2
+
+
+def test_a_pause_rings_the_supervisor(tidegate: Tidegate) -> None:
+    free(tidegate)
+    bell = doorbell.listen(tidegate.state)
+    assert not doorbell.answer(bell)
+    tidegate("pause")
+    assert doorbell.answer(bell)
+    os.close(bell)
+
+
+def free(tidegate: Tidegate) -> Night:
+    """A place with two jobs each of `claude` and `command` that nothing holds."""
+    made = Night(tidegate.state)
+    made.store.set_accounts([Account(name="claude"), Account(name="command")], made.now)
+    made.submit("b", job("a1", "claude"), job("a2", "claude"), job("c1"), job("c2"))
+    made.enter()
+    return made
+
+
+# --- plan and config ---
+
+
+def test_plan_prints_the_jobs_and_runs_nothing(tidegate: Tidegate) -> None:
+    batch = tidegate.batch('[[job]]\nid = "a b"\ncommand = ["touch", "ran"]\n', "a batch.toml")
+    done = tidegate("plan", batch)
+    assert done.returncode == 0, done.stderr
+    assert tidegate("plan", "-", stdin=done.stdout).stdout == done.stdout, (
+        "what it prints is a batch that means the same"
+    )
+    assert not (tidegate.place / "ran").exists()
+    assert not tidegate.state.exists()
+
+
+def test_a_bad_batch_is_one_line_and_exit_code_2(tidegate: Tidegate) -> None:
+    done = tidegate("plan", tidegate.batch('[[job]]\nid = "a"\ncomand = ["true"]\n'))
+    assert done.returncode == 2
+    assert "batch.toml" in said(done)
+    assert "comand" in done.stderr
+    assert "command" in done.stderr
+
+
+def test_config_tells_each_setting_and_where_it_came_from(tidegate: Tidegate) -> None:
+    tidegate.env["TIDEGATE_SUPERVISOR__SLOTS"] = "7"
+    lines = tidegate("config").stdout.splitlines()
+    assert re.match(r"supervisor\.slots +TIDEGATE_SUPERVISOR__SLOTS +7$", lines[0])
+    assert re.match(r"supervisor\.grace +default +10$", lines[1])
+    (told,) = tidegate.lines("config")
+    assert told["supervisor.slots"] == {"value": 7, "origin": "TIDEGATE_SUPERVISOR__SLOTS"}
+
+
+def test_a_bad_setting_is_one_line_and_exit_code_2(tidegate: Tidegate) -> None:
+    (tidegate.place / "c.toml").write_text("[supervisor]\nslots = 0\n")
+    done = tidegate("config", "--config", "c.toml")
+    assert done.returncode == 2
+    assert re.search(r"c\.toml.*slots.*1", said(done))
+
+
+# --- the cost of a look ---
+
+
+@pytest.mark.parametrize("verb", [["status"], ["list"], ["show", "train/4"], ["--version"]])
+def test_a_look_imports_neither_a_loop_nor_the_settings(tidegate: Tidegate, verb: list[str]) -> None:
+    night(tidegate.state)
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "tidegate", *verb],
+        env=tidegate.environment(),
+        capture_output=True,
+        text=True,
+    )
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "tidegate.cli" in imported
+    assert not imported & {"asyncio", "anyio", "pydantic", "structlog", "subprocess", "shutil", "socket"}
