@@ -47,7 +47,7 @@ def resume(args: Namespace) -> int:
         lifted = [hold for one in scopes for hold in _lifted(desk, one)]
         reopened = [hold for one in scopes for hold in _reopened(desk, one)]
         doorbell.ring(desk.state)
-        left = [hold for hold in desk.store.holds() if hold not in reopened]
+        left = [hold for hold in desk.store.holds() if _touches(hold, scope) and not _is_of(hold, reopened)]
         told = _form(scope, lifted, reopened, left) if args.json else _resumed(desk, scope, lifted, reopened, left)
         for line in told:
             print(line)
@@ -70,6 +70,15 @@ def _reopened(desk: Desk, scope: str) -> list[Hold]:
     return waiting
 
 
+def _touches(hold: Hold, scope: str) -> bool:
+    """Whether a hold that is left still keeps something of a scope back."""
+    return scope == EVERYTHING or hold.scope in (scope, EVERYTHING) or hold.scope.startswith(f"{scope}/")
+
+
+def _is_of(hold: Hold, holds: Sequence[Hold]) -> bool:
+    return (hold.scope, hold.origin, hold.window) in [(one.scope, one.origin, one.window) for one in holds]
+
+
 def _waits_for_reset(hold: Hold, desk: Desk) -> bool:
     return hold.origin is Origin.LIMIT and not hold.ramp and hold.until is not None and hold.until > desk.page.now
 
@@ -84,9 +93,9 @@ def _resumed(
 ) -> Iterator[str]:
     page = desk.page
     for hold in lifted:
-        yield f"resumed: {scope_words(hold.scope)}, which {hold_words(hold, page)}"
+        yield f"resumed: {scope_words(hold.scope)} ({hold_words(hold, page)})"
     for hold in reopened:
-        yield f"reopened: {scope_words(hold.scope)}, one job goes first; it {hold_words(hold, page)}"
+        yield f"reopened, one job goes first: {scope_words(hold.scope)} ({hold_words(hold, page)})"
     if not lifted and not reopened:
         yield f"nothing held {scope_words(scope)} that a person can take away"
     for hold in left:

@@ -156,7 +156,8 @@ def scope_words(scope: str, job: Job | None = None) -> str:
 def hold_words(hold: Hold, page: Page) -> str:
     """What a hold does, until when, and why: to follow its scope."""
     because = _because(hold)
-    if hold.ramp and hold.origin is not Origin.START:
+    is_due = hold.origin is Origin.LIMIT and policy.is_due(hold, page.now)  # the next claim turns it into its ramp
+    if is_due or (hold.ramp and hold.origin is not Origin.START):
         after = f" ({because})" if because else ""
         return f"opens again{after}: " + (f"{hold.allow} at once" if hold.allow > 1 else "one goes first")
     return _does(hold, page) + (f": {because}" if because else "")
