@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -271,29 +272,49 @@ async def test_out_of_descriptors_can_pass(place: Path) -> None:
     assert (await run(order("/bin/true"), place))[0] == Exit(0)  # the directory can be used for the next try
 
 
-def test_out_of_processes_can_pass(tmp_path: Path) -> None:
-    code = (
-        "import anyio, asyncio, ctypes, os, resource, sys\n"
-        "from pathlib import Path\n"
-        "from tidegate import launch\n"
-        "from tidegate.errors import NotNow\n"
-        "async def main():\n"
-        "    await anyio.sleep(0)\n"
-        "    await (await asyncio.create_subprocess_exec('/bin/true')).wait()\n"
-        "    resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))\n"
-        "    if os.geteuid() == 0: os.setresuid(54321, 54321, 54321)\n"
-        "    what = launch.Order(argv=('/bin/true',), cwd=Path('/'), env={}, marker='m')\n"
-        "    try: await launch.launch(what, Path(sys.argv[1]), {})\n"
-        "    except NotNow as error: print(error)\n"
-        "asyncio.run(main())\n"
-    )
-    place = Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())
+AS_SOMEBODY = """
+import anyio, asyncio, ctypes, os, resource, sys
+from pathlib import Path
+from tidegate import launch
+from tidegate.errors import NotLaunched, NotNow
+
+async def main():
+    await anyio.sleep(0)
+    await (await asyncio.create_subprocess_exec('/bin/true')).wait()
+    {limit}
+    if os.geteuid() == 0: os.setresuid(54321, 54321, 54321)
+    what = launch.Order(argv=('{program}',), cwd=Path('/'), env={{'PATH': sys.argv[1] + '/closed:/bin'}}, marker='m')
+    try: child = await launch.launch(what, Path(sys.argv[1]) / '1', {{}})
+    except NotLaunched as error: print(type(error).__name__, error)
+    else: print(await child.wait(), await child.sweep(1))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "limit", "said"),
+    [
+        (
+            "/bin/true",
+            "resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))",
+            "NotNow cannot launch /bin/true: out of proc",
+        ),
+        ("true", "", "Exit(code=0) 0"),
+        ("nope", "", "NotLaunched no such program: nope (PATH is "),
+        ("CLOSED/x", "", "NotLaunched no such program: "),
+    ],
+)
+def test_an_ordinary_user_meets_limits_and_closed_directories(program: str, limit: str, said: str) -> None:
+    place = Path(tempfile.mkdtemp())  # where another user may go too
     place.chmod(0o777)
+    (place / "closed").mkdir(0o000)
     try:
-        done = python(code, str(place / "1"))
+        code = AS_SOMEBODY.format(limit=limit, program=program.replace("CLOSED", f"{place}/closed"))
+        done = python(code, str(place))
     finally:
         shutil.rmtree(place)
-    assert done.stdout == "cannot launch /bin/true: out of processes\n", done.stderr
+    assert done.stdout.startswith(said), done.stdout + done.stderr
 
 
 def python(code: str, *args: str) -> "subprocess.CompletedProcess[str]":
@@ -327,8 +348,10 @@ async def test_an_agent_that_fills_the_disk_keeps_its_exit_status(small_disk: Pa
 
 async def test_a_directory_launches_once(place: Path) -> None:
     child = await launch.launch(shell("sleep 60"), place, {})
+    before = (place / "attempt.json").read_text()
     with pytest.raises(NotLaunched, match=f"an agent is running in {place}"):
         await launch.launch(order("/bin/true"), place, {})
+    assert (place / "attempt.json").read_text() == before
     await child.end(0)
     assert await child.wait() in ENDED
     with pytest.raises(NotLaunched, match=f"an agent has run in {place}"):
@@ -684,7 +707,7 @@ async def test_an_agent_outlives_an_ordinary_exit_of_its_supervisor(place: Path,
     process, shim = await supervised(place, "sleep 0.6; exit 42", then=then, after=after)
     said = await anyio.to_thread.run_sync(lambda: process.communicate()[1])
     assert "Warning" not in said
-    assert found(place) == Alive(shim)
+    await until(lambda: found(place) == Alive(shim))
     child = await adopt(place)
     assert await child.wait() == Exit(42)
 

@@ -41,13 +41,14 @@ from tidegate.model import Exit
 log = structlog.get_logger()
 
 MARK = "TIDEGATE_ATTEMPT"
-ENTRY = f"{MARK}=".encode()
+ENTRY = f"\0{MARK}=".encode()
 KILL_BOUND = 5.0  # seconds that killed processes get to be gone: one in a dead file system never is
-SHIM_LOOK, SHIM_LOOKS = 0.05, 40  # seconds that a shim without an agent gets to be gone or to show one, how often
-PID_BOUND = 2.0  # seconds that a shim gets to write its pid
+SHIM_BOUND = 2.0  # seconds that a shim gets to write its pid, and to record its agent's status
+SHIM_LOOK = 0.05  # seconds until a shim without an agent is looked at again
 ORPHANS = 10.0  # seconds between two looks for dead orphans while children live
 PAGEFUL = 2048  # bytes: what is shorter was all
 BIRTH = 8  # turns of the loop that a launch takes at most from its fork to its return
+REMEMBERED = 20_000  # processes whose marks are kept in mind
 SLICE = 100  # processes looked at before others get a turn
 
 # $1 is the agent's stdin, $2 the mark among the limits, the rest the agent's argv. The lock comes as stdin, because
@@ -90,12 +91,13 @@ async def launch(order: Order, directory: Path, intent: Mapping[str, object]) ->
     Raises NotLaunched with the reason (NotNow where trying again can help); no process runs then. A directory that
     has seen a launch before is refused.
     """
-    program = _program(order)
+    program = order.argv[0] if order.argv else ""
     place = _absolute(directory)
     try:
-        source = _lay_out(order, place, intent)
-        with _files(place) as (lock, out, err):
-            process = await _spawn(order, program, source, (lock, out, err))
+        program = _program(order)
+        with _files(place) as files:
+            source = _write_down(order, place, intent)
+            process = await _spawn(order, program, source, files)
     except (OSError, ValueError) as error:
         raise _refusal(error, program) from error
     return Child(place, order.marker, process.pid, gone=process.wait, ours=_offspring.are_ours)
@@ -104,19 +106,6 @@ async def launch(order: Order, directory: Path, intent: Mapping[str, object]) ->
 def _absolute(directory: Path) -> Path:
     """The same directory for whoever works elsewhere, as the shim does."""
     return directory if directory.is_absolute() else directory.absolute()
-
-
-def _lay_out(order: Order, place: Path, intent: Mapping[str, object]) -> str:
-    """Make the directory and write the intent, then the input; the path of the agent's stdin."""
-    _make(place)
-    name = f"{place}/attempt.json"
-    text = json.dumps({**intent, "boot_id": boot_id(), "marker": order.marker}) + "\n"
-    _write(f"{name}.new", text.encode())
-    os.rename(f"{name}.new", name)  # noqa: PTH104 - a Path costs more than the call
-    if order.stdin is None:
-        return os.devnull
-    _write(f"{place}/stdin", order.stdin)
-    return f"{place}/stdin"
 
 
 def _make(place: Path) -> None:
@@ -142,22 +131,39 @@ def _write(path: str, data: bytes) -> None:
 
 @contextmanager
 def _files(place: Path) -> Iterator[tuple[int, int, int]]:
-    """The lock, taken, and the two output files: the child's copies stay when these are closed."""
+    """The lock, taken, and the two output files, in a directory made for them; the child keeps them open."""
+    _make(place)
     opened: list[int] = []
     try:
         for name in ("lock", "stdout.log", "stderr.log"):
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             opened.append(os.open(f"{place}/{name}", flags, 0o600))
-        try:
-            fcntl.flock(opened[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise NotLaunched(f"an agent is running in {place}") from None
-        if os.fstat(opened[0]).st_size:
-            raise NotLaunched(f"an agent has run in {place}")
+        _take(opened[0], place)
         yield opened[0], opened[1], opened[2]
     finally:
         for fd in opened:
             os.close(fd)
+
+
+def _take(lock: int, place: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise NotLaunched(f"an agent is running in {place}") from None
+    if os.fstat(lock).st_size:
+        raise NotLaunched(f"an agent has run in {place}")
+
+
+def _write_down(order: Order, place: Path, intent: Mapping[str, object]) -> str:
+    """Write the intent, and the input where there is one; the path of the agent's stdin."""
+    name = f"{place}/attempt.json"
+    text = json.dumps({**intent, "boot_id": boot_id(), "marker": order.marker}) + "\n"
+    _write(f"{name}.new", text.encode())
+    os.rename(f"{name}.new", name)  # noqa: PTH104 - a Path costs more than the call
+    if order.stdin is None:
+        return os.devnull
+    _write(f"{place}/stdin", order.stdin)
+    return f"{place}/stdin"
 
 
 async def _spawn(order: Order, program: str, source: str, files: tuple[int, int, int]) -> asyncio.subprocess.Process:
@@ -235,14 +241,14 @@ def _look_up(name: str, order: Order) -> str:
     there = []
     for entry in ("",) if "/" in name else search.split(":"):
         path = cwd / entry / name
-        if name and path.is_file():
+        if name and os.access(path, os.F_OK) and path.is_file():  # asked first: a closed directory is no error
             if os.access(path, os.X_OK):
                 return str(path)
             there.append(path)
     if there:
         raise NotLaunched(f"not executable: {there[0]}")
     if "/" in name:
-        raise NotLaunched(f"not a program: {name}" if (cwd / name).exists() else f"no such program: {name}")
+        raise NotLaunched(f"{'not a' if os.access(cwd / name, os.F_OK) else 'no such'} program: {name}")
     raise NotLaunched(f"no such program: {name} (PATH is {search})")
 
 
@@ -251,7 +257,7 @@ def _check_interpreter(path: str, order: Order) -> None:
     words = [word for word in _script_line(path).replace("\t", " ").split(" ") if word]
     if not words:
         return
-    if not (order.cwd / words[0]).exists():
+    if not os.access(order.cwd / words[0], os.F_OK):
         raise NotLaunched(f"bad interpreter: {words[0]!r} (named by {path})")
     rest = [word for word in words[1:] if word != "-S"]
     if Path(words[0]).name == "env" and rest and not rest[0].startswith("-") and "=" not in rest[0]:
@@ -333,16 +339,17 @@ async def adopt(directory: Path) -> Child:
     if pid is None:
         raise NotLaunched(f"never started: {place}")
     intent = _intent(place)
-    marker = str(intent.get("marker", ""))
-    child = Child(place, marker, pid, over=intent.get("boot_id") != boot_id())
-    if _state(place).held:
+    held = _state(place).held
+    _offspring.prepare()
+    child = Child(place, str(intent.get("marker", "")), pid, over=not held and intent.get("boot_id") != boot_id())
+    if held:
         child.take_up()
     return child
 
 
 async def _recorded_pid(place: Path) -> int | None:
     """The shim's pid; waits for a shim that holds its lock and is about to write it."""
-    with anyio.move_on_after(PID_BOUND):
+    with anyio.move_on_after(SHIM_BOUND):
         while (state := _state(place)).held and state.pid is None:  # noqa: ASYNC110
             await anyio.sleep(0.002)  # - a shim that writes its pid rings no bell
     return state.pid
@@ -454,13 +461,14 @@ class Child:
 
         To be shielded by the caller; takes at most `grace` and some seconds. The end is then told by `wait()`.
         """
-        for _ in range(SHIM_LOOKS):  # a shim that was only just launched has no agent yet
-            await self._put_down(grace)
-            if self._gone is None:
-                return
-            with anyio.move_on_after(SHIM_LOOK):
-                await self._gone()
-                return
+        with anyio.move_on_after(grace + KILL_BOUND + SHIM_BOUND):
+            while True:  # a shim that was only just launched has no agent yet
+                await self._put_down(grace)
+                if self._gone is None:
+                    return
+                with anyio.move_on_after(SHIM_LOOK):
+                    await self._gone()
+                    return
         shim = _process(self.pid)
         if shim is not None:
             _send(shim, signal.SIGKILL)
@@ -485,7 +493,8 @@ class Child:
 
         Falls where an orphan ends, whose time nobody inherits.
         """
-        processes = {process.pid: process for process in _processes(self._since)}
+        everyone = (_process(pid) for pid in _pids())
+        processes = {process.pid: process for process in everyone if process and process.started >= self._since}
         roots = [process for process in processes.values() if process.session == self.pid]
         return sum(process.cpu for process in _with_descendants(roots, processes))
 
@@ -562,11 +571,13 @@ class Child:
             return []
         processes: dict[int, Process] = {}
         roots: list[Process] = []
-        for n, process in enumerate(_processes(self._since)):
-            processes[process.pid] = process
-            if self._owns(process):
-                roots.append(process)
-            if n % SLICE == SLICE - 1:
+        for n, pid in enumerate(_pids(), 1):
+            process = _process(pid)
+            if process is not None and process.started >= self._since:
+                processes[pid] = process
+                if self._owns(process):
+                    roots.append(process)
+            if n % SLICE == 0:
                 await lowlevel.checkpoint()
         return [
             process
@@ -577,7 +588,11 @@ class Child:
     def _owns(self, process: Process) -> bool:
         # a session's number is surely the shim's only while the shim holds it
         in_session = process.session == self.pid and self._gone is not None
-        return in_session or _tag(process.pid) == self._tag or _marker(process.pid) == self.marker
+        return in_session or self._is_marked(process)
+
+    def _is_marked(self, process: Process) -> bool:
+        tag, marker = _marks(process)
+        return tag == self._tag or marker == self.marker
 
     async def _is_clean(self) -> bool:
         """Whether surely nothing is left, told without a look at every process of the machine.
@@ -604,8 +619,7 @@ class Child:
         marker = _marker(pid)  # first: a shim that is just being launched is told by one look
         if marker is not None:
             return marker == self.marker
-        process = _process(pid)
-        return process is not None and (process.session == self.pid or _tag(pid) == self._tag)
+        return _tag(pid) == self._tag
 
 
 # --- this process's own children ---------------------------------------------------------------
@@ -629,16 +643,17 @@ class _Offspring:
         """Around a launch: there may be a shim that is not known yet."""
         if sys.version_info < (3, 12):
             _watch_without_threads()
-        if self._pid != os.getpid():
-            self._prepare()
+        self.prepare()
         self._births += 1
         try:
             yield
         finally:
             self._births -= 1
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
         """Become the parent of orphans, once for each process."""
+        if self._pid == os.getpid():
+            return
         import ctypes  # noqa: PLC0415 - only who launches pays for it
 
         self._pid = os.getpid()
@@ -759,13 +774,8 @@ def _process(pid: int) -> Process | None:
     )
 
 
-def _processes(since: int) -> Iterator[Process]:
-    """Every process that started at `since` (in ticks) or later."""
-    for name in os.listdir("/proc"):  # noqa: PTH208 - names are wanted, thousands of them
-        if name.isdigit():
-            process = _process(int(name))
-            if process is not None and process.started >= since:
-                yield process
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - thousands of names
 
 
 def _with_descendants(roots: list[Process], processes: Mapping[int, Process]) -> list[Process]:
@@ -797,11 +807,21 @@ def _tag(pid: int) -> int | None:
 
 def _marker(pid: int) -> str | None:
     """The attempt that a process's environment names; None where it names none or has changed it."""
-    data = _read(f"/proc/{pid}/environ") or b""
-    at = data.find(ENTRY)
-    if at > 0 and data[at - 1]:
-        at = data.find(b"\0" + ENTRY) + 1
-    return os.fsdecode(data[at + len(ENTRY) : data.find(b"\0", at)]) if at >= 0 and data.startswith(ENTRY, at) else None
+    _, found, rest = (b"\0" + (_read(f"/proc/{pid}/environ") or b"")).partition(ENTRY)
+    return os.fsdecode(rest.partition(b"\0")[0]) if found else None
+
+
+def _marks(process: Process) -> tuple[int | None, str | None]:
+    """Both marks of a process, remembered: it is born with what it has."""
+    key = (process.pid, process.started)
+    if key not in _remembered:
+        if len(_remembered) > REMEMBERED:
+            _remembered.clear()
+        _remembered[key] = (_tag(process.pid), _marker(process.pid))
+    return _remembered[key]
+
+
+_remembered: dict[tuple[int, int], tuple[int | None, str | None]] = {}
 
 
 def _read(path: str) -> bytes | None:
