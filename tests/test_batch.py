@@ -105,7 +105,7 @@ def test_a_whole_batch_becomes_jobs_accounts_and_options() -> None:
         priority=5,
         spec=Spec(
             agent="claude",
-            model="opus",
+            args=("--model", "opus"),
             prompt="Fix it.",
             cwd="/batches/repo",
             env={"A": "1", "B": "3"},
@@ -171,20 +171,23 @@ def test_a_job_of_an_agent_belongs_to_the_account_named_like_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("own", "model"),
+    ("own", "argv", "model"),
     [
-        ('command = ["claude", "-p", "x", "--model", "opus"]', "opus"),
-        ('command = ["claude", "--model=opus"]', "opus"),
-        ('command = ["codex", "exec"]\nargs = ["-m", "o9"]', "o9"),
-        ('agent = "claude"\nargs = ["--model", "opus"]', "opus"),
-        ('agent = "claude"\nargs = ["--model", "opus"]\nmodel = "haiku"', "haiku"),
-        ('command = ["claude", "--model"]', None),
-        ('command = ["python", "-m", "http.server"]', None),
+        ('agent = "claude"\nprompt = "p"\nmodel = "opus"', ("--model", "opus"), "opus"),
+        ('agent = "claude"\nargs = ["-v"]\nmodel = "opus"', ("-v", "--model", "opus"), "opus"),
+        ('agent = "claude"\nargs = ["--model", "opus"]\nmodel = "opus"', ("--model", "opus"), "opus"),
+        ('agent = "claude"\nargs = ["--model", "opus"]', ("--model", "opus"), "opus"),
+        ('command = ["claude", "--model=opus", "x"]', ("claude", "--model=opus", "x"), "opus"),
+        ('command = ["codex", "exec"]\nargs = ["-m", "o9"]', ("codex", "exec", "-m", "o9"), "o9"),
+        ('command = ["claude", "--", "x"]\nmodel = "opus"', ("claude", "--model", "opus", "--", "x"), "opus"),
+        ('command = ["claude", "--model"]', ("claude", "--model"), None),
+        ('command = ["python", "-m", "http.server"]', ("python", "-m", "http.server"), None),
+        ('command = ["./wrap"]\nmodel = "opus"', ("./wrap",), "opus"),
     ],
 )
-def test_an_agent_whose_arguments_name_a_model_is_in_the_lane_of_that_model(own: str, model: str | None) -> None:
+def test_a_jobs_model_is_told_to_its_agent_and_makes_its_lane(own: str, argv: tuple[str, ...], model: str) -> None:
     one = job(own)
-    assert (one.model, one.spec.model) == (model, model)
+    assert (one.spec.command or one.spec.args, one.model) == (argv, model)
 
 
 def test_a_prompt_file_lies_beside_the_batch_or_in_the_home_directory() -> None:
@@ -205,13 +208,14 @@ HEAD = '[defaults]\nagent = "claude"\nargs = ["--a"]\nmodel = "opus"\nprompt = "
 @pytest.mark.parametrize(
     ("own", "agent", "command", "args", "model", "prompt"),
     [
-        ('id = "a"', "claude", (), ("--a",), "opus", "p"),
-        ('agent = "claude"', "claude", (), ("--a",), "opus", "p"),
+        ('id = "a"', "claude", (), ("--a", "--model", "opus"), "opus", "p"),
+        ('agent = "claude"', "claude", (), ("--a", "--model", "opus"), "opus", "p"),
         ('agent = "codex"', "codex", (), (), None, "p"),
         ('command = ["make"]', "command", ("make",), (), None, None),
         ('command = ["cat"]\nprompt = "q"', "command", ("cat",), (), None, "q"),
-        ('prompt_file = "p.txt"', "claude", (), ("--a",), "opus", "from the file\n"),
-        ("args = []", "claude", (), (), "opus", "p"),
+        ('prompt_file = "p.txt"', "claude", (), ("--a", "--model", "opus"), "opus", "from the file\n"),
+        ("args = []", "claude", (), ("--model", "opus"), "opus", "p"),
+        ('args = ["--model", "haiku"]', "claude", (), ("--model", "haiku"), "haiku", "p"),
     ],
 )
 def test_a_job_inherits_nothing_that_is_meant_for_the_agent_it_replaces(
@@ -224,7 +228,7 @@ def test_a_job_inherits_nothing_that_is_meant_for_the_agent_it_replaces(
 
 def test_defaults_without_an_agent_are_for_every_agent() -> None:
     one = job('agent = "codex"\nargs = ["x"]', '[defaults]\nmodel = "m"\nprompt = "p"')
-    assert (one.model, one.spec.args, one.spec.prompt) == ("m", ("x",), "p")
+    assert (one.model, one.spec.args, one.spec.prompt) == ("m", ("x", "--model", "m"), "p")
     assert job('command = ["cat"]', '[defaults]\nprompt = "p"').spec.prompt == "p"
 
 
@@ -475,6 +479,10 @@ BAD_TOML = [
     ),
     (f'{JOB}account = "*"', f"{X} account: must be letters, digits and . _ @ + - (a letter or digit first), not '*'"),
     (f'{JOB}model = ""', f"{X} model: must not be empty"),
+    (
+        '[[job]]\nid = "x"\ncommand = ["claude", "--model", "a"]\nmodel = "b"',
+        f'{X} model: is "b", but the arguments say "a"',
+    ),
     (f'{JOB}cwd = "~bob/x"', f"{X} cwd: only ~ and ~/... stand for a home directory, not '~bob/x'"),
     (f'{JOB}cwd = ""', f"{X} cwd: must not be empty"),
     (f'{JOB}cwd = "{"a/" * 3000}"', f"{X} cwd: must be at most 4,095 bytes, not 6,000"),
@@ -565,27 +573,20 @@ NAME = st.lists(st.text(SHOWN, min_size=1, max_size=6), min_size=1, max_size=3).
 WORD = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,10}", fullmatch=True)
 VARIABLE = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,10}", fullmatch=True)
 LENGTH = st.none() | st.floats(min_value=0.001, max_value=1e7) | st.integers(1, 10**7).map(float)
-RUNS = st.one_of(
-    st.builds(
-        lambda program, rest: {"agent": recognise([program]), "command": (program, *rest)},
-        SOLID | st.sampled_from(AGENTS),
-        st.lists(TEXT, max_size=3),
-    ),
-    st.builds(
-        lambda agent, args, prompt: {"agent": agent, "args": tuple(args), "prompt": prompt},
-        st.sampled_from(AGENTS),
-        st.lists(TEXT, max_size=3),
-        SOLID,
-    ),
-)
+ARGS = st.lists(TEXT.filter(lambda arg: arg not in {"-m", "--"} and not arg.startswith("--model")), max_size=3)
 
 
 @st.composite
 def new_jobs(draw: st.DrawFn) -> NewJob:
-    model = draw(st.none() | NAME)
+    model, args = draw(st.none() | NAME), tuple(draw(ARGS))
+    program = draw(st.none() | SOLID | st.sampled_from(AGENTS))
+    agent = draw(st.sampled_from(AGENTS)) if program is None else recognise([program])
+    args += ("--model", model) if model and agent != "command" else ()
     spec = Spec(
-        **draw(RUNS),
-        model=model,
+        agent=agent,
+        command=() if program is None else (program, *args),
+        args=args if program is None else (),
+        prompt=draw(SOLID if program is None else st.none() | SOLID),
         cwd="/" + draw(st.from_regex(r"[a-z]{1,5}(/[a-z]{1,5})?", fullmatch=True)),
         env=draw(st.dictionaries(VARIABLE, TEXT, max_size=3)),
         timeout=draw(LENGTH),
@@ -596,13 +597,8 @@ def new_jobs(draw: st.DrawFn) -> NewJob:
         resume_prompt=draw(st.none() | SOLID),
         labels=draw(st.dictionaries(NAME, TEXT, max_size=3)),
     )
-    return NewJob(
-        name=draw(NAME),
-        account=draw(WORD),
-        model=model,
-        priority=draw(st.integers(-(10**6), 10**6)),
-        spec=spec,
-    )
+    priority = draw(st.integers(-(10**6), 10**6))
+    return NewJob(name=draw(NAME), account=draw(WORD), model=model, priority=priority, spec=spec)
 
 
 @given(st.lists(new_jobs(), min_size=1, max_size=4, unique_by=lambda one: one.name))

@@ -283,12 +283,13 @@ class _Expand:
         args = said.get("args", ())
         if not command and not prompt and not args:
             raise BadInput(f"{place}: agent {json.dumps(agent)} needs a prompt, a prompt_file or args")
-        model = said.get("model") or _model_in((*command, *args), agent)
+        model, argv = said.get("model"), (*command, *args)
+        if agent != COMMAND:
+            model, argv = _with_model(argv, said, own, place)
         spec = Spec(
             agent=agent,
-            command=(*command, *args) if command else (),
-            args=() if command else args,
-            model=model,
+            command=argv if command else (),
+            args=() if command else argv,
             prompt=prompt,
             cwd=str(self._path(said.get("cwd", "."), f"{place} cwd")),
             **{key: said[key] for key in AS_SAID if key in said},
@@ -333,10 +334,19 @@ class _Expand:
         return self._around.directory / written
 
 
-def _model_in(argv: Sequence[str], agent: str) -> str | None:
-    """The model in the arguments of an agent: claude, codex and gemini all call it --model, the latter two also -m."""
-    if agent == COMMAND:
-        return None
+def _with_model(argv: tuple[str, ...], said: Table, own: Table, place: str) -> tuple[str | None, tuple[str, ...]]:
+    """A job's model, and the arguments that tell its agent: --model is what every agent known here calls it."""
+    model, there = said.get("model"), _model_in(argv)
+    if there is not None and own.get("model") not in {None, there}:
+        raise BadInput(f"{place} model: is {json.dumps(model)}, but the arguments say {json.dumps(there)}")
+    if there is not None or model is None:
+        return there, argv
+    end = argv.index("--") if "--" in argv else len(argv)
+    return model, (*argv[:end], "--model", model, *argv[end:])
+
+
+def _model_in(argv: Sequence[str]) -> str | None:
+    """The model that arguments name; codex and gemini also take -m."""
     for arg, value in pairwise((*argv, "")):
         flag, equals, behind = arg.partition("=")
         if flag == "--model" or arg == "-m":

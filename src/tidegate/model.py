@@ -242,15 +242,12 @@ class Spec:
     """What a job does: an agent with a prompt, or a whole command; all that is needed to launch it again.
 
     `command` is a complete argv, or empty where `agent` and `prompt` say it all. `args` are further arguments
-    for the agent. `model` is the one to use, None where the agent chooses itself: it adds its flag only where `command`
-    and `args` have none. `timeout` and `silence` are seconds of working time, None for none (`silence` None: the
-    setting's).
+    for the agent. `timeout` and `silence` are seconds of working time, None for none (`silence` None: the setting's).
     """
 
     agent: str = "command"
     command: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
-    model: str | None = None
     prompt: str | None = None
     cwd: str = "."
     env: Mapping[str, str] = field(default_factory=dict)
