@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -304,6 +305,72 @@ def test_a_bad_setting_is_one_line_and_exit_code_2(tidegate: Tidegate) -> None:
     done = tidegate("config", "--config", "c.toml")
     assert done.returncode == 2
     assert re.search(r"c\.toml.*slots.*1", said(done))
+
+
+# --- explain ---
+
+LIMITED = "You've hit your limit · resets 4pm (America/Los_Angeles)"
+WHEN = ("--now", "2026-01-09T18:30:00Z", "--tz", "UTC")
+
+
+def test_explain_tells_a_limit_and_its_reset(tidegate: Tidegate) -> None:
+    args = ("explain", "--agent", "claude", "--stream", "stdout", "--exit", "1", *WHEN)
+    told = json.loads(tidegate(*args, "--json", stdin=f"{LIMITED}\n").stdout)
+    assert (told["kind"], told["action"], told["evidence"]) == ("usage_limit", "hold", LIMITED)
+    assert datetime.fromisoformat(told["resets_at"]) == datetime(2026, 1, 10, tzinfo=UTC)
+    assert {"sure", "final", "window"} <= told.keys()
+    tidegate.env["TZ"] = "America/Los_Angeles"
+    assert re.search(r"^resets +16:00:00 \(in 5 h 30 min\)$", tidegate(*args, stdin=LIMITED).stdout, re.MULTILINE)
+
+
+def test_explain_of_a_success_that_talks_of_limits_is_none(tidegate: Tidegate) -> None:
+    done = tidegate("explain", "--agent", "command", "--exit", "0", stdin=f"I wrote: {LIMITED}\n")
+    assert done.stdout == "no limit; outcome: succeeded\n"
+
+
+def test_explain_answers_each_line_of_many(tidegate: Tidegate) -> None:
+    lines = [
+        {"text": LIMITED, "agent": "claude", "stream": "stdout", "exit": 1, "now": "2026-01-09T18:30:00Z", "tz": "UTC"},
+        {"text": "fine", "agent": "command", "exit": 0, "tz": None, "id": "other keys are let be"},
+        {"text": LIMITED, "agent": "command", "stream": "stderr", "exit": -1, "now": 1767983400},
+    ]
+    done = tidegate("explain", "--jsonl", stdin="\n".join(map(json.dumps, lines)))
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one["kind"] for one in told] == ["usage_limit", "none", "usage_limit"]
+    assert told[0]["resets_at"] == told[2]["resets_at"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("{", "stdin: line 2, column 2: not JSON: "),
+        ("[]", "stdin: line 2: must be an object with text, agent, "),
+        ("{}", "stdin: line 2 text: must be text, not null"),
+        ('{"text": "x", "stream": "both"}', 'stdin: line 2 stream: must be "stdout" or "stderr", not '),
+        ('{"text": "x", "exit": "one"}', "stdin: line 2 exit: must be 0 to 255, "),
+        ('{"text": "x", "exit": true}', "stdin: line 2 exit: must be 0 to 255, "),
+        ('{"text": "x", "now": "noon"}', "stdin: line 2 now: must be a time like 2026-01-09T18:30:00Z, not 'noon'"),
+        ('{"text": "x", "now": 1e300}', "stdin: line 2 now: must be a time like "),
+        ('{"text": "x", "tz": "Mars/Olympus"}', "stdin: line 2 tz: must be a zone like Europe/Berlin, not "),
+        ('{"text": "x", "tz": "../../etc/passwd"}', "stdin: line 2 tz: must be a zone like "),
+        ("[" * 100_000, "stdin: line 2: not JSON: "),
+        (r'{"text": "\ud800"}', ""),
+    ],
+)
+def test_a_line_that_cannot_be_explained_is_named(tidegate: Tidegate, line: str, words: str) -> None:
+    done = tidegate("explain", "--jsonl", stdin=f'{{"text": "x"}}\n{line}\n')
+    assert len(done.stdout.splitlines()) == (1 if words else 2), "what comes before is answered"
+    assert done.returncode == (2 if words else 0), done.stderr
+    assert done.stderr.startswith(f"tidegate: {words}" if words else "")
+    assert done.stderr.count("\n") == bool(words)
+
+
+@pytest.mark.parametrize("flag", [("--now", "x"), ("--tz", "x/y"), ("--exit", "256"), ("--exit", "٣")])
+def test_a_flag_of_explain_that_is_wrong_is_named(tidegate: Tidegate, flag: tuple[str, str]) -> None:
+    done = tidegate("explain", *flag)
+    assert done.returncode == 2
+    assert said(done).startswith(f"tidegate: {flag[0]}: must be ")
 
 
 # --- the cost of a look ---

@@ -6,8 +6,7 @@ import os
 import sys
 from argparse import Namespace
 
-from tidegate import batch, files, settings
-from tidegate.agents.roster import known
+from tidegate import agents, batch, files, settings
 from tidegate.look.desk import note
 
 
@@ -16,12 +15,12 @@ def plan(args: Namespace) -> int:
     loaded = settings.load(args.config, os.environ)
     for warning in loaded.warnings:
         note(warning)
-    agents = known(loaded.settings)
+    known = agents.known()
     read = files.read_batch(
         args.file,
-        agents=agents.names,
-        recognise=agents.recognise,
-        has_limits=agents.has_limits,
+        agents=known.names,
+        recognise=known.recognise,
+        has_limits=known.has_limits,
         accounts=settings.accounts(loaded.settings),
     )
     sys.stdout.write(batch.as_jsonl(read.jobs))

@@ -59,8 +59,8 @@ def _lines(jobs: Iterator[Job], seen: Picture, page: Page) -> Iterator[str]:
 
 def _row(job: Job, why: str, page: Page) -> Row:
     batch = job.batch_name if page.width is None else job.batch_name.rstrip("/").rpartition("/")[2]
-    charged = f"{job.attempts}/{job.spec.max_attempts}"
-    return (clean(job.name), clean(batch), job.state.value, clean(job.account), charged, why)
+    account, charged = clean(job.account), f"{job.attempts}/{job.spec.max_attempts}"
+    return (clean(job.name), clean(batch), job.state.value, account, charged, why.removeprefix(f"{account} "))
 
 
 def _sizes(rows: list[Row], width: int | None) -> list[int]:

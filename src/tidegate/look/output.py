@@ -21,6 +21,7 @@ from tidegate.model import Attempt, Job, Stream
 
 BLOCK = 1 << 18  # bytes read at once
 AGAIN = 0.1  # seconds between two looks at a file that grows
+WAITING = 0.3  # and at a job that waits
 
 Put = Callable[[bytes], None]
 
@@ -143,7 +144,7 @@ async def _started(desk: Desk, job: Job, n: int) -> Attempt | None:
             return later[0] if later else None
         told = _tell(desk, now, told)
         listened()
-        await sleep(AGAIN)
+        await sleep(WAITING)
 
 
 def _tell(desk: Desk, job: Job, told: list[Wait]) -> list[Wait]:
