@@ -23,7 +23,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -33,7 +33,6 @@ from typing import NamedTuple
 
 import anyio
 import structlog
-from anyio import lowlevel
 
 from tidegate.errors import NotLaunched, NotNow
 from tidegate.model import Exit
@@ -430,7 +429,6 @@ class Child:
         self._pidfd: int | None = None
         self._ours = ours  # its orphans come to this process
         self._over = over  # another run of the machine: no process of it can be left
-        self._since = _offspring.started if ours else 0
         if ours:
             _offspring.join(self)
 
@@ -493,10 +491,10 @@ class Child:
 
         Falls where an orphan ends, whose time nobody inherits.
         """
-        everyone = (_process(pid) for pid in _pids())
-        processes = {process.pid: process for process in everyone if process and process.started >= self._since}
-        roots = [process for process in processes.values() if process.session == self.pid]
-        return sum(process.cpu for process in _with_descendants(roots, processes))
+        look = _Look()
+        for pid in _pids():
+            look.add(_process(pid))
+        return sum(process.cpu for process in look.trees(look.sessions.get(self.pid, ())))
 
     async def freeze(self) -> None:
         """Stop every process of the agent where it is, until `thaw()` or `end()`."""
@@ -526,7 +524,7 @@ class Child:
             os.close(pidfd)
             return
         gone = anyio.Event()
-        self._pidfd, self._gone, self._since = pidfd, gone.wait, shim.started
+        self._pidfd, self._gone = pidfd, gone.wait
         self._ours = shim.parent == os.getpid()  # after a re-execution in place
         if self._ours:
             _offspring.join(self)
@@ -569,30 +567,15 @@ class Child:
         _offspring.reap()
         if self._over:
             return []
-        processes: dict[int, Process] = {}
-        roots: list[Process] = []
-        for n, pid in enumerate(_pids(), 1):
-            process = _process(pid)
-            if process is not None and process.started >= self._since:
-                processes[pid] = process
-                if self._owns(process):
-                    roots.append(process)
-            if n % SLICE == 0:
-                await lowlevel.checkpoint()
+        look = await _census.take()
+        roots = [*look.marked.get(self._tag, ()), *look.marked.get(self.marker, ())]
+        if self._gone is not None:  # the session's number is surely the shim's only while the shim holds it
+            roots += look.sessions.get(self.pid, ())
         return [
             process
-            for process in _with_descendants(roots, processes)
+            for process in look.trees(roots)
             if process.is_alive and (process.pid != self.pid or self._gone is None)
         ]
-
-    def _owns(self, process: Process) -> bool:
-        # a session's number is surely the shim's only while the shim holds it
-        in_session = process.session == self.pid and self._gone is not None
-        return in_session or self._is_marked(process)
-
-    def _is_marked(self, process: Process) -> bool:
-        tag, marker = _marks(process)
-        return tag == self._tag or marker == self.marker
 
     async def _is_clean(self) -> bool:
         """Whether surely nothing is left, told without a look at every process of the machine.
@@ -630,7 +613,6 @@ class _Offspring:
 
     def __init__(self) -> None:
         self.are_ours = False  # orphans come to this process, not to init
-        self.started = 0
         self._pid = 0
         self._births = 0
         self._shims: dict[int, Child] = {}  # by pid, from their launch until they are gone
@@ -659,8 +641,6 @@ class _Offspring:
         self._pid = os.getpid()
         pr_set_child_subreaper = 36
         self.are_ours = ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1, 0, 0, 0) == 0
-        myself = _process(self._pid)
-        self.started = myself.started if myself else 0
 
     def join(self, child: Child) -> None:
         """Know a shim that is a child of this process."""
@@ -778,18 +758,66 @@ def _pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - thousands of names
 
 
-def _with_descendants(roots: list[Process], processes: Mapping[int, Process]) -> list[Process]:
-    children: dict[int, list[Process]] = {}
-    for process in processes.values():
-        children.setdefault(process.parent, []).append(process)
-    found = {process.pid: process for process in roots}
-    todo = list(roots)
-    while todo:
-        for process in children.get(todo.pop().pid, ()):
-            if process.pid not in found:
-                found[process.pid] = process
-                todo.append(process)
-    return list(found.values())
+class _Look:
+    """Every process at about one moment, to be found by what it carries and by whose it is."""
+
+    def __init__(self) -> None:
+        self.marked: dict[int | str, list[Process]] = {}  # by tag and by marker
+        self.sessions: dict[int, list[Process]] = {}
+        self._children: dict[int, list[Process]] = {}
+
+    def add(self, process: Process | None, *, marks: bool = False) -> None:
+        """Note a process, with its marks where they are asked for."""
+        if process is None:
+            return
+        self.sessions.setdefault(process.session, []).append(process)
+        self._children.setdefault(process.parent, []).append(process)
+        for mark in _marks(process) if marks else ():
+            if mark is not None:
+                self.marked.setdefault(mark, []).append(process)
+
+    def trees(self, roots: Iterable[Process]) -> list[Process]:
+        """These processes and their descendants, each once."""
+        found = {process.pid: process for process in roots}
+        todo = list(found)
+        while todo:
+            for process in self._children.get(todo.pop(), ()):
+                if process.pid not in found:
+                    found[process.pid] = process
+                    todo.append(process.pid)
+        return list(found.values())
+
+
+class _Census:
+    """Looks at all processes of the machine for whoever asks; who asks at the same time shares a look."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._under_way: asyncio.Task[_Look] | None = None
+        self._next: asyncio.Task[_Look] | None = None
+
+    async def take(self) -> _Look:
+        """A look that begins after this call."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop, self._under_way, self._next = loop, None, None
+        if self._next is None:
+            self._next = loop.create_task(self._look(self._under_way))
+        return await asyncio.shield(self._next)
+
+    async def _look(self, before: asyncio.Task[_Look] | None) -> _Look:
+        if before is not None:
+            await asyncio.wait({before})
+        self._under_way, self._next = self._next, None
+        look = _Look()
+        for n, pid in enumerate(_pids(), 1):
+            look.add(_process(pid), marks=True)
+            if n % SLICE == 0:
+                await asyncio.sleep(0)
+        return look
+
+
+_census = _Census()
 
 
 def _tag_of(marker: str) -> int:
