@@ -552,6 +552,12 @@ def test_a_path_that_cannot_name_a_batch_asks_for_a_name() -> None:
     assert batch.from_toml(f'[batch]\nname = "n"\n{JOB}', around).name == "n"
 
 
+def test_an_account_of_the_configuration_whose_agent_nobody_knows_is_one_line() -> None:
+    with pytest.raises(BadInput) as bad:
+        batch.from_toml(JOB, replace(AROUND, accounts={"a": Declared(agent="cladue")}))
+    assert str(bad.value) == ('[accounts.a] agent of the configuration: unknown agent "cladue"; did you mean claude?')
+
+
 def test_a_default_prompt_file_is_read_once() -> None:
     read: list[Path] = []
 

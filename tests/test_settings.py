@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -78,10 +79,13 @@ def test_every_key_of_the_shipped_configuration_has_a_comment() -> None:
 
 def test_the_examples_of_the_shipped_configuration_are_good_and_show_every_key(tmp_path: Path) -> None:
     text = re.sub(r"(?m)^#(?=\S)", "", CONFIG.read_text())
-    loaded = load(write(tmp_path / "c.toml", text))
-    for table, model in settings.NAMED.items():
-        shown = {key for named in getattr(loaded.settings, table).values() for key in named.model_fields_set}
-        assert shown == set(model.model_fields), table
+    told = load(write(tmp_path / "c.toml", text)).settings
+    assert {key for account in told.accounts.values() for key in account.model_fields_set} == set(
+        settings.AccountTable.model_fields
+    )
+    (agent,) = settings.agents(told)
+    assert told.agents["mycli"].keys() == {field.name for field in fields(agent)} - {"name"}
+    assert told.agents["mycli"]["limits"][0].keys() == {field.name for field in fields(agent.limits[0])}
 
 
 def test_the_decisions_own_defaults_are_the_embedded_ones() -> None:
@@ -247,7 +251,10 @@ BAD = [
         "[supervisor] x: unknown key; known are slots, grace, max_limited, max_lost",
     ),
     ("[supervsor]\nslots = 4", "supervsor: unknown key; did you mean supervisor?"),
-    ('"a\\nb" = 1', '"a\\nb": unknown key; known are supervisor, limits, retry, attempt, environment, log, accounts'),
+    (
+        '"a\\nb" = 1',
+        '"a\\nb": unknown key; known are supervisor, limits, retry, attempt, environment, log, accounts, agents',
+    ),
     ("[limits]\njitter = -1", "[limits] jitter: must be 0 or more than 0 seconds, not -1"),
     ("[limits]\nunknown_first = 0", "[limits] unknown_first: must be more than 0 seconds, not 0"),
     (
@@ -282,6 +289,8 @@ BAD = [
         "[accounts.'a/b']",
         "[accounts.\"a/b\"]: its name must be letters, digits and . _ @ + - (a letter or digit first), not 'a/b'",
     ),
+    ("agents = 3", "[agents]: must be a table, not 3"),
+    ("[agents]\nx = 3", "[agents.x]: must be a table, not 3"),
     ("[supervisor", "line 1, column 12: not TOML: Expected ']' at the end of a table declaration"),
     ("a = 1\na = 2", "line 2, column 6: not TOML: Cannot overwrite a value"),
 ]
@@ -294,6 +303,25 @@ def test_a_mistake_is_one_line_that_names_the_file_the_table_the_key_and_what_is
     monkeypatch.chdir(tmp_path)
     write(Path("config.toml"), text)
     assert refused("config.toml") == f"config.toml: {line}"
+
+
+def test_a_mistake_in_the_table_of_an_agent_names_the_file_and_the_table(tmp_path: Path) -> None:
+    config = write(tmp_path / "c.toml", "[agents.mine]\nstrat = ['x']")
+    assert refused(config).startswith(f"{config}: [agents.mine] strat: ")
+    config = write(tmp_path / "c.toml", "[agents.mine]\nstart = ['x', '{promt}']")
+    assert refused(config).startswith(f"{config}: [agents.mine] start: ")
+
+
+def test_the_table_of_an_agent_may_stand_in_two_files(home: Path) -> None:
+    write(places.MACHINE_CONFIG, "[agents.mine]\nstart = ['mine']\nproof = false")
+    person = write(
+        home / ".config/tidegate/config.toml", "[agents.mine]\nproof = true\nenv = { MY_KEY = 'x', B = 'y' }"
+    )
+    loaded = settings.load(None, {"HOME": str(home)})
+    (agent,) = settings.agents(loaded.settings)
+    assert (agent.name, agent.start, agent.proof) == ("mine", ("mine",), True)
+    assert (values(loaded)["agents.mine.env.MY_KEY"], values(loaded)["agents.mine.env.B"]) == ("[redacted]", "y")
+    assert origins(loaded)["agents.mine.proof"] == person
 
 
 def test_a_mistake_in_a_variable_names_the_variable() -> None:

@@ -391,6 +391,9 @@ def _declared(said: object, around: Around) -> dict[str, Declared]:
     if not isinstance(said, Mapping):
         raise BadInput(f"{around.place}: accounts: must be tables, [accounts.NAME], {allowed.but(said)}")
     declared = dict(around.accounts)
+    for name, account in declared.items():
+        if account.agent not in {None, COMMAND}:
+            _agent(f"[accounts.{name}] agent of the configuration", str(account.agent), around.agents)
     for name, table in said.items():
         place = f"{around.place}: [accounts.{allowed.shown_key(name)}]"
         try:

@@ -1,7 +1,8 @@
 """The settings in force: from flags, TIDEGATE_* variables, configuration files and the defaults written here.
 
 The strongest source wins, key by key: a flag, a variable (`TIDEGATE_SUPERVISOR__SLOTS=8`; a list is JSON or has
-commas), the person's file, the machine's file, the default. Variables that are empty say nothing.
+commas), the person's file, the machine's file, the default. Variables that are empty say nothing. Further agents,
+[agents.NAME], are described in files alone; what such a table may say is the business of `tidegate.agents.table`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -22,6 +23,9 @@ from tidegate.allowed import Check, Typed
 from tidegate.errors import BadInput, BadSetting
 from tidegate.policy import Rules
 from tidegate.redact import redacted, redacted_variable
+
+if TYPE_CHECKING:
+    from tidegate.agents.table import Table as Described
 
 PREFIX = "TIDEGATE_"
 NO_SETTINGS = ("STATE_DIR", "CONFIG", "ATTEMPT", "JOB", "BATCH")  # what is known besides the settings' variables
@@ -58,8 +62,6 @@ PASSED = (
     *("DISABLE_AUTOUPDATER", "DISABLE_TELEMETRY", "DISABLE_ERROR_REPORTING", "IS_SANDBOX", "MAX_THINKING_TOKENS"),
     *("BASH_DEFAULT_TIMEOUT_MS", "BASH_MAX_TIMEOUT_MS", "BASH_MAX_OUTPUT_LENGTH"),
 )
-
-T = TypeVar("T")
 
 
 def _is(check: Check[object]) -> BeforeValidator:
@@ -148,6 +150,7 @@ class Settings(BaseSettings):
     environment: EnvironmentTable = EnvironmentTable()
     log: LogTable = LogTable()
     accounts: dict[Word, AccountTable] = {}
+    agents: dict[Word, dict[str, Any]] = {}
 
     @classmethod
     def settings_customise_sources(
@@ -211,7 +214,10 @@ def load(config: str | None, environ: Mapping[str, str], flags: Sequence[Flag] =
     merged: dict[str, Any] = {}
     for layer in reversed(layers):
         merged = _over(merged, layer.values)
-    return Loaded(settings=_valid(Layer("settings", merged)), layers=layers, warnings=warnings)
+    said = _valid(Layer("settings", merged))
+    for name, table in said.agents.items():
+        _described(name, table, files)
+    return Loaded(settings=said, layers=layers, warnings=warnings)
 
 
 def _files(config: str | None, environ: Mapping[str, str]) -> list[Layer]:
@@ -268,7 +274,7 @@ def _keys(said: Sequence[str], files: Sequence[Mapping[str, Any]]) -> list[str] 
     match [part.lower() for part in said]:
         case ["environment", "set", _]:
             return ["environment", "set", said[2]]
-        case [table, name, key] if table in NAMED and key in _fields(NAMED[table]):
+        case [table, name, key] if table in NAMED and key in NAMED[table]:
             return [table, _named(table, name, files), key]
         case [table, key] if table in Settings.model_fields and table not in NAMED and key in _fields(_table(table)):
             return [table, key]
@@ -311,9 +317,6 @@ def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 # --- checking them -----------------------------------------------------------------------------
 
 
-NAMED: Mapping[str, type[Table]] = {"accounts": AccountTable}  # tables of tables, each with a name of the user's
-
-
 def _table(name: str) -> type[BaseModel]:
     table = Settings.model_fields[name].annotation
     assert isinstance(table, type)
@@ -325,11 +328,25 @@ def _fields(table: type[BaseModel]) -> tuple[str, ...]:
     return tuple(field.alias or name for name, field in table.model_fields.items())
 
 
+# Tables of tables, each with a name of the user's; what the inner ones may say, as far as it is known here.
+NAMED: Mapping[str, tuple[str, ...]] = {"accounts": _fields(AccountTable), "agents": ()}
+
+
 def _valid(layer: Layer) -> Settings:
     try:
         return Settings(**layer.values)
     except ValidationError as error:
         raise BadSetting(f"{layer.label}: {_said(error.errors()[0], layer)}") from None
+
+
+def _described(name: str, table: Mapping[str, Any], files: Sequence[Layer]) -> Described:
+    from tidegate.agents.table import described  # noqa: PLC0415 - few describe an agent, and its patterns cost
+
+    try:
+        return described(name, table)
+    except BadSetting as bad:
+        place = next(layer.label for layer in files if name in layer.values.get("agents", {}))
+        raise BadSetting(f"{place}: {bad}") from None
 
 
 def _said(error: ErrorDetails, layer: Layer) -> str:
@@ -353,7 +370,7 @@ def _choices(loc: Sequence[str]) -> tuple[str, ...]:
     """The keys that a table may have."""
     if not loc:
         return _fields(Settings)
-    return _fields(NAMED[loc[0]] if loc[0] in NAMED else _table(loc[0]))
+    return NAMED[loc[0]] if loc[0] in NAMED else _fields(_table(loc[0]))
 
 
 def _place(loc: Sequence[str]) -> str:
@@ -402,6 +419,13 @@ def accounts(settings: Settings) -> dict[str, batch.Declared]:
     }
 
 
+def agents(settings: Settings) -> tuple[Described, ...]:
+    """The agents that the configuration describes."""
+    from tidegate.agents.table import described  # noqa: PLC0415
+
+    return tuple(described(name, table) for name, table in settings.agents.items())
+
+
 # --- telling -----------------------------------------------------------------------------------
 
 
@@ -433,9 +457,11 @@ def _shown(keys: Sequence[str], value: object) -> object:
         case None:
             return "none"  # as it is written
         case str():
-            return redacted_variable(keys[-1], value) if keys[:2] == ("environment", "set") else redacted(value)
-        case tuple():
+            return redacted_variable(keys[-1], value) if {"set", "env"} & {*keys[1:-1]} else redacted(value)
+        case list() | tuple():
             return [_shown(keys, one) for one in value]
+        case Mapping():
+            return {key: _shown((*keys, key), one) for key, one in value.items()}
         case float() if value.is_integer():
             return int(value)
         case _:
