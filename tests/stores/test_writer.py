@@ -1,11 +1,13 @@
-"""The one thread that speaks to the store."""
+"""Calls from a loop: together in one commit, and never waiting on the loop itself."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import assert_type
 
 import anyio
@@ -14,27 +16,52 @@ from world import START, World, incarnation
 
 from tidegate.errors import NotOwner, StoreBroken
 from tidegate.model import Job, State, Succeeded
-from tidegate.stores import Store
+from tidegate.stores import Store, Turn
 from tidegate.stores.memory import MemoryStore
 from tidegate.stores.sqlite import SqliteStore
-from tidegate.stores.writer import Writer
+from tidegate.stores.writer import MOST, Writer
 
 
 @dataclass
-class Gate:
-    """Holds the writer's thread until it is let go."""
+class SlowTurn:
+    """A turn whose commit waits until it is let go."""
 
-    entered: threading.Event = field(default_factory=threading.Event)
+    store: SlowStore
+
+    def take(self) -> None:
+        raise AssertionError("nobody else writes")
+
+    def wrote(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self.store.closing.set()
+        assert self.store.let_go.wait(30)
+        if self.store.broken:
+            raise self.store.broken
+        self.store.commits += 1
+
+
+@dataclass
+class SlowStore(MemoryStore):
+    """A store on a slow disk, which may break."""
+
+    closing: threading.Event = field(default_factory=threading.Event)
     let_go: threading.Event = field(default_factory=threading.Event)
+    broken: StoreBroken | None = None
+    commits: int = 0
 
-    def __call__(self) -> None:
-        self.entered.set()
-        assert self.let_go.wait(30)
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def turn(self) -> Turn:
+        return SlowTurn(self)
 
 
-async def begun(gate: Gate) -> None:
-    while not gate.entered.is_set():
-        await asyncio.sleep(0.001)
+async def until(fact: Callable[[], object]) -> None:
+    async with asyncio.timeout(30):
+        while not fact():
+            await asyncio.sleep(0.001)
 
 
 async def test_a_call_returns_what_the_store_returns_with_its_type(store: Store) -> None:
@@ -49,102 +76,130 @@ async def test_a_call_returns_what_the_store_returns_with_its_type(store: Store)
     assert world.states() == {"a": State.SUCCEEDED}
 
 
-async def test_calls_that_wait_share_one_commit(tmp_path_factory: pytest.TempPathFactory) -> None:
-    path = tmp_path_factory.mktemp("state") / "t.db"
-    store, onlooker, gate = SqliteStore(path), SqliteStore(path), Gate()
+async def test_calls_that_come_at_the_same_moment_share_one_commit() -> None:
+    store = SlowStore()
+    store.let_go.set()
     world = World(store)
-    versions = [onlooker.version()]
-    async with Writer(store) as ask, anyio.create_task_group() as tasks:
-        tasks.start_soon(ask, gate)
-        await begun(gate)
+    async with Writer(store) as ask:
+        await asyncio.gather(*(ask(world.submit, f"j{number}") for number in range(MOST)))
+        assert store.commits == 1
+        await asyncio.gather(*(ask(world.submit, f"k{number}") for number in range(MOST + 1)))
+        assert store.commits == 3
+
+
+async def test_calls_that_come_during_a_commit_share_the_next_one() -> None:
+    store = SlowStore()
+    world = World(store)
+    async with Writer(store) as ask, asyncio.TaskGroup() as tasks:
+        tasks.create_task(ask(world.submit, "first"))
+        await until(store.closing.is_set)
         for number in range(20):
-            tasks.start_soon(ask, world.submit, f"j{number}")
+            tasks.create_task(ask(world.submit, f"j{number}"))
         await asyncio.sleep(0)
-        gate.let_go.set()
-    versions.append(onlooker.version())
-    commits = store._file._db.execute("SELECT count(*) FROM job").get
-    assert commits == 20
-    assert versions[0] != versions[1]
-    store.close()
-    onlooker.close()
+        assert set(world.states()) == {"first"}, "the connection is the committing thread's"
+        store.let_go.set()
+    assert store.commits == 2
+    assert len(world.states()) == 21
 
 
-class Counting(MemoryStore):
-    """Counts its groups; its commits can be made to fail."""
-
-    groups = 0
-    broken: StoreBroken | None = None
-
-    def group(self):  # type: ignore[no-untyped-def]
-        self.groups += 1
-        return Committing(super().group(), self)
+async def test_nobody_is_answered_before_the_commit() -> None:
+    store = SlowStore()
+    world = World(store)
+    async with Writer(store) as ask:
+        asked = asyncio.ensure_future(ask(world.submit, "a"))
+        await until(store.closing.is_set)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not asked.done(), "the loop goes on, but nothing is acknowledged"
+        store.let_go.set()
+        await asked
 
 
 @dataclass
-class Committing:
-    inner: object
-    store: Counting
+class RecordedTurn:
+    """A turn that remembers which thread closed it."""
 
-    def __enter__(self) -> None:
-        self.inner.__enter__()  # type: ignore[attr-defined]
+    turn: Turn
+    closed_by: list[threading.Thread]
 
-    def __exit__(self, *error: object) -> None:
-        self.inner.__exit__(*error)  # type: ignore[attr-defined]
-        if self.store.broken:
-            raise self.store.broken
+    def take(self) -> None:
+        self.turn.take()
+
+    def wrote(self) -> bool:
+        return self.turn.wrote()
+
+    def close(self) -> None:
+        self.closed_by.append(threading.current_thread())
+        self.turn.close()
 
 
-async def together(store: Counting, *calls: Callable[[], object]) -> list[object]:
-    """What came of calls that all waited for the thread at once."""
-    gate = Gate()
+class Recorded(SqliteStore):
+    """Remembers which thread waited for the disk."""
+
+    def turn(self) -> Turn:
+        return RecordedTurn(super().turn(), self.__dict__.setdefault("closed_by", []))
+
+
+async def test_only_a_call_that_wrote_waits_for_the_thread(tmp_path: Path) -> None:
+    store = Recorded(tmp_path / "t.db")
+    store.enter(incarnation())
     async with Writer(store) as ask:
-        first = asyncio.ensure_future(ask(gate))
-        await begun(gate)
-        waiting = [asyncio.ensure_future(ask(call)) for call in calls]
-        await asyncio.sleep(0)
-        gate.let_go.set()
-        await asyncio.wait([first])
-        return await asyncio.gather(*waiting, return_exceptions=True)
+        for reading in (store.holds, store.counts, lambda: store.claim("me", START), lambda: store.next_due(START)):
+            await ask(reading)
+        await ask(World(store).submit, "a")
+    here = threading.main_thread()
+    assert [thread is here for thread in store.__dict__["closed_by"]] == [True, True, True, True, False]
+    store.close()
+
+
+# --- what goes wrong ---
 
 
 def refused() -> None:
     raise NotOwner("not yours")
 
 
-async def test_a_call_that_raises_tells_its_own_caller_alone() -> None:
-    store = Counting()
+async def test_a_call_that_raises_tells_its_own_caller_alone(store: Store) -> None:
     world = World(store)
-    results = await together(store, lambda: world.submit("a"), refused, lambda: world.submit("b"))
+    async with Writer(store) as ask:
+        calls = (ask(world.submit, "a"), ask(refused), ask(world.submit, "b"))
+        results = await asyncio.gather(*calls, return_exceptions=True)
     assert isinstance(results[1], NotOwner)
     assert set(world.states()) == {"a", "b"}
-    assert store.groups == 2, "the gate, then all that waited"
 
 
 async def test_a_commit_that_fails_tells_all_of_its_callers() -> None:
-    store = Counting()
+    store = SlowStore()
+    store.let_go.set()
     world = World(store)
-    store.broken = StoreBroken("t.db: the disk is full")
-    results = await together(store, lambda: world.submit("a"), refused, lambda: world.submit("b"))
-    assert results[0] is results[2] is store.broken
-    assert isinstance(results[1], NotOwner)
+    async with Writer(store) as ask:
+        store.broken = StoreBroken("t.db: the disk is full")
+        calls = (ask(world.submit, "a"), ask(refused), ask(world.submit, "b"))
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert results[0] is results[2] is store.broken
+        assert isinstance(results[1], NotOwner)
+        store.broken = None
+        await ask(world.submit, "c")
 
 
 async def test_a_cancelled_caller_does_not_cancel_its_call() -> None:
-    store, gate = MemoryStore(), Gate()
+    store = SlowStore()
     world = World(store)
     async with Writer(store) as ask:
-        holding = asyncio.ensure_future(ask(gate))
-        await begun(gate)
+        holding = asyncio.ensure_future(ask(world.submit, "first"))
+        await until(store.closing.is_set)
         with anyio.move_on_after(0.01) as scope:
             await ask(world.submit, "a")
         assert scope.cancelled_caught
-        gate.let_go.set()
+        store.let_go.set()
         await holding
-    assert set(world.states()) == {"a"}
+    assert set(world.states()) == {"first", "a"}
 
 
-async def test_leaving_makes_every_call_that_was_asked_for() -> None:
-    store = MemoryStore()
+# --- leaving ---
+
+
+async def test_leaving_makes_every_call_that_was_asked_for(store: Store) -> None:
     world = World(store)
     async with Writer(store) as ask:
         waiting = [asyncio.ensure_future(ask(world.submit, f"j{number}")) for number in range(500)]
@@ -153,8 +208,7 @@ async def test_leaving_makes_every_call_that_was_asked_for() -> None:
     await asyncio.gather(*waiting)
 
 
-async def test_leaving_is_not_cut_short_by_a_cancelled_scope() -> None:
-    store = MemoryStore()
+async def test_leaving_is_not_cut_short_by_a_cancelled_scope(store: Store) -> None:
     world = World(store)
     with anyio.CancelScope() as scope:
         async with Writer(store) as ask:
@@ -166,24 +220,47 @@ async def test_leaving_is_not_cut_short_by_a_cancelled_scope() -> None:
     assert [thread.name for thread in threading.enumerate() if thread.name == "store"] == []
 
 
-async def test_after_leaving_nothing_is_asked() -> None:
-    store = MemoryStore()
+async def test_after_leaving_nothing_is_asked_and_the_interpreter_is_as_before(store: Store) -> None:
+    before = sys.getswitchinterval()
     async with Writer(store) as ask:
-        pass
+        assert sys.getswitchinterval() < before
     with pytest.raises(RuntimeError, match="left"):
         await ask(store.holds)
+    assert sys.getswitchinterval() == before
 
 
-async def test_the_loop_goes_on_while_the_store_is_slow() -> None:
-    store, gate = MemoryStore(), Gate()
-    async with Writer(store) as ask:
-        slow = asyncio.ensure_future(ask(gate))
-        await begun(gate)
-        for _ in range(100):
-            await asyncio.sleep(0)
-        assert not slow.done()
-        gate.let_go.set()
-        await slow
+# --- while others write ---
+
+
+async def test_the_loop_goes_on_while_another_program_writes(tmp_path: Path) -> None:
+    mine, other = SqliteStore(tmp_path / "t.db"), SqliteStore(tmp_path / "t.db")
+    world = World(mine)
+    async with Writer(mine) as ask:
+        with other.group():
+            World(other).submit("theirs")
+            read = asyncio.ensure_future(ask(mine.counts))
+            written = [asyncio.ensure_future(ask(world.submit, name)) for name in ("a", "b")]
+            assert (await read)[State.QUEUED] == 0, "reading waits for nobody"
+            await asyncio.sleep(0.05)
+            assert not any(task.done() for task in written)
+        await asyncio.gather(*written)
+    assert set(world.states()) == {"theirs", "a", "b"}
+    mine.close()
+    other.close()
+
+
+async def test_another_program_that_never_ends_writing_is_told_and_the_next_call_works(tmp_path: Path) -> None:
+    mine, other = SqliteStore(tmp_path / "t.db", busy=0.1), SqliteStore(tmp_path / "t.db")
+    world = World(mine)
+    async with Writer(mine) as ask:
+        with other.group():
+            World(other).submit("theirs")
+            with pytest.raises(StoreBroken, match=r"kept the database locked for more than 0\.1 s"):
+                await ask(world.submit, "a")
+        await ask(world.submit, "b")
+    assert set(world.states()) == {"theirs", "b"}
+    mine.close()
+    other.close()
 
 
 async def test_eight_callers_at_once_claim_and_finish_every_job(store: Store) -> None:

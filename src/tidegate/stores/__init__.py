@@ -25,10 +25,31 @@ from tidegate.model import (
 from tidegate.policy import Rules
 
 
+class Busy(Exception):
+    """Raised inside a Turn when somebody else is writing just now, before anything of the call happened."""
+
+
+class Turn(Protocol):
+    """A group for a loop: calls never wait, neither for other writers nor for the disk.
+
+    Between its making and its `close` every call of the store belongs to it. A call that writes raises Busy while
+    somebody else does; `take` waits for that, `close` for the disk: both may be called from another thread.
+    """
+
+    def take(self) -> None:
+        """Wait for other writers, as long as the store ever waits, and be the next."""
+
+    def wrote(self) -> bool:
+        """Whether there is anything that `close` must bring to the disk."""
+
+    def close(self) -> None:
+        """Commit; what was written is on the disk, or this raises and none of it happened. The turn is over."""
+
+
 class Store(Protocol):
     """Port: the jobs, the attempts, the holds and what happened to them.
 
-    Every method is one transaction (or none of it happened) and blocks; a loop calls it from the one writer thread.
+    Every method is one transaction (or none of it happened) and blocks; a loop calls it through a Writer.
     The claim, the finish, the hold and the progress read the rows they judge inside their own transaction and leave
     every decision to `policy`. `now` is aware UTC.
     """
@@ -38,6 +59,9 @@ class Store(Protocol):
 
     def group(self) -> AbstractContextManager[None]:
         """Several calls, one commit; each call inside stays all-or-nothing of its own."""
+
+    def turn(self) -> Turn:
+        """The same for a loop that must not wait."""
 
     def version(self) -> int:
         """A number that changes when another connection commits."""

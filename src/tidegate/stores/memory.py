@@ -25,6 +25,7 @@ from tidegate.model import (
     Window,
     family,
 )
+from tidegate.stores import Turn
 from tidegate.stores.ledger import Ledger
 from tidegate.stores.rows import Candidate, Crowd, Defined, Known, Lane, Standing, define
 
@@ -273,6 +274,19 @@ class _Rows:
         return [(self.jobs[one.job], one) for one in mine]
 
 
+class _Turn:
+    """The port Turn where there is nothing to wait for."""
+
+    def take(self) -> None:
+        pass
+
+    def wrote(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+
 class MemoryStore(Ledger):
     """The store in this process's memory; several threads may use it."""
 
@@ -292,6 +306,10 @@ class MemoryStore(Ledger):
     def _look(self) -> Iterator[_Rows]:
         with self._looks.look():
             yield self._looks
+
+    def turn(self) -> Turn:
+        """The same for a loop that must not wait."""
+        return _Turn()
 
     def version(self) -> int:
         """A number that changes when another connection commits; there is none."""

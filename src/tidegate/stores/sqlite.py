@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from heapq import merge
 from pathlib import Path
@@ -32,6 +32,7 @@ from tidegate.model import (
     Window,
     family,
 )
+from tidegate.stores import Busy, Turn
 from tidegate.stores.ledger import Ledger
 from tidegate.stores.rows import (
     Candidate,
@@ -71,8 +72,10 @@ class _File:
     def __init__(self, path: Path, busy: float) -> None:
         self.path = path
         self._busy = busy
-        self._grouped = False  # inside `group`
-        self._began = False  # and it has written something
+        self._grouped = False  # calls are parts of one transaction,
+        self._hurried = False  # do not wait for other writers,
+        self._began = False  # and one of them has taken the lock
+        self._mark = 0
         with self.clearly():
             _touch(path)
             self._db = apsw.Connection(str(path), statementcachesize=256)
@@ -114,7 +117,7 @@ class _File:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """One call that writes."""
+        """One call that writes: a transaction of its own, or a part of the group's."""
         with self.clearly():
             begin, end, undo = self._steps()
             self.run(begin)
@@ -130,10 +133,27 @@ class _File:
         if not self._grouped:
             return "begin", "commit", "rollback"
         if not self._began:
-            self.run("begin")
-            self._began = True
+            self._begin_at_once() if self._hurried else self.begin()
         self._still_whole()
         return "begin_call", "end_call", "undo_call"
+
+    def begin(self) -> None:
+        """Take the lock of the group's transaction, which its calls share; waits for other writers."""
+        with self.clearly():
+            self._begin()
+
+    def _begin(self) -> None:
+        self.run("begin")
+        self._began, self._mark = True, self._db.total_changes()
+
+    def _begin_at_once(self) -> None:
+        self._db.set_busy_timeout(0)
+        try:
+            self._begin()
+        except apsw.BusyError:
+            raise Busy from None
+        finally:
+            self._db.set_busy_timeout(round(self._busy * 1000))
 
     @contextmanager
     def group(self) -> Iterator[None]:
@@ -141,20 +161,41 @@ class _File:
         if self._grouped:
             yield
             return
-        self._grouped, self._began = True, False
+        self.open_group(hurried=False)
         try:
             yield
-            with self.clearly():
-                self._end_group()
-        finally:
-            self._grouped = False
-            if self._began and self._db.in_transaction:
-                self.run("rollback")
+        except BaseException:
+            self._end_group("rollback")
+            raise
+        self.close_group()
 
-    def _end_group(self) -> None:
-        if self._began:
-            self._still_whole()
-            self.run("commit")
+    def open_group(self, *, hurried: bool) -> None:
+        """From now on calls are parts of one transaction; `hurried` ones raise Busy rather than wait."""
+        self._grouped, self._hurried, self._began = True, hurried, False
+
+    def wrote(self) -> bool:
+        """Whether a commit has something to do, or something to say."""
+        return self._began and (self._db.total_changes() != self._mark or not self._db.in_transaction)
+
+    def close_group(self) -> None:
+        """Commit what the group wrote; whatever happens, the group is over."""
+        try:
+            if self._began:
+                self._still_whole()
+        except StoreBroken:
+            self._end_group("rollback")
+            raise
+        self._end_group("commit")
+
+    def _end_group(self, how: str) -> None:
+        self._grouped = False
+        with self.clearly():
+            try:
+                if self._db.in_transaction:
+                    self.run(how)
+            finally:
+                if self._db.in_transaction:
+                    self.run("rollback")
 
     def _still_whole(self) -> None:
         if not self._db.in_transaction:
@@ -197,7 +238,7 @@ class _File:
             case apsw.CantOpenError():
                 return "cannot be opened: this user may not read and write the file and its directory"
             case apsw.BusyError() | apsw.LockedError():
-                return f"another program has kept the database locked for more than {self._busy:.0f} s"
+                return f"another program has kept the database locked for more than {self._busy:g} s"
             case apsw.IOError():
                 return f"cannot be read or written ({error}): is the disk full, or broken?"
             case _:
@@ -206,6 +247,7 @@ class _File:
     # --- the first look at a file ---
 
     def _set_up(self) -> None:
+        self._db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)  # else many a statement is planned anew for each value
         self.run("settings")
         self._until_free("wal")
         if not self._is_current():
@@ -551,6 +593,22 @@ class _Rows:
         return self._vault.get(kept["secret"]) if isinstance(kept, dict) else str(kept)
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """The port Turn on a file."""
+
+    file: _File
+
+    def take(self) -> None:
+        self.file.begin()
+
+    def wrote(self) -> bool:
+        return self.file.wrote()
+
+    def close(self) -> None:
+        self.file.close_group()
+
+
 class SqliteStore(Ledger):
     """The store in the file `path`, made if it is missing; several processes may have it open.
 
@@ -569,6 +627,11 @@ class SqliteStore(Ledger):
     def group(self) -> AbstractContextManager[None]:
         """Several calls, one commit; each call inside stays all-or-nothing of its own."""
         return self._file.group()
+
+    def turn(self) -> Turn:
+        """The same for a loop that must not wait."""
+        self._file.open_group(hurried=True)
+        return _Turn(self._file)
 
     def version(self) -> int:
         """A number that changes when another connection commits."""
