@@ -98,7 +98,9 @@ def see(seen: Seen, sighting: Sighting) -> Seen:
 def _see_limit(seen: Seen, limit: Limit) -> Seen:
     if limit.sure and limit.final:
         return replace(seen, sure=limit) if improves(seen.sure, limit) else seen
-    return replace(seen, unsure=limit) if improves(seen.unsure, limit) else seen
+    old = seen.unsure
+    ended = old is not None and limit.final and not old.final  # its last word outweighs what it said while it retried
+    return replace(seen, unsure=limit) if ended or improves(old, limit) else seen
 
 
 def improves(old: Limit | None, new: Limit) -> bool:
@@ -116,7 +118,7 @@ def verdict(seen: Seen, exit: Exit) -> Outcome:
     """How an attempt ended that tidegate did not end itself.
 
     A proven result outweighs any limit that was seen on the way; a sure limit outweighs the exit status; an unsure one
-    counts only if the attempt also failed.
+    counts only if the attempt also failed, and one that the agent retried only if it then said nothing of its own.
     """
     proven = seen.result is not None and seen.result.ok
     if exit.code is None:
@@ -129,7 +131,7 @@ def verdict(seen: Seen, exit: Exit) -> Outcome:
         return Interrupted(reason=seen.session_gone.evidence, session_gone=True)
     if exit.code == 0 and seen.result is None:
         return _no_result("exit 0, but no result") if seen.proof else Succeeded()
-    if seen.unsure is not None:
+    if seen.unsure is not None and (seen.unsure.final or seen.result is None):
         return Limited(seen.unsure)
     return Failed(reason=_why(seen, exit.code))
 

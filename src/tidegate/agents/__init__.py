@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from typing import Protocol
 
+from tidegate.errors import BadInput
 from tidegate.model import Exit, Sighting, Spec, Stream
 
 
@@ -66,3 +67,71 @@ class Agent(Protocol):
 
     def reader(self, zone: tzinfo) -> Reader:
         """A reader for one attempt whose agent prints clock times in `zone`."""
+
+
+# --- who is who --------------------------------------------------------------------------------
+
+COMMAND = "command"  # the agent of any program that is no known CLI
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The agents that a supervisor knows, by name."""
+
+    agents: Mapping[str, Agent]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names, sorted."""
+        return tuple(sorted(self.agents))
+
+    def recognise(self, argv: Sequence[str]) -> str:
+        """The name of the agent whose program an argv runs, also behind `env`, `timeout`, `npx` and the like.
+
+        A command that none of them is known for belongs to "command".
+        """
+        from tidegate.agents.reading.argv import program  # noqa: PLC0415 - most commands begin without an agent
+
+        found = program(argv)
+        names = (name for name, agent in self.agents.items() if found is not None and found.name in agent.programs)
+        return next(names, COMMAND)
+
+    def of(self, spec: Spec) -> Agent:
+        """The agent of a job: the one that it names, else the one that its command is. Raises BadInput for none."""
+        name = spec.agent
+        if name == COMMAND and spec.command:
+            name = self.recognise(spec.command)
+        if name not in self.agents:
+            raise BadInput(f"there is no agent {name!r}; known are {', '.join(self.names)}")
+        return self.agents[name]
+
+    def has_limits(self, name: str) -> bool:
+        """Whether the provider of a named agent has usage limits; false for a name that is not known."""
+        return name in self.agents and self.agents[name].has_limits
+
+    def called(self, said: str) -> Agent:
+        """The agent that people call so: "claude-code", "gemini-cli", "codex (exec)"; unknown names are programs."""
+        word = said.partition("(")[0].strip().lower()
+        tries = (word, word.replace(" ", "-"), word.replace("-", " ").partition(" ")[0])
+        for attempt in tries:
+            for name, agent in self.agents.items():
+                if attempt and (attempt == name or attempt in agent.programs):
+                    return agent
+        return self.agents[COMMAND]
+
+
+def known(tables: Iterable[Agent] = ()) -> Known:
+    """The built-in agents and `tables`; one of these replaces a built-in one of the same name."""
+    from tidegate.agents.claude import Claude  # noqa: PLC0415 - an agent imports its port from here
+    from tidegate.agents.codex import Codex  # noqa: PLC0415
+    from tidegate.agents.command import Program  # noqa: PLC0415
+    from tidegate.agents.gemini import Gemini  # noqa: PLC0415
+    from tidegate.agents.table import BUILT_IN  # noqa: PLC0415
+
+    agents: tuple[Agent, ...] = (Claude(), Codex(), Gemini(), Program(), *BUILT_IN, *tables)
+    return Known({agent.name: agent for agent in agents})
+
+
+def recognise(spec: Spec, agents: Mapping[str, Agent]) -> Agent:
+    """The agent of a job among `agents`, by name. Raises BadInput for none."""
+    return Known(agents).of(spec)
