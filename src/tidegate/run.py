@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TextIO, cast
 
 import anyio
 import structlog
 
+from tidegate import agents, files, logs, places, settings
+from tidegate.agents import Known
 from tidegate.batch import Expanded
 from tidegate.bottom import Bottom
+from tidegate.clock import SystemClock
 from tidegate.daemon import Duty, Shift, on_duty, owning
 from tidegate.look import why
 from tidegate.look.words import Page, page, shown
 from tidegate.model import Batch, Job, Origin, State, Submission
 from tidegate.narrate import Tally
+from tidegate.settings import Flag, Settings
+from tidegate.stores import sqlite
 
 log = structlog.get_logger()
 
@@ -38,8 +46,8 @@ class Report:
     code: int = OK
 
 
-async def supervise(batch: Expanded, shift: Shift, *, update: bool = False) -> Report:
-    """Submit a batch, work on it until it is over, and say how it stands.
+async def supervise(batch: Expanded, shift: Shift, *, update: bool = False, bottom: Bottom | None = None) -> Report:
+    """Submit a batch, work on it until it is over, and say how it stands; `bottom` shows what goes on meanwhile.
 
     Raises AlreadyRunning where another process supervises the state directory, StoreBroken where the store fails.
     """
@@ -50,7 +58,7 @@ async def supervise(batch: Expanded, shift: Shift, *, update: bool = False) -> R
         _tell(told)
         async with on_duty(shift, told.batch.id, lambda duty: _is_over(duty, batch.on_limit)) as duty:
             async with anyio.create_task_group() as beside:
-                beside.start_soon(_status_line, duty)
+                beside.start_soon(_status_line, duty, bottom)
                 await duty.supervisor.run()
                 beside.cancel_scope.cancel()
             counts = await duty.ask(store.counts, told.batch.id)
@@ -117,12 +125,10 @@ def _code(duty: Duty, counts: Mapping[State, int], left: str) -> int:
 # --- what a person sees ---
 
 
-async def _status_line(duty: Duty) -> None:
-    """On a terminal, one line that is always true: what runs, what waits and until when."""
-    if not sys.stderr.isatty():
+async def _status_line(duty: Duty, bottom: Bottom | None) -> None:
+    """One line that is always true: what runs, what waits and until when."""
+    if bottom is None:
         return
-    stream, bottom = sys.stderr, Bottom(sys.stderr)
-    sys.stderr = cast("TextIO", bottom)
     try:
         while True:
             counts = await duty.ask(duty.shift.store.counts, duty.batch)
@@ -131,7 +137,6 @@ async def _status_line(duty: Duty) -> None:
             await anyio.sleep(1)
     finally:
         bottom.show("")
-        sys.stderr = stream
 
 
 async def _waits(duty: Duty) -> list[str]:
@@ -189,6 +194,52 @@ def _times(number: int) -> str:
     return "once" if number == 1 else f"{number} times"
 
 
+# --- the door ---
+
+
 def run_file(args: Namespace) -> int:
     """Run the batch that the command line names; the exit code of the README's table."""
-    raise NotImplementedError(args)
+    said = _settings(args)
+    known = agents.known(settings.agents(said))
+    batch = files.read_batch(
+        args.file,
+        agents=known.names,
+        recognise=known.recognise,
+        has_limits=known.has_limits,
+        accounts=settings.accounts(said),
+    )
+    if args.on_limit:
+        batch = replace(batch, on_limit=args.on_limit)
+    return work(batch, said, known, places.state_dir(args.state_dir, os.environ), update=args.update)
+
+
+def _settings(args: Namespace) -> Settings:
+    """The settings in force; each doubtful one is told on stderr."""
+    asked = {"--slots": ("supervisor.slots", args.slots), "--log-format": ("log.format", args.log_format)}
+    flags = [Flag(name, key, str(value)) for name, (key, value) in asked.items() if value is not None]
+    loaded = settings.load(args.config, os.environ, flags)
+    for warning in loaded.warnings:
+        print(f"tidegate: {warning}", file=sys.stderr)
+    return loaded.settings
+
+
+def work(batch: Expanded, said: Settings, known: Known, state: Path, *, update: bool = False) -> int:
+    """Supervise a batch with these settings, print its summary, and give the exit code."""
+    bottom = Bottom(sys.stderr) if sys.stderr.isatty() else None
+    logs.set_up(level=said.log.level, form=said.log.format, stream=cast("TextIO", bottom) if bottom else None)
+    with closing(sqlite.open(places.database(state))) as store:
+        shift = Shift(
+            state=state,
+            store=store,
+            clock=SystemClock(),
+            rules=settings.rules(said),
+            agents=known.of,
+            environment=settings.environment(said, os.environ),
+            slots=said.supervisor.slots,
+            grace=said.supervisor.grace,
+            timeout=said.attempt.timeout,
+            silence=said.attempt.silence,
+        )
+        report = anyio.run(partial(supervise, batch, shift, update=update, bottom=bottom))
+    print(summary(report, state), flush=True)
+    return report.code
