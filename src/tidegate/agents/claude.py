@@ -63,8 +63,8 @@ class Claude:
 
     `program` is what a job that says only a prompt runs. A job's own command line is kept: only absent ones of `-p`,
     `--output-format stream-json`, `--verbose` and a session's id are added, directly behind the program. To resume, its
-    session flags and its prompt (each positional argument) give way to `--resume ID` and the resume prompt on stdin. Not
-    recognised: a prompt that a variadic flag
+    session flags and its prompt (each positional argument) give way to `--resume ID` and the resume prompt on stdin.
+    Not recognised: a prompt that a variadic flag
     before it swallows (`--allowedTools Bash "fix it"`; claude does not see it either), and the value of a flag that
     GRAMMAR does not know, which stays unless it is the last and only positional argument. A command line that names its
     own `--session-id` can begin only once: claude refuses an id that is in use.

@@ -17,6 +17,7 @@ GOES_ON = r"\b(?:resets?|for|of|until|try|please|retrying)\b"
 END = rf"(?=\s*(?:$|[\n.!|·(\[;*]|-\s|,\s*(?:please|try|upgrade|or)\b|{GOES_ON}))"
 STOP = r"(?=\s*(?:$|[\n.,·(]))"
 HIT = r"you(?:'ve| have)? (?:just )?(?:hit|reached|exceeded|exhausted|used up)"
+HAS = r"(?:has |was |could )?(?:been )?"
 BEEN = r"(?:has been |was |is )?"
 HOURS = r"\d{1,3}[- ]?(?:hours?|h|days?)"
 TIMES = rf"{HOURS}|session|hourly|daily|weekly|monthly"
@@ -57,7 +58,7 @@ AUTH = (  # who is asking
     rf"invalid x-api-key{END}",
     r"(?:incorrect|invalid) api key provided",
     r"api key not valid\. please pass",
-    rf"(?:your )?(?:oauth |access |refresh ){{1,2}}(?:token|session) {BEEN}(?:could )?(?:been )?(?:not |expired|revoked)",
+    rf"(?:your )?(?:oauth |access |refresh ){{1,2}}(?:token|session) {HAS}(?:not |expired|revoked)",
     r"failed to authenticate(?=[.:])",
     r"authentication failed with provider",
     r"(?:this|your) organization has (?:been )?disabled",
