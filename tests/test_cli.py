@@ -12,8 +12,8 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from conftest import Tidegate
 from filled import EVIDENCE, Night, job, night
+from installed import Tidegate
 
 from tidegate import doorbell
 from tidegate.cli.parser import VERBS, parse

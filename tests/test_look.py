@@ -14,8 +14,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from conftest import Tidegate, until
 from filled import EVIDENCE, RULES, TOKEN, Night, job, night
+from installed import Tidegate, until
 
 from tidegate import places
 from tidegate.look.who import owner

@@ -105,8 +105,9 @@ def _words(error: OSError) -> str:
 
 
 def _ready_streams() -> None:
-    """Make printing safe: a closed stream swallows, a character that the locale lacks is escaped."""
-    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - stays open to the end
+    """Make reading and printing safe: a closed stream is an empty one, a character that the locale lacks is escaped."""
+    sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115 - stays open to the end, and so takes its number
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
