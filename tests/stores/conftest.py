@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from world import World
 
+from stores.world import World
 from tidegate.stores import Store
 from tidegate.stores.memory import MemoryStore
 from tidegate.stores.sqlite import SqliteStore

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from world import START, World, names
 
+from stores.world import START, World, names
 from tidegate.errors import NotOwner
 from tidegate.model import Account, Failed, Interrupted, Origin, State
 

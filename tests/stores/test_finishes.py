@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import timedelta, timezone
 
 import pytest
-from world import RULES, START, World, names, new, said
 
+from stores.world import RULES, START, World, names, new, said
 from tidegate.errors import NotOwner
 from tidegate.model import (
     Account,

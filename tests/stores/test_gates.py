@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from world import RULES, World, names, said
 
+from stores.world import RULES, World, names, said
 from tidegate.model import (
     Account,
     Failed,

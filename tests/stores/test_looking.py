@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from world import World
 
+from stores.world import World
 from tidegate.errors import StoreBroken
 from tidegate.model import Account, Interrupted, State
 from tidegate.stores import Store

@@ -11,8 +11,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from world import World, incarnation
 
+from stores.world import World, incarnation
 from tidegate.model import Event, Lost, State, Succeeded
 from tidegate.stores import Store
 from tidegate.stores.memory import MemoryStore

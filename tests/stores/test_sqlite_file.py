@@ -14,8 +14,8 @@ from pathlib import Path
 
 import apsw
 import pytest
-from world import World, new
 
+from stores.world import World, new
 from tidegate.errors import StoreBroken
 from tidegate.model import Batch, State
 from tidegate.stores import sqlite

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from world import World, names, new
 
+from stores.world import World, names, new
 from tidegate.errors import BadInput
 from tidegate.model import Batch, NewJob, Spec, State
 from tidegate.stores.ledger import CHUNK

@@ -12,8 +12,8 @@ from typing import assert_type
 
 import anyio
 import pytest
-from world import START, World, incarnation
 
+from stores.world import START, World, incarnation
 from tidegate.errors import NotOwner, StoreBroken
 from tidegate.model import Job, State, Succeeded
 from tidegate.stores import Store, Turn

@@ -70,7 +70,7 @@ class _Taking:
         taken: list[tuple[Job, Attempt]] = []
         while heads and len(taken) < most:
             best, lane = heads[0][0], lanes[heads[0][1]]
-            if self._places(lane) > 0:
+            if not taken or self._places(lane) > 0:  # the queue holds only lanes with a place for one
                 taken.append(self._claim(lane, best.id))
                 queue[lane].pop(0)
             else:

@@ -224,14 +224,15 @@ class Ledger:
             self._rows.put_attempt(ended)
             if ended.progressed and not mine.progressed:
                 self._progressed(job, mine, now)
-            running = replace(job, session=known or job.session)
+            running = replace(job, session=known) if known and known != job.session else job
             return self._ended(running, ended, outcome, now, rules=rules or Rules(), jitter=jitter)
 
     def _ended(
         self, running: Job, attempt: Attempt, outcome: Outcome, now: datetime, *, rules: Rules, jitter: float
     ) -> Job:
         job = policy.after(running, outcome, now, rules=rules, jitter=jitter)
-        job = replace(job, reason=_kept(job.reason))
+        if job.reason != (reason := _kept(job.reason)):
+            job = replace(job, reason=reason)
         self._rows.put_job(job)
         ended = {
             "outcome": attempt.outcome,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
 
 from tidegate.model import Account, Attempt, Hold, Job, NewJob, Origin, Spec, State, Supervisor, Window
@@ -266,6 +267,7 @@ def spec_of(text: str, show: Callable[[object], str]) -> Spec:
 # --- instants as text ---
 
 
+@lru_cache(16)  # one call writes the same instant into several rows
 def iso(at: datetime) -> str:
     """An instant as text that people read and that sorts: 2026-01-09T18:30:00.000000Z."""
     return (at if at.tzinfo is UTC else at.astimezone(UTC)).isoformat(timespec="microseconds")[:26] + "Z"

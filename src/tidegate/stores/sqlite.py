@@ -118,16 +118,19 @@ class _File:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """One call that writes: a transaction of its own, or a part of the group's."""
-        with self.clearly():
+        undo = ""
+        try:
             begin, end, undo = self._steps()
             self.run(begin)
-            try:
-                yield
-                self.run(end)
-            except BaseException:
-                if self._db.in_transaction:  # SQLite itself may have undone it all: a full disk, an I/O error
+            yield
+            self.run(end)
+        except BaseException as error:
+            with self.clearly():
+                if undo and self._db.in_transaction:  # SQLite itself may have undone it all, on a full disk say
                     self.run(undo)
-                raise
+            if (clear := self._in_one_line(error)) is not None:
+                raise clear from error
+            raise
 
     def _steps(self) -> tuple[str, str, str]:
         if not self._grouped:
@@ -220,10 +223,17 @@ class _File:
         """Say what is wrong with the file in one line."""
         try:
             yield
-        except apsw.Error as error:
-            raise StoreBroken(f"{self.path}: {self._wrong(error)}") from error
-        except OSError as error:
-            raise StoreBroken(f"{error.filename or self.path}: {error.strerror}") from error
+        except (apsw.Error, OSError) as error:
+            raise self._in_one_line(error) or error from error
+
+    def _in_one_line(self, error: BaseException) -> StoreBroken | None:
+        match error:
+            case apsw.Error():
+                return StoreBroken(f"{self.path}: {self._wrong(error)}")
+            case OSError():
+                return StoreBroken(f"{error.filename or self.path}: {error.strerror}")
+            case _:
+                return None
 
     def _wrong(self, error: apsw.Error) -> str:
         match error:
