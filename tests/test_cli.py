@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from filled import EVIDENCE, Night, job, night
-from installed import Tidegate
+from installed import Tidegate, until
 
 from tidegate import doorbell
 from tidegate.cli.parser import VERBS, parse
@@ -147,10 +148,10 @@ def test_a_full_disk_behind_standard_output_is_one_line(tidegate: Tidegate, verb
     assert (done.returncode, done.stderr) == (5, "tidegate: No space left on device\n")
 
 
-@pytest.mark.parametrize("redirect", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("redirect", [">&- </dev/null", "2>&- </dev/null", ">&- 2>&- <&-", "<&-"])
 def test_closed_standard_streams_break_nothing(tidegate: Tidegate, redirect: str) -> None:
     night(tidegate.state)
-    for verb in ("status", "logs train/4", "pause", "show nope"):
+    for verb in ("status", "logs train/4", "pause", "show nope", "explain"):
         script = f'"{sys.executable}" -m tidegate {verb} {redirect}'
         done = subprocess.run(["sh", "-c", script], env=tidegate.environment(), capture_output=True, text=True)
         assert done.returncode == (2 if "nope" in verb else 0), (verb, done.stderr)
@@ -172,6 +173,19 @@ def test_a_locale_without_the_letters_escapes_them(tidegate: Tidegate, locale: d
     for verb in (["status"], ["list"], ["show", "nightly:train/0"], ["events"], ["status", "--json"]):
         done = tidegate(*verb)
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("verb", [("events", "-f"), ("logs", "-f", "train/4")])
+def test_an_interrupted_follower_leaves_without_a_word(tidegate: Tidegate, verb: tuple[str, ...]) -> None:
+    night(tidegate.state)
+    follower = tidegate.start(*verb)
+    heard = tidegate.place / "started.0"
+    until(heard.read_text)
+    before = heard.read_text()
+    follower.send_signal(signal.SIGINT)
+    assert follower.wait(20) == 130
+    assert heard.read_text().startswith(before)
+    assert "Traceback" not in heard.read_text()
 
 
 # --- pause and resume ---
@@ -321,6 +335,16 @@ def test_explain_tells_a_limit_and_its_reset(tidegate: Tidegate) -> None:
     assert {"sure", "final", "window"} <= told.keys()
     tidegate.env["TZ"] = "America/Los_Angeles"
     assert re.search(r"^resets +16:00:00 \(in 5 h 30 min\)$", tidegate(*args, stdin=LIMITED).stdout, re.MULTILINE)
+
+
+def test_explain_knows_the_agents_of_the_configuration(tidegate: Tidegate) -> None:
+    table = '[agents.mine]\nstart = ["mine", "{prompt}"]\nlimits = [{ pattern = "no more tokens today" }]\n'
+    (tidegate.place / "c.toml").write_text(table)
+    args = ("explain", "--config", "c.toml", "--agent", "mine", "--json")
+    told = json.loads(tidegate(*args, stdin="no more tokens today\n").stdout)
+    assert told["kind"] == "usage_limit"
+    batch = tidegate.batch('[[job]]\nid = "a"\nagent = "mine"\nprompt = "x"\n')
+    assert json.loads(tidegate("plan", batch, "--config", "c.toml").stdout)["agent"] == "mine"
 
 
 def test_explain_of_a_success_that_talks_of_limits_is_none(tidegate: Tidegate) -> None:

@@ -11,20 +11,25 @@ from tidegate import settings
 from tidegate.look import plain
 from tidegate.look.desk import note
 from tidegate.look.words import Page, clean, pad, page
-from tidegate.settings import Row
+from tidegate.settings import Loaded, Row
 
 KEY, ORIGIN = 24, 9  # columns; a longer one pushes what follows to the right
 
 
 def config(args: Namespace) -> int:
     """Print the settings in force; 0. Raises BadSetting."""
-    loaded = settings.load(args.config, os.environ)
-    for warning in loaded.warnings:
-        note(warning)
-    rows = settings.effective(loaded)
+    rows = settings.effective(loaded(args))
     for line in [plain.line(_form(rows))] if args.json else _lines(rows, page()):
         print(line)
     return 0
+
+
+def loaded(args: Namespace) -> Loaded:
+    """The settings in force for a command line; what is doubtful is told. Raises BadSetting."""
+    found = settings.load(args.config, os.environ)
+    for warning in found.warnings:
+        note(warning)
+    return found
 
 
 def _form(rows: Iterable[Row]) -> plain.Form:

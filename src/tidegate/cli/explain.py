@@ -12,9 +12,10 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tidegate import agents, allowed, clock
+from tidegate import agents, allowed, clock, settings
 from tidegate import explain as reading
 from tidegate.agents import Known
+from tidegate.cli.config import loaded
 from tidegate.errors import BadInput
 from tidegate.explain import Explanation
 from tidegate.look import plain
@@ -42,7 +43,7 @@ class Question:
 
 def explain(args: Namespace) -> int:
     """Print what standard input comes to; 0. Raises BadInput, naming the line where there are many."""
-    known, asked = agents.known(), _asked(args)
+    known, asked = agents.known(settings.agents(loaded(args).settings)), _asked(args)
     if args.jsonl:
         for question in _questions(asked):
             print(plain.line(_answer(question, known).as_json()))
