@@ -8,11 +8,12 @@ import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
 import pytest
-from conftest import Tidegate, until
+from installed import Tidegate, until
 
 PROGRAMS = Path(__file__).parent / "programs"
 
@@ -21,7 +22,7 @@ def program(name: str, *args: object) -> list[str]:
     return [sys.executable, str(PROGRAMS / name), *map(str, args)]
 
 
-def jsonl(*jobs: dict[str, object], **batch: object) -> str:
+def jsonl(*jobs: Mapping[str, object], **batch: object) -> str:
     return "".join(json.dumps(line) + "\n" for line in ({"batch": batch}, *jobs))
 
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Tidegate, until
+from installed import Tidegate, until
 
 PROGRAMS = Path(__file__).parent / "programs"
 CREDIT = "echo 'Credit balance is too low' >&2; exit 1"

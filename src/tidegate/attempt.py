@@ -43,7 +43,8 @@ class Means:
     """What every attempt of a supervisor works with.
 
     `environment` is the part of the supervisor's own that agents may see. `grace` is the time from TERM to KILL;
-    `timeout` and `silence` are for jobs that name none, None for no bound. All in seconds.
+    `timeout` and `silence` are for jobs that name none, None for no bound; `silence` only for agents whose provider has
+    limits: a program that sleeps is no sign of one. All in seconds.
     """
 
     clock: Clock
@@ -196,7 +197,7 @@ class Running:
             return
         now = self._means.clock.monotonic()
         timeout = self.job.spec.timeout or self._means.timeout
-        silence = self.job.spec.silence or self._means.silence
+        silence = self.job.spec.silence or (self._means.silence if self._agent.has_limits else None)
         if timeout is not None and now - self._worked_from > timeout:
             await self.end(TimedOut(after=timeout))
         elif silence is not None and self._quiet_for(now) > silence:

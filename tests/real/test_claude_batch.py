@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Tidegate
+from installed import Tidegate
 from provider import Provider
 
 from real.conftest import Claude

@@ -1,0 +1,96 @@
+"""The installed program as the tests run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Json = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Tidegate:
+    """Runs `tidegate` as a user does; `env` is added to the environment of each command."""
+
+    place: Path
+    env: dict[str, str] = field(default_factory=dict)
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    @property
+    def state(self) -> Path:
+        return self.place / "state"
+
+    def environment(self) -> dict[str, str]:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
+        return {**clean, "TIDEGATE_STATE_DIR": str(self.state), "TIDEGATE_CONFIG": "/dev/null", **self.env}
+
+    def __call__(self, *args: str, stdin: str = "", timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "tidegate", *args],
+            cwd=self.place,
+            env=self.environment(),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    def start(self, *args: str) -> subprocess.Popen[str]:
+        """A command in a session of its own, its output in `place/started.N`; ended with the test."""
+        output = (self.place / f"started.{len(self.started)}").open("w")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tidegate", *args],
+            cwd=self.place,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        output.close()
+        self.started.append(process)
+        return process
+
+    def batch(self, text: str, name: str = "batch.toml") -> str:
+        (self.place / name).write_text(text)
+        return name
+
+    def lines(self, *args: str) -> list[Json]:
+        """What a command prints with --json, line by line."""
+        done = self(*args, "--json")
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def events(self, name: str | None = None) -> list[Json]:
+        return [event for event in self.lines("events") if name in (None, event["event"])]
+
+    def states(self) -> dict[str, str]:
+        """Each job's state by its name."""
+        return {job["job"]: job["state"] for job in self.lines("list")}
+
+
+def end_what_is_left(state: Path) -> None:
+    """Kill the session of every attempt in `state` that has not ended."""
+    for lock in state.glob("**/attempts/*/*/lock"):  # its first line is the shim's pid, its second the exit status
+        lines = lock.read_text().splitlines()
+        if len(lines) == 1:
+            with suppress(OSError):
+                os.killpg(int(lines[0]), signal.SIGKILL)
+
+
+def until(fact: Callable[[], object], *, within: float = 30.0) -> None:
+    """Wait for a fact, not for a time."""
+    deadline = time.monotonic() + within
+    while not fact():
+        assert time.monotonic() < deadline, f"not within {within} s"
+        time.sleep(0.02)

@@ -1,0 +1,1 @@
+"""Both stores under one suite."""
