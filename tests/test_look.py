@@ -289,12 +289,14 @@ def test_no_view_lets_through_a_control_character_or_a_token(
 
 
 @pytest.mark.parametrize("columns", ["20", "47", "80", "0", "x", "99999999"])
-@pytest.mark.parametrize("verb", [("status",), ("list",), ("show", "train/2"), ("events",), ("list", "--help")])
+@pytest.mark.parametrize(
+    "verb", [("status",), ("list",), ("show", "train/2"), ("events",), ("list", "--help"), ("config",)]
+)
 def test_every_view_fits_the_columns(tidegate: Tidegate, filled: Night, verb: tuple[str, ...], columns: str) -> None:
     tidegate.env["COLUMNS"] = columns
     done = tidegate(*verb)
     assert done.returncode == 0, done.stderr
-    if columns in ("20", "47", "80") and verb in (("status",), ("list",), ("show", "train/2")):
+    if columns in ("20", "47", "80") and verb in (("status",), ("list",), ("show", "train/2"), ("config",)):
         assert max(map(len, done.stdout.splitlines())) <= int(columns)
 
 

@@ -63,6 +63,7 @@ class Page:
             return
         from textwrap import wrap  # noqa: PLC0415 - only a narrow page pays for it
 
+        further = further[: self.width // 2]
         yield from wrap(text, self.width, initial_indent=first, subsequent_indent=further, break_on_hyphens=False)
 
     def since(self, instant: datetime) -> str:
