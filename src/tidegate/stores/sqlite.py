@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import apsw
 
+from tidegate.clock import SystemClock
 from tidegate.errors import StoreBroken
 from tidegate.model import (
     Account,
@@ -51,6 +52,7 @@ from tidegate.stores.vault import Vault, is_secret, private
 
 SCHEMA: Final = 1  # the newest migration that this program knows
 BUSY: Final = 10.0  # seconds to wait for other writers
+MOMENT: Final = 0.001  # seconds between two looks whether they are done
 
 Row = tuple[Any, ...]
 Value = str | int | float | bytes | None
@@ -76,10 +78,12 @@ class _File:
         self._hurried = False  # do not wait for other writers,
         self._began = False  # and one of them has taken the lock
         self._mark = 0
+        self._clock = SystemClock()
+        self._waiting_since = 0.0
         with self.clearly():
             _touch(path)
             self._db = apsw.Connection(str(path), statementcachesize=256)
-            self._db.set_busy_timeout(round(busy * 1000))
+            self._db.set_busy_handler(self._is_patient)
             self._set_up()
 
     def close(self) -> None:
@@ -150,13 +154,20 @@ class _File:
         self._began, self._mark = True, self._db.total_changes()
 
     def _begin_at_once(self) -> None:
-        self._db.set_busy_timeout(0)
+        self._db.set_busy_handler(None)
         try:
             self._begin()
         except apsw.BusyError:
             raise Busy from None
         finally:
-            self._db.set_busy_timeout(round(self._busy * 1000))
+            self._db.set_busy_handler(self._is_patient)
+
+    def _is_patient(self, tries: int) -> bool:
+        """Wait a moment for another writer: SQLite's own waits grow to 100 ms, and miss a busy neighbour's pauses."""
+        if tries == 0:
+            self._waiting_since = self._clock.monotonic()
+        time.sleep(MOMENT)
+        return self._clock.monotonic() - self._waiting_since < self._busy
 
     @contextmanager
     def group(self) -> Iterator[None]:
@@ -267,12 +278,14 @@ class _File:
 
     def _until_free(self, name: str) -> None:
         """Several processes may make the file at once, and SQLite does not wait where that could be a deadlock."""
-        for _ in range(round(self._busy / 0.02)):
+        tries = 0
+        while True:
             try:
                 return self.run(name)
             except apsw.BusyError:
-                time.sleep(0.02)
-        return self.run(name)
+                if not self._is_patient(tries):
+                    raise
+                tries += 1
 
     def _is_current(self) -> bool:
         if self.number("is_empty"):
