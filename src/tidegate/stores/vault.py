@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,7 +54,7 @@ class Vault:
         if not self._key:
             path = self._directory / KEY
             if not path.exists():
-                self._write_once(KEY, secrets.token_bytes(32))
+                self._write_once(KEY, os.urandom(32))
             self._key = path.read_bytes()
         return self._key
 
@@ -64,7 +63,7 @@ class Vault:
         private(self._directory)
         if (self._directory / name).exists():
             return
-        new = self._directory / f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
+        new = self._directory / f".{name}.{os.getpid()}.{os.urandom(4).hex()}"
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             os.fchmod(fd, 0o600)

@@ -1,0 +1,512 @@
+"""The decisions, as tables: one row for each case."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tidegate import policy
+from tidegate.model import (
+    Cancelled,
+    Exit,
+    Failed,
+    Hold,
+    Interrupted,
+    Job,
+    Kind,
+    Limit,
+    Limited,
+    Lost,
+    Origin,
+    Outcome,
+    Progress,
+    Result,
+    Seen,
+    SessionGone,
+    SessionSeen,
+    Sighting,
+    Spec,
+    State,
+    Succeeded,
+    TimedOut,
+    Usage,
+    Warned,
+    Window,
+)
+from tidegate.policy import Rules
+
+NOW = datetime(2026, 1, 9, 18, 30, tzinfo=UTC)
+RULES = Rules()
+RUNNING = Job(
+    id=7,
+    batch=1,
+    batch_name="b",
+    name="j",
+    account="claude",
+    spec=Spec(prompt="p"),
+    state=State.RUNNING,
+    launches=1,
+    session="s",
+    created_at=NOW,
+)
+
+
+def at(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def limit(resets_at: datetime | None = None, kind: Kind = Kind.USAGE_LIMIT, **more: object) -> Limit:
+    facts: dict[str, object] = {"window": Window.FIVE_HOURS, "evidence": "no more", "exact": resets_at is not None}
+    return Limit(kind=kind, resets_at=resets_at, **{**facts, **more})  # type: ignore[arg-type]
+
+
+def hold(until: datetime | None = None, **more: object) -> Hold:
+    facts: dict[str, object] = {"origin": Origin.LIMIT, "window": Window.FIVE_HOURS, "since": NOW, "resets_at": until}
+    return Hold(scope="claude", until=until, **{**facts, **more})  # type: ignore[arg-type]
+
+
+# --- after: one row for each outcome ---
+
+UNCHARGED = {"attempts": 0, "state": State.QUEUED, "resumed": True, "session": "s", "not_before": None}
+ENDED = {"ended_at": NOW, "resumed": False, "limited_in_a_row": 0, "limited_since": None}
+CHARGED = {"attempts": 1, "state": State.QUEUED, "resumed": False, "session": None, "limited_in_a_row": 0}
+AFTER: list[tuple[str, Outcome, dict[str, object]]] = [
+    ("succeeded", Succeeded("text"), {**ENDED, "state": State.SUCCEEDED, "attempts": 0, "reason": ""}),
+    ("failed", Failed(reason="exit 1"), {**CHARGED, "reason": "exit 1", "not_before": at(2.5)}),
+    ("no result", Failed(reason="none", valid=False), {**CHARGED, "reason": "none", "not_before": at(2.5)}),
+    ("not launched", Failed(reason="no", valid=False, retry=False), {**ENDED, "state": State.ERROR, "attempts": 1}),
+    ("said no for good", Failed(reason="no", retry=False), {**ENDED, "state": State.FAILED, "attempts": 1}),
+    ("timed out", TimedOut(after=60), {**CHARGED, "reason": "no end after 60 s", "not_before": at(2.5)}),
+    ("silent", TimedOut(after=90, silent=True), {**CHARGED, "reason": "no output for 90 s"}),
+    ("limited", Limited(limit()), {**UNCHARGED, "reason": "no more", "limited_in_a_row": 3, "limited_since": at(-9)}),
+    ("interrupted", Interrupted(reason="drained"), {**UNCHARGED, "reason": "drained", "limited_in_a_row": 2}),
+    ("session gone", Interrupted(reason="gone", session_gone=True), {**UNCHARGED, "session": None}),
+    ("lost", Lost("killed"), {**UNCHARGED, "reason": "killed", "lost": 1}),
+    ("cancelled", Cancelled("ann"), {**ENDED, "state": State.CANCELLED, "attempts": 0, "reason": "ann"}),
+]
+
+
+@pytest.mark.parametrize(("outcome", "expected"), [row[1:] for row in AFTER], ids=[row[0] for row in AFTER])
+def test_after_each_outcome_the_job_is_as_the_table_says(outcome: Outcome, expected: dict[str, object]) -> None:
+    job = replace(RUNNING, limited_in_a_row=2, limited_since=at(-9))
+    after = policy.after(job, outcome, NOW, rules=RULES)
+    assert {name: getattr(after, name) for name in expected} == expected
+    assert after.launches == job.launches
+    assert after.spec is job.spec
+
+
+def test_the_first_limit_in_a_row_is_remembered() -> None:
+    after = policy.after(RUNNING, Limited(limit()), NOW, rules=RULES)
+    assert (after.limited_in_a_row, after.limited_since) == (1, NOW)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state"),
+    [
+        (Failed(reason="no"), State.FAILED),
+        (Failed(reason="no", valid=False), State.ERROR),
+        (TimedOut(after=1), State.FAILED),
+        (Limited(limit()), State.QUEUED),
+        (Interrupted(reason="drained"), State.QUEUED),
+        (Lost("killed"), State.QUEUED),
+    ],
+)
+def test_when_the_attempts_are_spent_only_a_charged_end_is_final(outcome: Outcome, state: State) -> None:
+    assert policy.after(replace(RUNNING, attempts=2), outcome, NOW, rules=RULES).state is state
+    assert policy.after(replace(RUNNING, attempts=1), outcome, NOW, rules=RULES).state is State.QUEUED
+
+
+def test_a_job_that_is_lost_too_often_is_an_error() -> None:
+    after = policy.after(replace(RUNNING, lost=2), Lost("killed"), NOW, rules=RULES)
+    assert (after.state, after.reason, after.attempts) == (State.ERROR, "lost 3 times: killed", 0)
+
+
+SESSIONS = [
+    (Limited(limit()), "resume", "restart", "s"),
+    (Limited(limit()), "restart", "resume", None),
+    (Interrupted(reason="drained"), "restart", "resume", None),
+    (Lost("killed"), "restart", "resume", None),
+    (Failed(reason="no"), "resume", "restart", None),
+    (Failed(reason="no"), "restart", "resume", "s"),
+    (TimedOut(after=1), "restart", "resume", "s"),
+]
+
+
+@pytest.mark.parametrize(("outcome", "on_cutoff", "on_failure", "session"), SESSIONS)
+def test_a_session_is_kept_as_the_spec_says(
+    outcome: Outcome, on_cutoff: str, on_failure: str, session: str | None
+) -> None:
+    job = replace(RUNNING, spec=Spec(on_cutoff=on_cutoff, on_failure=on_failure))
+    assert policy.after(job, outcome, NOW, rules=RULES).session == session
+
+
+def test_retries_wait_longer_and_longer_with_full_jitter() -> None:
+    def wait(attempts: int, jitter: float) -> float:
+        job = replace(RUNNING, attempts=attempts, spec=Spec(max_attempts=99))
+        after = policy.after(job, Failed(reason="no"), NOW, rules=RULES, jitter=jitter)
+        assert after.not_before is not None
+        return (after.not_before - NOW).total_seconds()
+
+    assert [wait(attempts, 1.0) for attempts in range(9)] == [5, 10, 20, 40, 80, 160, 320, 600, 600]
+    assert wait(3, 0.0) == 0
+
+
+def test_claimed_and_released_are_the_only_other_transitions() -> None:
+    queued = replace(RUNNING, state=State.QUEUED, not_before=at(-1), launches=4)
+    claimed = policy.claimed(queued)
+    assert (claimed.state, claimed.launches, claimed.not_before) == (State.RUNNING, 5, None)
+    released = policy.released(claimed, "the gate shut")
+    assert (released.state, released.launches, released.attempts) == (State.QUEUED, 5, 0)
+    assert (released.resumed, released.reason) == (True, "the gate shut")
+
+
+STUCK = [(State.QUEUED, 8, True, True), (State.QUEUED, 7, True, False), (State.QUEUED, 8, False, False)]
+
+
+@pytest.mark.parametrize(("state", "times", "others", "stuck"), [*STUCK, (State.FAILED, 8, True, False)])
+def test_a_job_is_stuck_that_is_limited_often_while_others_go_on(
+    state: State, times: int, others: bool, stuck: bool
+) -> None:
+    job = replace(RUNNING, state=state, limited_in_a_row=times)
+    assert policy.stuck(job, others_progressed=others, rules=RULES) is stuck
+
+
+def test_a_stuck_job_waits_for_a_person_with_the_evidence() -> None:
+    made = policy.stuck_hold(replace(RUNNING, limited_in_a_row=8, reason="no more"), NOW)
+    assert (made.scope, made.origin, made.allow, made.until) == ("job:7", Origin.HUMAN, 0, None)
+    assert (made.reason, made.evidence) == ("limited 8 times in a row while others of claude go on", "no more")
+
+
+# --- from sightings to an outcome ---
+
+NO = Result(ok=False, text="it said no")
+YES = Result(ok=True, text="done")
+VERDICTS: list[tuple[str, Seen, int | None, Outcome]] = [
+    ("proven", Seen(proof=True, result=YES), 0, Succeeded("done")),
+    ("proven, with a limit on the way", Seen(result=YES, sure=limit()), 0, Succeeded("done")),
+    ("an empty result", Seen(result=Result(ok=True, text=" \n")), 0, Failed(reason="the result is empty", valid=False)),
+    ("a sure limit", Seen(sure=limit()), 1, Limited(limit())),
+    ("a sure limit and exit 0", Seen(proof=True, sure=limit()), 0, Limited(limit())),
+    ("a sure limit and a bad result", Seen(sure=limit(), result=NO), 0, Limited(limit())),
+    ("an unsure limit that failed", Seen(unsure=limit(sure=False)), 1, Limited(limit(sure=False))),
+    ("an unsure limit, exit 0", Seen(unsure=limit(sure=False)), 0, Succeeded()),
+    ("an unsure limit, exit 0, to be proven", Seen(proof=True, unsure=limit()), 0,
+     Failed(reason="exit 0, but no result", valid=False)),
+    ("a retried limit, then an end without words", Seen(unsure=limit(final=False)), 1, Limited(limit(final=False))),
+    ("a retried limit, then its own no", Seen(unsure=limit(final=False), result=NO), 1,
+     Failed(reason="exit 1: it said no")),
+    ("the session is gone", Seen(session_gone=SessionGone("gone")), 1, Interrupted(reason="gone", session_gone=True)),
+    ("a limit outweighs a gone session", Seen(session_gone=SessionGone("gone"), sure=limit()), 1, Limited(limit())),
+    ("exit 0, no proof asked for", Seen(), 0, Succeeded()),
+    ("exit 0, proof asked for", Seen(proof=True), 0, Failed(reason="exit 0, but no result", valid=False)),
+    ("exit 0, but the agent said no", Seen(result=NO), 0, Failed(reason="exit 0: it said no")),
+    ("exit 3", Seen(), 3, Failed(reason="exit 3")),
+    ("exit 3 with words", Seen(last_words="boom"), 3, Failed(reason="exit 3: boom")),
+    ("killed", Seen(), 137, Failed(reason="killed by SIGKILL (exit 137)")),
+    ("no such signal", Seen(), 255, Failed(reason="exit 255")),
+    ("a good result, but a bad exit", Seen(result=YES), 1, Failed(reason="exit 1: done")),
+    ("the status is unknown", Seen(result=YES), None, Lost("the exit status is unknown: its shim was killed")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("seen", "code", "expected"), [row[1:] for row in VERDICTS], ids=[row[0] for row in VERDICTS])
+def test_the_verdict_follows_the_evidence(seen: Seen, code: int | None, expected: Outcome) -> None:
+    assert policy.verdict(seen, Exit(code)) == expected
+
+
+SIGHTINGS: list[tuple[str, Sighting, dict[str, object]]] = [
+    ("session", SessionSeen("s"), {"session": "s"}),
+    ("gone", SessionGone("gone"), {"session_gone": SessionGone("gone")}),
+    ("progress", Progress(), {"progress": True}),
+    ("usage", Usage(input_tokens=1), {"usage": Usage(input_tokens=1)}),
+    ("result", YES, {"result": YES}),
+    ("warned", Warned(window=Window.WEEK, used=0.9), {}),
+    ("a sure limit", limit(), {"sure": limit()}),
+    ("an unsure limit", limit(sure=False), {"unsure": limit(sure=False)}),
+    ("a limit that it retries", limit(final=False), {"unsure": limit(final=False)}),
+]
+
+
+@pytest.mark.parametrize(("sighting", "change"), [row[1:] for row in SIGHTINGS], ids=[row[0] for row in SIGHTINGS])
+def test_each_sighting_adds_what_it_tells(sighting: Sighting, change: dict[str, object]) -> None:
+    seen = policy.see(Seen(proof=True), sighting)
+    assert seen == replace(Seen(proof=True), **change)  # type: ignore[arg-type]
+    assert policy.see(seen, sighting) == seen
+
+
+BETTER = [
+    ("the first", None, limit(), True),
+    ("a reset", limit(), limit(at(60)), True),
+    ("no reset after one", limit(at(60)), limit(), False),
+    ("an exact one after a printed one", limit(at(90), exact=False), limit(at(60)), True),
+    ("a printed one after an exact one", limit(at(60)), limit(at(90), exact=False), False),
+    ("a later one", limit(at(60)), limit(at(90)), True),
+    ("an earlier one", limit(at(90)), limit(at(60)), False),
+    ("another kind", limit(at(60)), limit(kind=Kind.AUTH), True),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "better"), [row[1:] for row in BETTER], ids=[row[0] for row in BETTER])
+def test_a_limit_replaces_one_that_tells_less(old: Limit | None, new: Limit, better: bool) -> None:
+    assert policy.improves(old, new) is better
+    assert policy.see(Seen(sure=old), new).sure == (new if better else old)
+
+
+def test_the_last_word_of_an_agent_outweighs_what_it_said_while_it_retried() -> None:
+    retried, last = limit(at(60), sure=False, final=False), limit(sure=False)
+    assert policy.see(Seen(unsure=retried), last).unsure == last
+    assert policy.see(Seen(unsure=last), retried).unsure == retried
+
+
+def test_last_words_are_kept_for_a_plain_failure() -> None:
+    assert policy.heard(Seen(), "boom") == Seen(last_words="boom")
+
+
+ASKED = Interrupted(reason="drained")
+JUDGED: list[tuple[Outcome, Outcome | None, bool, Outcome]] = [
+    (Failed(reason="exit 1"), None, True, Failed(reason="exit 1")),
+    (Failed(reason="exit 143"), ASKED, True, ASKED),
+    (Limited(limit()), ASKED, True, Limited(limit())),
+    (Limited(limit()), Cancelled(), False, Limited(limit())),
+    (Succeeded("done"), ASKED, True, Succeeded("done")),
+    (Succeeded(), ASKED, False, ASKED),
+    (Lost("unknown"), TimedOut(after=5), True, TimedOut(after=5)),
+]
+
+
+@pytest.mark.parametrize(("verdict", "asked", "proof", "expected"), JUDGED)
+def test_a_limit_and_a_proven_success_outweigh_what_was_asked_for(
+    verdict: Outcome, asked: Outcome | None, proof: bool, expected: Outcome
+) -> None:
+    assert policy.judged(verdict, asked, proof=proof) == expected
+
+
+# --- from a limit to a hold ---
+
+ACTIONS = {
+    Kind.USAGE_LIMIT: "hold",
+    Kind.RATE_LIMIT: "backoff",
+    Kind.OVERLOADED: "backoff",
+    Kind.CREDIT: "needs_human",
+    Kind.AUTH: "needs_human",
+    Kind.NONE: "none",
+}
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_each_kind_asks_for_one_action(kind: Kind) -> None:
+    assert policy.action(limit(kind=kind)) == ACTIONS[kind]
+    window = Window.MINUTE if ACTIONS[kind] == "backoff" else Window.FIVE_HOURS
+    assert policy.window_of(limit(kind=kind)) is window
+
+
+@pytest.mark.parametrize(
+    ("seen", "waits"),
+    [
+        (limit(final=False), True),
+        (limit(), False),
+        (limit(sure=False, final=False), False),
+        (limit(kind=Kind.RATE_LIMIT, final=False), False),
+    ],
+)
+def test_only_a_sure_usage_limit_that_the_agent_sits_out_is_waited_inside(seen: Limit, waits: bool) -> None:
+    assert policy.waits_inside(seen) is waits
+
+
+SCOPES = [
+    (None, None, "claude"),
+    (None, "opus", "claude"),
+    ("opus", "claude-opus-4", "claude/opus"),
+    ("claude-sonnet-5", "opus", "claude/sonnet"),
+    ("opus", None, "claude/default"),
+    ("odd", "odd", "claude/odd"),
+]
+
+
+@pytest.mark.parametrize(("limited", "model", "scope"), SCOPES)
+def test_a_limit_binds_the_account_or_one_of_its_models(limited: str | None, model: str | None, scope: str) -> None:
+    assert policy.scope_of(limit(model=limited), "claude", model) == scope
+
+
+RAMP = hold(at(-60), ramp=True, allow=1, misses=1)
+UNTIL = [
+    ("exact", limit(at(3600)), None, 3600 + 3 + 1),
+    ("printed", limit(at(3600), exact=False), None, 3600 + 60 + 1),
+    ("unknown", limit(), None, 300),
+    ("unknown, once more by the canary", limit(), RAMP, 1200),
+    ("unknown, told twice by neighbours", limit(), hold(at(300), misses=0), 300),
+    ("just past, exact", limit(at(-1)), None, 15),
+    ("just past, printed", limit(at(-1), exact=False), None, 60),
+    ("just past, once more by the canary", limit(at(-1)), RAMP, 60),
+    ("a rate limit", limit(kind=Kind.RATE_LIMIT), None, 11.25),
+    ("a rate limit, once more by the canary", limit(kind=Kind.RATE_LIMIT), RAMP, 45),
+    ("a rate limit that names its end", limit(at(100), kind=Kind.OVERLOADED), None, 100),
+]
+
+
+@pytest.mark.parametrize(("told", "prior", "seconds"), [row[1:] for row in UNTIL], ids=[row[0] for row in UNTIL])
+def test_a_hold_ends_when_the_limit_does_and_a_margin_later(told: Limit, prior: Hold | None, seconds: float) -> None:
+    made = policy.hold_for(told, "claude", NOW, rules=RULES, prior=prior)
+    assert made is not None
+    assert made.until == at(seconds)
+    assert (made.origin, made.allow, made.ramp, made.evidence) == (Origin.LIMIT, 0, False, "no more")
+    assert (made.resets_at, made.exact, made.reason) == (told.resets_at, told.exact, told.kind.value)
+
+
+def test_a_reset_ahead_ends_the_row_of_misses() -> None:
+    made = policy.hold_for(limit(at(60)), "claude", NOW, rules=RULES, prior=RAMP)
+    assert made is not None
+    assert made.misses == 1
+
+
+@pytest.mark.parametrize(("kind", "reason"), [(Kind.AUTH, "not logged in"), (Kind.CREDIT, "out of credit")])
+def test_what_a_person_must_mend_has_no_end(kind: Kind, reason: str) -> None:
+    made = policy.hold_for(limit(at(60), kind=kind), "claude", NOW, rules=RULES)
+    assert made is not None
+    assert (made.origin, made.until, made.reason, made.resets_at) == (Origin.HUMAN, None, reason, at(60))
+
+
+def test_no_limit_makes_no_hold() -> None:
+    assert policy.hold_for(limit(kind=Kind.NONE), "claude", NOW, rules=RULES) is None
+
+
+# --- merging ---
+
+EARLIER = hold(at(60), exact=True)
+MERGED: list[tuple[str, Hold | None, Hold, Hold]] = [
+    ("nothing before", None, EARLIER, EARLIER),
+    ("a later end wins", EARLIER, hold(at(90), exact=True), hold(at(90), exact=True)),
+    ("an earlier end loses", EARLIER, hold(at(30), exact=True), EARLIER),
+    ("a near end is the same", EARLIER, hold(at(61), exact=True), EARLIER),
+    ("not so near any more", EARLIER, hold(at(61.001), exact=True), hold(at(61.001), exact=True)),
+    ("an unknown end loses", EARLIER, hold(at(300), resets_at=None), EARLIER),
+    ("a known end beats a guess", hold(at(300), resets_at=None), EARLIER, EARLIER),
+    ("an exact end beats a printed one", hold(at(90)), EARLIER, EARLIER),
+    ("a printed end of the same reset loses", EARLIER, hold(at(180)), EARLIER),
+    ("a printed end much later wins", EARLIER, hold(at(181)), hold(at(181))),
+    ("a hold without end stays", hold(None), EARLIER, hold(None)),
+    ("an end that has come is gone", hold(at(-1)), EARLIER, EARLIER),
+    ("a ramp is shut", RAMP, EARLIER, EARLIER),
+    ("the last canary is remembered", replace(RAMP, canary=7), EARLIER, replace(EARLIER, canary=7)),
+]
+
+
+@pytest.mark.parametrize(("prior", "new", "expected"), [row[1:] for row in MERGED], ids=[row[0] for row in MERGED])
+def test_of_two_limits_on_one_scope_the_better_told_and_later_one_stands(
+    prior: Hold | None, new: Hold, expected: Hold
+) -> None:
+    assert policy.merged(prior, new, NOW, attempt_epoch=5, opened=None) == expected
+
+
+STALE = [
+    ("no reset, from before", hold(at(300), resets_at=None), 4, (4, at(-60)), True),
+    ("no reset, from after", hold(at(300), resets_at=None), 5, (4, at(-60)), False),
+    ("a reset past, from before", hold(at(15), resets_at=at(-1)), 4, (4, at(-60)), True),
+    ("a reset at the opening", hold(at(15), resets_at=NOW), 4, (4, NOW), True),
+    ("a reset ahead, from before", hold(at(60)), 4, (4, at(-60)), False),
+    ("a reset before the opening is old", hold(at(60)), 4, (4, at(90)), True),
+    ("said by a person", hold(at(300), resets_at=None), None, (4, at(-60)), False),
+    ("never opened", hold(at(300), resets_at=None), 4, None, False),
+]
+
+
+@pytest.mark.parametrize(("new", "epoch", "opened", "stale"), [row[1:] for row in STALE], ids=[row[0] for row in STALE])
+def test_what_a_neighbour_from_before_the_opening_tells_counts_only_with_a_reset_ahead(
+    new: Hold, epoch: int | None, opened: tuple[int, datetime] | None, stale: bool
+) -> None:
+    merged = policy.merged(RAMP, new, NOW, attempt_epoch=epoch, opened=opened)
+    assert (merged is None) is stale
+
+
+def test_a_person_may_shorten_a_hold_of_their_own() -> None:
+    mine, shorter = hold(at(90), origin=Origin.OPERATOR), hold(at(30), origin=Origin.OPERATOR)
+    assert policy.merged(mine, shorter, NOW, attempt_epoch=None, opened=(9, NOW)) == shorter
+
+
+EXACT = st.integers(-600, 6000).map(lambda seconds: hold(at(seconds), exact=True))
+PRINTED = st.integers(-600, 6000).map(lambda seconds: hold(at(seconds)))
+GUESSED = st.just(hold(at(300), resets_at=None))
+HOLDS = EXACT | PRINTED | GUESSED
+
+
+@settings(deadline=None)
+@given(prior=HOLDS, new=HOLDS)
+def test_telling_the_same_limit_again_changes_nothing(prior: Hold, new: Hold) -> None:
+    once = policy.merged(prior, new, NOW, attempt_epoch=5, opened=None)
+    assert once is not None
+    assert policy.merged(once, new, NOW, attempt_epoch=5, opened=None) == once or not policy.prior_binds(once, NOW)
+
+
+@settings(deadline=None)
+@given(told=st.lists(EXACT, min_size=1, max_size=6))
+def test_exact_ends_give_the_latest_in_whatever_order_they_are_told(told: list[Hold]) -> None:
+    standing: Hold | None = None
+    for one in told:
+        standing = policy.merged(standing, one, NOW, attempt_epoch=5, opened=None)
+    ahead = [one.until for one in told if one.until and one.until > NOW]
+    if ahead and standing and standing.until:
+        assert max(ahead) - standing.until <= policy.NEAR
+
+
+# --- the ramp ---
+
+
+@pytest.mark.parametrize(
+    ("of", "due"),
+    [(hold(NOW), True), (hold(at(1)), False), (hold(None), False), (replace(RAMP, until=at(-5)), False)],
+)
+def test_a_hold_is_due_when_its_end_has_come_and_it_does_not_ramp_yet(of: Hold, due: bool) -> None:
+    assert policy.is_due(of, NOW) is due
+
+
+def test_a_reopening_lets_one_go_and_keeps_what_was_known() -> None:
+    ramp = policy.reopening(hold(NOW, misses=2, canary=7), NOW, 40)
+    assert (ramp.ramp, ramp.allow, ramp.since, ramp.epoch, ramp.misses, ramp.canary) == (True, 1, NOW, 40, 2, 7)
+
+
+def test_a_start_lets_one_go_first() -> None:
+    ramp = policy.starting("claude", NOW, 40)
+    assert (ramp.scope, ramp.origin, ramp.ramp, ramp.allow, ramp.epoch) == ("claude", Origin.START, True, 1, 40)
+    assert policy.widened(ramp, most=None) is None
+
+
+@pytest.mark.parametrize(
+    ("allow", "most", "wider"), [(1, None, 2), (2, 4, 4), (4, 7, None), (16, None, 32), (32, None, None), (1, 1, None)]
+)
+def test_progress_doubles_a_ramp_until_it_limits_nothing(allow: int, most: int | None, wider: int | None) -> None:
+    found = policy.widened(replace(RAMP, allow=allow), most=most)
+    assert (found.allow if found else None) == wider
+
+
+# --- places ---
+
+LANE = ("*", "host:here", "batch:b", "claude", "claude/opus")
+SHUT = hold(at(60))
+PLACES: list[tuple[str, dict[str, list[Hold]], dict[str, list[int]], int | None, int]] = [
+    ("nothing binds", {}, {}, None, 65536),
+    ("the account's own limit", {}, {"claude": [1, 2]}, 5, 3),
+    ("the account is full", {}, {"claude": [1, 2]}, 1, 0),
+    ("shut", {"claude": [SHUT]}, {}, 5, 0),
+    ("shut everywhere", {"*": [SHUT]}, {}, None, 0),
+    ("shut for one model", {"claude/opus": [SHUT]}, {}, None, 0),
+    ("another scope is shut", {"codex": [SHUT], "claude/sonnet": [SHUT]}, {}, None, 65536),
+    ("its end has come", {"claude": [hold(NOW)]}, {}, None, 65536),
+    ("a standing hold counts all", {"claude": [hold(None, allow=3)]}, {"claude": [1, 9]}, None, 1),
+    ("a standing hold of a host", {"host:here": [hold(None, allow=3)]}, {"claude": [1, 9]}, None, 3),
+    ("a ramp counts those from after", {"claude": [replace(RAMP, allow=2, epoch=5)]}, {"claude": [1, 5, 6]}, None, 1),
+    ("a full ramp", {"claude": [replace(RAMP, epoch=5)]}, {"claude": [6]}, None, 0),
+    ("the narrowest counts", {"*": [hold(None, allow=9)], "claude": [replace(RAMP, allow=4)]}, {}, 8, 4),
+]
+
+
+@pytest.mark.parametrize(
+    ("holds", "running", "most", "free"), [row[1:] for row in PLACES], ids=[row[0] for row in PLACES]
+)
+def test_places_are_what_the_narrowest_hold_leaves(
+    holds: dict[str, list[Hold]], running: dict[str, list[int]], most: int | None, free: int
+) -> None:
+    assert policy.places(LANE, holds, running, NOW, most=most, account="claude") == free
