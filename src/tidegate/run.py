@@ -241,5 +241,13 @@ def work(batch: Expanded, said: Settings, known: Known, state: Path, *, update: 
             silence=said.attempt.silence,
         )
         report = anyio.run(partial(supervise, batch, shift, update=update, bottom=bottom))
-    print(summary(report, state), flush=True)
+    _print(summary(report, state))
     return report.code
+
+
+def _print(text: str) -> None:
+    """Print what may be lost: a closed terminal or pipe changes nothing about how the batch stands."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the rest fails once more at the end
