@@ -55,6 +55,7 @@ class Rules:
     reset may come up to 59 s later. `spread` is the most that jitter adds. A limit without a reset waits
     `unknown_first`, doubling up to `unknown_most`; a rate limit `rate_first` up to `rate_most`; a failed job
     `retry_first` up to `retry_most`. `recent`: progress younger than this is evidence that an account is open.
+    `blank_most` attempts in a row that fail within `blank_seconds` without an answer stop an account.
     """
 
     margin_exact: float = 3.0
@@ -69,6 +70,8 @@ class Rules:
     max_limited: int = 8
     max_lost: int = 3
     recent: float = 3600.0
+    blank_most: int = 3
+    blank_seconds: float = 10.0
 
 
 # --- from sightings to an outcome --------------------------------------------------------------
@@ -283,6 +286,22 @@ def stuck_hold(job: Job, now: datetime) -> Hold:
         evidence=job.reason,
         by="tidegate",
     )
+
+
+def is_blank(outcome: Outcome, *, cautious: bool, answered: bool, lasted: float, rules: Rules) -> bool:
+    """Whether an attempt failed within seconds without an answer, as at a limit whose words nobody knows yet.
+
+    Only where the provider has limits (`cautious`): any other program may fail as quickly as it likes.
+    """
+    return isinstance(outcome, Failed) and cautious and not answered and lasted < rules.blank_seconds
+
+
+def brake(account: str, blanks: int, evidence: str, now: datetime, *, rules: Rules) -> Hold | None:
+    """The hold that stops an account after too many blank attempts in a row; a person must look at the output."""
+    if blanks < rules.blank_most:
+        return None
+    reason = f"{blanks} attempts in a row failed within seconds without an answer"
+    return Hold(scope=account, origin=Origin.HUMAN, since=now, reason=reason, evidence=evidence, by="tidegate")
 
 
 # --- from a limit to a hold --------------------------------------------------------------------

@@ -255,3 +255,30 @@ def test_an_instant_survives_in_every_zone(world: World) -> None:
     world.submit("a")
     assert world.job("a").created_at == START
     assert world.store.events()[0].at == START
+
+
+def test_three_attempts_in_a_row_that_fail_at_once_without_an_answer_stop_their_account(world: World) -> None:
+    world.store.set_accounts([Account(name="acct", cautious=True)], world.now)
+    world.submit("a", "b", "c", "d")
+    for count in range(1, 4):
+        claim = world.take()
+        world.wait(2)
+        world.finish(claim, Failed(reason="exit 1: words that nobody knows"))
+        human = [hold for hold in world.store.holds() if hold.origin is Origin.HUMAN]
+        assert bool(human) == (count == 3)
+    (hold,) = human
+    assert (hold.scope, hold.evidence) == ("acct", "exit 1: words that nobody knows")
+    assert world.store.claim("me", world.now, most=8) == []
+
+
+@pytest.mark.parametrize("why", ["an answer", "a long attempt", "an account without limits"])
+def test_failures_that_tell_nothing_of_a_limit_stop_no_account(world: World, why: str) -> None:
+    world.store.set_accounts([Account(name="acct", cautious=why != "an account without limits")], world.now)
+    world.submit("a", "b", "c", "d")
+    for _ in range(3):
+        claim = world.take()
+        if why == "an answer":
+            world.store.note_progress(claim[1], world.now)
+        world.wait(600 if why == "a long attempt" else 2)
+        world.finish(claim, Failed(reason="exit 1"))
+    assert [hold for hold in world.store.holds() if hold.origin is Origin.HUMAN] == []

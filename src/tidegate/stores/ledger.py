@@ -205,8 +205,10 @@ class Ledger:
 
         Raises NotOwner where (job, attempt, supervisor) is not the running attempt.
         """
+        rules = rules or Rules()
         with self._rows.transaction():
             job, mine = self._owned(attempt)
+            blank = self._is_blank(job, mine, outcome, now, rules)
             known = _kept(session) if session else mine.session
             ended = replace(
                 mine,
@@ -216,7 +218,7 @@ class Ledger:
                 session=known,
                 usage=usage or mine.usage,
                 detail=_kept(_detail(outcome)),
-                progressed=mine.progressed or _answers(outcome),
+                progressed=mine.progressed or (_answers(outcome) and not blank),
             )
             if mine.ended_at is not None:
                 _same_end(mine, ended)
@@ -225,7 +227,10 @@ class Ledger:
             if ended.progressed and not mine.progressed:
                 self._progressed(job, mine, now)
             running = replace(job, session=known) if known and known != job.session else job
-            return self._ended(running, ended, outcome, now, rules=rules or Rules(), jitter=jitter)
+            after = self._ended(running, ended, outcome, now, rules=rules, jitter=jitter)
+            if blank:
+                self._count_blank(job, ended, now, rules)
+            return after
 
     def _ended(
         self, running: Job, attempt: Attempt, outcome: Outcome, now: datetime, *, rules: Rules, jitter: float
@@ -252,6 +257,19 @@ class Ledger:
         elif policy.stuck(job, others_progressed=self._others_progressed(job), rules=rules):
             self._stick(job, now)
         return job
+
+    def _is_blank(self, job: Job, attempt: Attempt, outcome: Outcome, now: datetime, rules: Rules) -> bool:
+        known = self._rows.known(job.account) if isinstance(outcome, Failed) else None
+        cautious = known is not None and known.account.cautious
+        lasted = (now - attempt.started_at).total_seconds()
+        return policy.is_blank(outcome, cautious=cautious, answered=attempt.progressed, lasted=lasted, rules=rules)
+
+    def _count_blank(self, job: Job, attempt: Attempt, now: datetime, rules: Rules) -> None:
+        known = self._rows.known(job.account) or Known(Account(name=job.account))
+        hold = policy.brake(job.account, known.blanks + 1, attempt.detail, now, rules=rules)
+        self._rows.put_known(replace(known, blanks=0 if hold else known.blanks + 1))
+        if hold is not None:
+            self._write_hold(self._rows.hold(hold.scope, hold.origin, hold.window), hold, now, attempt)
 
     def _others_progressed(self, job: Job) -> bool:
         known = self._rows.known(job.account) if job.limited_since is not None else None

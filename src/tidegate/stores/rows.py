@@ -49,13 +49,15 @@ class Crowd(NamedTuple):
 class Known:
     """An account and the latest proof that its provider answers.
 
-    `at` and `job` tell the latest progress, `other_at` the latest by any job but that one.
+    `at` and `job` tell the latest progress, `other_at` the latest by any job but that one. `blanks` counts the attempts
+    since then that failed within seconds without an answer.
     """
 
     account: Account
     at: datetime | None = None
     job: int | None = None
     other_at: datetime | None = None
+    blanks: int = 0
 
     def others_at(self, job: int) -> datetime | None:
         """The latest progress by another job than `job`."""

@@ -363,8 +363,9 @@ class _Rows:
         row = self._file.row("account", name=account)
         if row is None:
             return None
-        name, most, cautious, at, job, other_at = row
-        return Known(Account(name=name, max_running=most, cautious=bool(cautious)), _at(at), job, _at(other_at))
+        name, most, cautious, at, job, other_at, blanks = row
+        who = Account(name=name, max_running=most, cautious=bool(cautious))
+        return Known(who, _at(at), job, _at(other_at), blanks)
 
     def put_known(self, known: Known) -> None:
         account = known.account
@@ -376,6 +377,7 @@ class _Rows:
             at=iso_or_none(known.at),
             job=known.job,
             other_at=iso_or_none(known.other_at),
+            blanks=known.blanks,
         )
 
     # --- holds ---

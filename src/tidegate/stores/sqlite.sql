@@ -44,7 +44,8 @@ CREATE TABLE account (
   cautious          INTEGER NOT NULL DEFAULT 0,
   progress_at       TEXT,     -- the latest proof that its provider answers,
   progress_job      INTEGER,  -- by which job,
-  other_progress_at TEXT      -- and the latest by any other job
+  other_progress_at TEXT,     -- and the latest by any other job
+  blanks            INTEGER NOT NULL DEFAULT 0  -- attempts since then that failed within seconds without an answer
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE batch (
@@ -271,17 +272,18 @@ SELECT uuid, host, pid, boot_id, started_at FROM supervisor WHERE uuid = :uuid A
 SELECT uuid, host, pid, boot_id, started_at FROM supervisor WHERE left_at IS NULL ORDER BY started_at, uuid;
 
 -- account: one account
-SELECT name, max_running, cautious, progress_at, progress_job, other_progress_at FROM account WHERE name = :name;
+SELECT name, max_running, cautious, progress_at, progress_job, other_progress_at, blanks FROM account
+WHERE name = :name;
 
 -- accounts: every account, by name
 SELECT name, max_running, cautious FROM account ORDER BY name;
 
 -- put_account: write an account
-INSERT INTO account (name, max_running, cautious, progress_at, progress_job, other_progress_at)
-VALUES (:name, :max_running, :cautious, :at, :job, :other_at)
+INSERT INTO account (name, max_running, cautious, progress_at, progress_job, other_progress_at, blanks)
+VALUES (:name, :max_running, :cautious, :at, :job, :other_at, :blanks)
 ON CONFLICT (name) DO UPDATE SET
   max_running = :max_running, cautious = :cautious,
-  progress_at = :at, progress_job = :job, other_progress_at = :other_at;
+  progress_at = :at, progress_job = :job, other_progress_at = :other_at, blanks = :blanks;
 
 -- hold: one hold
 SELECT * FROM hold WHERE scope = :scope AND origin = :origin AND "window" = :window;
