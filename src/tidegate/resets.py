@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from functools import lru_cache
+from itertools import islice
 from zoneinfo import ZoneInfo, available_timezones
 
 JUST_PAST = timedelta(minutes=5)
@@ -28,6 +29,8 @@ DATE_PAST = timedelta(hours=24)
 FARTHEST = timedelta(days=3660)
 OWN_WAIT = timedelta(minutes=5)  # an agent's own pause that is shorter is its back-off ladder, not the limit's end
 TEXT_MOST = 4000  # characters of a text that are looked at
+CUES_MOST = 16  # places in it that may announce a time
+EXPRESSION_MOST = 400  # characters of a time and its zone
 
 PACIFIC = "America/Los_Angeles"  # where Gemini's daily quotas begin anew at midnight
 
@@ -62,7 +65,12 @@ ALIKE = str.maketrans(
 
 def flat(text: str) -> str:
     """The text on one line, without terminal codes, in plain quotes, dots and dashes; TEXT_MOST characters of it."""
-    return " ".join(ANSI.sub("", text[: TEXT_MOST * 2]).translate(ALIKE).split())[:TEXT_MOST]
+    plain = text[: TEXT_MOST * 2]
+    if "\x1b" in plain:
+        plain = ANSI.sub("", plain)
+    if not plain.isascii():
+        plain = plain.translate(ALIKE)
+    return " ".join(plain.split())[:TEXT_MOST]
 
 
 def read(text: str, printed: datetime, zone: tzinfo) -> Reset | None:
@@ -71,32 +79,27 @@ def read(text: str, printed: datetime, zone: tzinfo) -> Reset | None:
     barred = BAR.search(line)
     if barred:
         return epoch(barred[1])
-    for cue in (RESETS, TRY_AGAIN):
-        for found in cue.finditer(line):
-            told = moment(line[found.end() :], printed, zone)
-            if told is not None:
-                return told
-    return None
+    tolds = (moment(rest, printed, zone) for rest in _behind(RESETS, TRY_AGAIN, line=line))
+    return next((told for told in tolds if told is not None), None)
 
 
 def wait_named(text: str, printed: datetime) -> Reset | None:
     """The reset behind a wait that a text names ("try again in 14s"); clock times do not count."""
-    line = flat(text)
-    for cue in (RESETS, TRY_AGAIN):
-        for found in cue.finditer(line):
-            told = _span(line[found.end() :], printed)
-            if told is not None:
-                return told[0]
-    return None
+    tolds = (_span(rest, printed) for rest in _behind(RESETS, TRY_AGAIN, line=flat(text)))
+    return next((told for told in tolds if told is not None), None)
 
 
 def own_wait(text: str, printed: datetime) -> Reset | None:
     """The end of a pause of OWN_WAIT or more that an agent itself makes ("retrying in 9h")."""
-    for found in RETRYING.finditer(flat(text)):
-        told = _span(found.string[found.end() :], printed)
-        if told is not None and told[0].at - printed >= OWN_WAIT:
-            return told[0]
-    return None
+    tolds = (_span(rest, printed) for rest in _behind(RETRYING, line=flat(text)))
+    return next((told for told in tolds if told is not None and told.at - printed >= OWN_WAIT), None)
+
+
+def _behind(*cues: re.Pattern[str], line: str) -> Iterator[str]:
+    """What stands behind each of the words that announce a time, the surest words first."""
+    for cue in cues:
+        for found in islice(cue.finditer(line), CUES_MOST):
+            yield line[found.end() : found.end() + EXPRESSION_MOST]
 
 
 FILLER = r"(?:[ :~*·-]{0,3}\b(?:at|on|in|after|by|until|about|around|approximately|again|time|is)\b){0,3}[ :~*·]{0,3}"
@@ -212,7 +215,7 @@ def _moment(text: str, printed: datetime, zone: tzinfo) -> Reset | None:
         return epoch(EPOCH.match(text)[0])  # type: ignore[index]
     span = _span(text, printed)
     if span is not None:
-        return span[0]
+        return span
     said = _day(text, printed, zone)
     if said is None:
         return None
@@ -242,8 +245,8 @@ PART = re.compile(
 )
 
 
-def _span(text: str, printed: datetime) -> tuple[Reset, str] | None:
-    """The reset after the length of time that a text begins with, and what follows it."""
+def _span(text: str, printed: datetime) -> Reset | None:
+    """The reset after the length of time that a text begins with."""
     seconds, place, finest = 0.0, 0, 604800.0
     for _ in UNITS:
         part = PART.match(text, place)
@@ -252,7 +255,7 @@ def _span(text: str, printed: datetime) -> tuple[Reset, str] | None:
         unit = UNITS[part[2].lower()]
         seconds, place, finest = seconds + float(part[1]) * unit, part.end(), min(finest, unit)
     told = _ahead(seconds, printed) if place else None
-    return None if told is None else (Reset(told.at, exact=finest <= 1.0), text[place:])
+    return None if told is None else Reset(told.at, exact=finest <= 1.0)
 
 
 # --- days ---
@@ -396,6 +399,7 @@ ABBREVIATED = {
     "z": "UTC",
 }
 NO_ZONE = frozenset({"tz", "timezone", "time zone", "zone", "your timezone", "your time zone", "redacted"})
+NOT_NAMES = frozenset({"localtime", "posixrules", "factory"})  # files beside the zones
 BARE_ZONE = re.compile(
     r"(?: ?(?:UTC|GMT))?(?P<offset> ?[+-]\d{1,2}(?::?\d\d)?)(?![\d:])"
     r"| ?(?P<name>Z|UTC|GMT|[PMCE]S?D?T|CES?T|BST|IST|JST|(?:Pacific|Mountain|Central|Eastern|Beijing)(?: Time)?)\b",
@@ -432,13 +436,14 @@ def zone_named(name: str) -> tzinfo | None:
     if offset:
         minutes = int(offset[2]) * 60 + int(offset[3] or 0)
         return timezone(timedelta(minutes=minutes if offset[1] == "+" else -minutes)) if minutes < 1440 else None
-    said = ABBREVIATED.get(short)
-    tries = [said] if said else ["".join(name.split()), "_".join(name.split())]
+    said = ABBREVIATED.get(short, name.strip())
+    wrapped = "/" in said and " " in short  # by a terminal, or in place of an underscore
+    tries = ["".join(said.split()), "_".join(said.split())] if wrapped else [said]
     return next((found for found in map(_loaded, tries) if found is not None), None)
 
 
 def _loaded(name: str) -> tzinfo | None:
-    if not ZONE_NAME.fullmatch(name):
+    if not ZONE_NAME.fullmatch(name) or name.lower() in NOT_NAMES:
         return None
     for spelled in (name, _spelling().get(name.lower(), "")):
         try:

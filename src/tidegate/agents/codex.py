@@ -81,7 +81,7 @@ def _encoded(prompt: str) -> bytes:
 MESSAGE = re.compile(rb'\s*\{"type":"item\.completed","item":\{"id":"[^"]{0,80}","type":"agent_message"')
 FAULT = re.compile(rb'\s*\{"type":"item\.(?:started|completed)","item":\{"id":"[^"]{0,80}","type":"error"')
 SESSION = re.compile(rb"session id: ([0-9A-Za-z-]{8,64})\s*$")
-NOISE = (b"Reading additional input from stdin", b"WARNING: proceeding, even though")
+NOISE = (b"Reading additional input from stdin", b"Reading prompt from stdin", b"WARNING: proceeding, even though")
 GONE = b"no rollout found for thread id"
 
 

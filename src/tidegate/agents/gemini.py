@@ -12,7 +12,7 @@ from tidegate.agents import Command, Reader
 from tidegate.agents.reading import argv, frames, wording
 from tidegate.agents.reading.argv import Grammar, Part
 from tidegate.agents.reading.frames import Json
-from tidegate.agents.reading.tail import TEXT_MOST, Tail
+from tidegate.agents.reading.tail import ERR_DEEP, OUT_DEEP, TEXT_MOST, Tail
 from tidegate.model import (
     Exit,
     Kind,
@@ -254,20 +254,17 @@ class GeminiReader:
 
     def _refused(self, error: Json, exit: Exit, at: datetime) -> Limit | None:
         """The JSON error is sure; a report counts as what it says; an exit code alone says as much as its status."""
-        if error:
-            limit = wording.of_answer({"type": "error", "error": _plain(error)}, at, self._zone, trusted=True)
-            return None if limit is None else replace(self._delayed(limit, at), sure=True, stream=Stream.STDERR)
-        told = self._told()
-        if told is not None:
-            return replace(self._delayed(told, at), stream=Stream.STDERR)
-        limit = self._err.refusal(self._zone, deep=30, any_label=True)
+        answer = {"type": "error", "error": _plain(error)} if error else {}
+        limit = wording.of_answer(answer, at, self._zone, trusted=True)
+        sure = limit is not None
+        limit = limit or self._told() or self._err.refusal(self._zone, deep=ERR_DEEP, any_label=True)
         if limit is not None:
-            return replace(limit, stream=Stream.STDERR)
-        limit = self._out.refusal(self._zone, deep=4)
+            return replace(self._delayed(limit, at), sure=sure, stream=Stream.STDERR)
+        limit = self._out.refusal(self._zone, deep=OUT_DEEP)
         kind = wording.of_status(EXITS.get(exit.code or 0))
-        return limit or (
-            None if kind is None else Limit(kind=kind, evidence=self.last_words or f"exit {exit.code}", sure=False)
-        )
+        if limit is not None or kind is None:
+            return limit
+        return Limit(kind=kind, evidence=self.last_words or f"exit {exit.code}", sure=False, stream=Stream.STDERR)
 
     def _told(self) -> Limit | None:
         """What the report of text mode says, by its text or its status."""

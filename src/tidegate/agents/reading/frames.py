@@ -90,6 +90,9 @@ ADMINISTERED = frozenset(
 )
 
 
+SHOWN = ("status", "rateLimitType", "resetsAt", "overageDisabledReason")
+
+
 def window_of(name: object) -> Window:
     """The window of a `rateLimitType`."""
     if not isinstance(name, str):
@@ -108,7 +111,7 @@ def rejected(info: Mapping[str, Any]) -> Limit | None:
     human = name == "overage" and (reset is None or info.get("overageDisabledReason") in ADMINISTERED)
     return Limit(
         kind=Kind.CREDIT if human else Kind.USAGE_LIMIT,
-        evidence=wording.evidence(json.dumps({"rate_limit_info": dict(info)}, separators=(",", ":"))),
+        evidence=wording.evidence(f"rate_limit_event {json.dumps({key: info[key] for key in SHOWN if key in info})}"),
         window=window_of(name),
         resets_at=reset.at if reset and not human else None,
         exact=reset is not None and not human,

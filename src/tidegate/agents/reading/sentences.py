@@ -19,15 +19,15 @@ STOP = r"(?=\s*(?:$|[\n.,·(]))"
 HIT = r"you(?:'ve| have)? (?:just )?(?:hit|reached|exceeded|exhausted|used up)"
 HAS = r"(?:has |was |could )?(?:been )?"
 BEEN = r"(?:has been |was |is )?"
+OVER = r"(?:reached|exceeded|exhausted)"
 HOURS = r"\d{1,3}[- ]?(?:hours?|h|days?)"
 TIMES = rf"{HOURS}|session|hourly|daily|weekly|monthly"
 EVERY = rf"{TIMES}|opus|sonnet|haiku|fable|fast|usage|free|individual|premium|subscription"
-WHOSE = r"claude(?: code| ai)?|codex|chatgpt|gemini|copilot|cursor|pro|max|plus|team|plan|tier"
-MINE = (
-    rf"(?:{EVERY}|{WHOSE}|trial|global|overall|personal|included|extra|account|model|requests?|messages?|prompts?|chat)"
-)
+WHOSE = r"claude(?: code| ai)?|codex|chatgpt|gemini(?: code assist)?|copilot|cursor|pro|max|plus|team|plan|tier"
+OWN = r"trial|global|overall|personal|included|extra|account|model|api|requests?|messages?|prompts?|chat"
+MINE = rf"(?:{EVERY}|{WHOSE}|{OWN})"
 PLAN = rf"(?:{EVERY}|{WHOSE})"
-LIMIT = r"(?:limits?|quota(?: limit)?|allowance|allocation)"
+LIMIT = r"(?:limits?|quota(?: limit)?|allowance|allocation|token usage)"
 
 CREDIT = (  # money, and what only a person can change
     rf"{HIT} your (?:[\w'.-]+ ){{0,3}}?spend(?:ing)? (?:limit|cap)\b",
@@ -36,12 +36,15 @@ CREDIT = (  # money, and what only a person can change
     r"your group's usage limit is set to",
     r"your usage allocation has been disabled",
     rf"this service is disabled for your org(?:anization)?{END}",
-    r"(?:your )?(?:api )?credit balance is too low",
-    r"your (?:workspace|organization|account|team) (?:is|has run) out of (?:\w+ )?credits",
-    rf"(?:you're|you are) out of (?:usage |prepaid )?credits{END}",
-    rf"spending cap reached{END}",
+    r"(?:your )?(?:api )?credit balance (?:is )?too low",
+    r"(?:you|your (?:workspace|organization|account|team)) (?:is|are|has|have) (?:run )?out of (?:\w+ )?credits",
+    rf"(?:you're|you've run) out of (?:usage |prepaid )?credits{END}",
+    r"you (?:do not|don't) have enough credits",
+    rf"(?:your )?(?:\w+ )?spend(?:ing)? (?:limit|cap) (?:has been )?(?:reached|exceeded){END}",
+    r"this request requires more credits",
+    r"key limit exceeded \(",
     r"quota exceeded\. check your plan and billing",
-    r"you exceeded your current quota[^\n]{0,200}platform\.openai\.com",
+    r"you exceeded your current quota(?![^\0]{0,400}?(?:ai\.google\.dev|generativelanguage|retry in))",
     r"(?:you exceeded your current quota|quota exceeded for metric)[^\0]{0,600}?\blimit: 0\b",
     rf"insufficient (?:account )?(?:credits?|balance|quota){STOP}",
     r"insufficient credits with the api provider",
@@ -61,9 +64,10 @@ AUTH = (  # who is asking
     rf"(?:your )?(?:oauth |access |refresh ){{1,2}}(?:token|session) {HAS}(?:not |expired|revoked)",
     r"failed to authenticate(?=[.:])",
     r"authentication failed with provider",
+    r"the api provider is not able to authenticate",
     r"(?:this|your) organization has (?:been )?disabled",
     r"your (?:account|workspace) has been (?:disabled|suspended|deactivated)",
-    r"your account does not have access to claude",
+    r"your (?:account|organization) does not have access to claude",
     r"api access (?:is )?paused for",
     r"to use codex with your chatgpt plan, upgrade",
     r"too many free trial accounts",
@@ -75,8 +79,9 @@ AUTH = (  # who is asking
 )
 
 OVERLOADED = (  # the provider is busy for everybody
-    rf"overloaded{STOP}",
+    rf"(?:(?:the )?(?:api|server|model|service|engine) )?(?:is )?(?:currently |temporarily )?overloaded{STOP}",
     r"(?:repeated )?529 overloaded",
+    r"the api provider's servers are down or overloaded",
     r"selected model is at capacity",
     r"no capacity available for model",
     r"(?:we're|we are) currently experiencing high demand",
@@ -86,47 +91,58 @@ OVERLOADED = (  # the provider is busy for everybody
 
 USAGE = (  # an allowance is used up
     rf"{HIT} (?:your|the) (?:{MINE} ){{0,5}}{LIMIT}{END}",
+    rf"you(?:'ve| have) used all (?:of )?(?:your |available )(?:{MINE} ){{0,4}}(?:quota|usage|requests|messages){END}",
     rf"{HIT} your (?:{MINE} ){{1,4}}rate limit{END}",
     r"you(?:'ve| have) hit a rate limit that restricts",
     r"(?:you're|you are) out of (?:extra usage|(?:\w+ )?(?:messages|prompts|requests|usage))\b",
     rf"(?:your )?(?:{PLAN} ){{1,4}}limits? {BEEN}(?:reached|exceeded|exhausted|hit){END}",
-    rf"(?:your )?(?:{PLAN} |model ){{1,4}}quota(?: limit)? {BEEN}(?:reached|exceeded|exhausted){END}",
+    rf"(?:your )?(?:{PLAN} |model |allocated |qwen oauth ){{1,4}}quota(?: limit)? {BEEN}{OVER}(?:{END}|(?=:))",
+    r"number of (?:\w+ )?(?:tokens|requests) has exceeded your daily rate limit",
     rf"the usage limit has been reached{END}",
     r"(?:free|daily|weekly|monthly) usage exceeded(?=[ .,·(]|$)",
     r"resource_exhausted: quota exceeded",
-    r"rate limit exceeded: limit_rpd",
+    r"rate limit exceeded: (?:limit_rpd|\S{0,40}-per-day)",
     r"(?:request rejected \(429\) [-·] )?too many tokens per day",
 )
 
 RATE = (  # too much in a moment
     r"server is temporarily limiting requests",
     r"request rejected \(429\)",
-    rf"rate limit (?:is |has been |was )?(?:reached|exceeded|hit){END}",
+    rf"(?:requests? |tokens? )?rate limit (?:is |has been |was )?(?:reached|exceeded|hit){END}",
     rf"{HIT} (?:your|the|a) rate limit{END}",
     r"rate limit (?:reached|exceeded)(?=: )",
     r"rate limit reached for \S{1,80} (?:in organization|on)\b",
     r"exceeded retry limit, last status: 429",
     r"(?:api error )?\(429 too many ",
     r"(?:[\w-]{1,40}: )?error while reading the server response: http status client error \(429",
-    r"this request would exceed (?:your|the) [^\n]{0,60}?rate limit",
-    r"number of (?:request )?tokens has exceeded your per-minute rate limit",
+    r"this request would exceed (?:your|the) [^\n]{0,60}?\brate\b",
+    r"number of (?:\w+ )?(?:tokens|requests) has exceeded your per-minute rate limit",
     rf"(?:429 )?too many (?:requests|tokens){STOP}",
     r"(?:your )?request was (?:throttled|rate[- ]limited)",
+    r"you(?:'ve| have) been rate[- ]limited",
     r"the api provider has rate limited you",
     r"resource has been exhausted",
-    r"quota exceeded for metric",
+    r"quota exceeded for (?:quota )?metric",
     r"you exceeded your current quota",
     r"retrying after rate limit",
     rf"rate limited{STOP}",
 )
 
 CAPACITY = r"you(?:'ve| have) exhausted your (?:capacity|quota)"
-DAILY = r"you(?:'ve| have) exhausted your daily quota"  # names no time: the next midnight Pacific (Gemini)
+DAILY = (  # these name no time: the next midnight Pacific (Gemini)
+    r"you(?:'ve| have) exhausted your daily quota",
+    r"quota exceeded for quota metric [^\n]{0,200}?\bper day\b",
+)
 
 # --- what some sentences mean besides ---
 
 GLM = re.compile(r"usage limit reached for \d+ (?:hour|day|week|month)", re.IGNORECASE)
 OVERAGE = re.compile(r"spending cap|you're out of|you are out of", re.IGNORECASE)
+LABELLED = (  # names of exceptions, which say enough without their text
+    (Kind.RATE_LIMIT, re.compile(r"\b(?:RateLimitError|RetryableQuotaError)\b")),
+    (Kind.AUTH, re.compile(r"\b(?:litellm|openai|anthropic)\.(?:AuthenticationError|PermissionDeniedError)\b")),
+    (Kind.OVERLOADED, re.compile(r"\b(?:litellm|openai|anthropic)\.(?:InternalServerError|ServiceUnavailableError)\b")),
+)
 
 # --- types and statuses ---
 
@@ -154,7 +170,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 ALL: tuple[tuple[Kind, re.Pattern[str], str | None], ...] = (
-    (Kind.USAGE_LIMIT, _compiled(DAILY), PACIFIC),
+    *((Kind.USAGE_LIMIT, _compiled(pattern), PACIFIC) for pattern in DAILY),
     (Kind.USAGE_LIMIT, _compiled(CAPACITY), None),
     *((Kind.CREDIT, _compiled(pattern), None) for pattern in CREDIT),
     *((Kind.AUTH, _compiled(pattern), None) for pattern in AUTH),

@@ -20,6 +20,7 @@ RETRY_DEEP = 3  # an agent that said "retrying" further up went on
 WORDS_MOST = 500  # characters of a plain failure's reason
 TEXT_MOST = 4000  # characters of an answer
 
+QUOTES = re.compile(r"(?::|```\w{0,20})\s*$")
 HINT = re.compile(
     r"limit|quota|credit|cap\b|spend|log ?in|logged|auth|api|oauth|token|disabled|exhausted|overload|capacity|demand"
     r"|429|401|403|529|503|throttl|request|usage|out of|plan|trial|unavailable|billing|insufficient|paused",
@@ -57,13 +58,20 @@ class Tail:
         return "\n".join(line for line, _ in self.lines())[-TEXT_MOST:].strip()
 
     def refusal(self, zone: tzinfo, *, deep: int, any_label: bool = False) -> Limit | None:
-        """The last message among the last `deep` lines that says no."""
+        """The last message among the last `deep` lines that says no.
+
+        Unless `any_label`, an error that says something else is the last word, and what a line with a colon at its end
+        announces is a quotation.
+        """
         lines = self.lines()
         for place in range(len(lines) - 1, max(len(lines) - 1 - deep, -1), -1):
             block = [line for line, _ in lines[place : place + BLOCK]]
-            limit = _refusal(block, lines[place][1], zone, any_label=any_label)
+            quoted = not any_label and place > 0 and QUOTES.search(lines[place - 1][0])
+            limit = None if quoted else _refusal(block, lines[place][1], zone, any_label=any_label)
             if limit is not None and (limit.final or place >= len(lines) - RETRY_DEEP):
                 return limit
+            if not any_label and wording.is_error(block[0]):
+                return None
         return None
 
 

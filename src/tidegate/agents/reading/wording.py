@@ -62,6 +62,11 @@ def of_status(status: object) -> Kind | None:
     return sentences.STATUSES.get(status, Kind.OVERLOADED if 500 <= status <= 599 else None)
 
 
+def is_error(text: str) -> bool:
+    """Whether a line says of itself that it is an error."""
+    return any(label.match(_unmarked(text)) for label in LABELS[1:4])
+
+
 def evidence(text: str) -> str:
     """The text as the evidence of a limit: one line, bounded."""
     return resets.flat(text)[:EVIDENCE_MOST]
@@ -90,7 +95,7 @@ class _Found:
 MARKS = re.compile(r"(?:[^\w\x21-\x7e]|[*_])+")  # bullets, arrows, signs: anything but letters and ASCII
 SWITCHES = re.compile(r"\b(?:automatically )?switching (?:from \S{1,80} )?(?:you )?to\b", re.IGNORECASE)
 STATUS = re.compile(r"\(?([45]\d\d)\)?(?:: |[ ·-]{1,3})(?=\S)")
-WORD_LABEL = r"[\w.]{0,40}(?:Error|ERROR|error|Exception|EXCEPTION|FATAL|Fatal|fatal)"
+WORD_LABEL = r"(?!Assertion)[\w.]{0,40}(?:Error|ERROR|error|Exception|EXCEPTION|FATAL|Fatal|fatal)"
 WHO = (
     r"(?:API|Codex|Claude|Gemini|OpenAI|Anthropic|LLM|Model|Provider|Server|Stream|stream|Upstream|Agent|HTTP|Request)"
 )
@@ -99,30 +104,29 @@ LABELS = (
     STATUS,
     re.compile(rf"\[?(?:{WORD_LABEL}|{WHO}(?: request| stream)? (?:error|Error|failed)|{FROM})(?::| -)\s+"),
     re.compile(r"\w{1,40}Exception - |\[\w{1,40}(?:_error|Error)\] |\[?chatMessage: "),
-    re.compile(r"[Ss]tream disconnected before completion: "),
+    re.compile(r"[Ss]tream disconnected before completion: |Error code: (?=[45]\d\d\b)|\w{1,40}_error: "),
+    re.compile(r"unexpected status [45]\d\d [\w ]{1,40}: |got status: [45]\d\d [\w ]{1,40}\. "),
     re.compile(r"Failed to get response from the AI model; retried \d{1,3} times[^\n]{0,60}Last error: "),
     re.compile(r"Attempt \d{1,3} failed: |Retrying in [\d.]{1,9} ?\w{1,8} \(attempt \d{1,3}/\d{1,3}\): "),
     re.compile(r"Reconnecting\.\.\. \d{1,3}/\d{1,3} \("),
     re.compile(r"(?:sorry|unfortunately|oops)[,!.] ", re.IGNORECASE),
 )
-ANY_LABEL = re.compile(r"[^:\"'`{}\n]{1,80}:\s+")
-API_ERROR = re.compile(r"\bAPI Error\b")
-RATE_LIMIT_ERROR = re.compile(r"\b(?:RateLimitError|RetryableQuotaError)\b")
+ANY_LABEL = re.compile(r"(?!\W*(?:E\s+)?Assert)[^:\"'`{}\n]{1,80}:\s+")
+API_ERROR = re.compile(r"\b(?:API Error|Error code|unexpected status|got status)\b")
+LABEL_STATUS = re.compile(r"\b[45]\d\d\b")
 
 
 def _found(lines: str, *, any_label: bool) -> _Found | None:
     """The first sentence at the text's beginning, else behind one label, behind two, and so on."""
-    status, label = None, ""
+    label = ""
     for text in _beginnings(lines, any_label=any_label):
         label = lines[: len(lines) - len(text)]
         if text.startswith("{"):
-            return _in_body(text, trusted=bool(API_ERROR.search(label)), cut=bool(label)) or _labelled(label, status)
+            return _in_body(text, trusted=bool(API_ERROR.search(label)), cut=bool(label)) or _labelled(label)
         found = _sentence(text)
         if found is not None:
             return found
-        number = STATUS.match(text)
-        status = int(number[1]) if number else status
-    return _labelled(label, status)
+    return _labelled(label)
 
 
 def _beginnings(lines: str, *, any_label: bool) -> Iterator[str]:
@@ -160,11 +164,11 @@ def _ends(text: str, place: int) -> int:
 SENTENCE_REST = re.compile(r"[^.·|(\n]{0,40}")
 
 
-def _labelled(label: str, status: int | None) -> _Found | None:
-    """What labels alone say: an API error's status, or the name of the exception."""
-    if RATE_LIMIT_ERROR.search(label):
-        return _Found(Kind.RATE_LIMIT, label)
-    kind = of_status(status) if API_ERROR.search(label) else None
+def _labelled(label: str) -> _Found | None:
+    """What labels alone say: the name of an exception, or an API error's status."""
+    kind = next((kind for kind, pattern in sentences.LABELLED if pattern.search(label)), None)
+    status = LABEL_STATUS.search(label) if kind is None and API_ERROR.search(label) else None
+    kind = of_status(int(status[0])) if status else kind
     return None if kind is None else _Found(kind, label)
 
 
@@ -215,7 +219,7 @@ def _of_type(inner: Json, *, trusted: bool) -> _Found | None:
     return None if kind is None else _Found(kind, "")
 
 
-TYPE_PIECE = re.compile(r'"type" ?: ?"([a-z_]{1,60})"')
+TYPE_PIECE = re.compile(r"""["']type["'] ?: ?["']([a-z_]{1,60})["']""")
 
 
 def _in_pieces(text: str) -> _Found | None:
@@ -273,17 +277,19 @@ WINDOWS = (
     (Window.SPEND, re.compile(r"spend|credit|billing details|balance|overage", re.IGNORECASE)),
     (Window.FIVE_HOURS, re.compile(r"\b(?:5|five)[- _]?h(?:ou)?rs?\b|\bsession\b", re.IGNORECASE)),
     (Window.WEEK, re.compile(r"\bweek|\b(?:7|seven)[- _]?days?\b|\b(?:opus|sonnet|haiku|fable)\b", re.IGNORECASE)),
-    (Window.DAY, re.compile(r"\bdai|\bper day\b|\brpd\b|limit_rpd|\b24[- ]?hours?\b", re.IGNORECASE)),
+    (Window.DAY, re.compile(r"\bdai|\bper[- ]day\b|\brpd\b|limit_rpd|\b24[- ]?hours?\b", re.IGNORECASE)),
     (Window.MONTH, re.compile(r"\bmonth|\bbilling (?:period|cycle)\b", re.IGNORECASE)),
 )
 MODELS = re.compile(r"\b(opus|sonnet|haiku|fable)\b", re.IGNORECASE)
 
 
 def window(words: str, kind: Kind) -> Window:
-    """The window that words name, by its duration; a rate limit's is the minute."""
+    """The window that words name, by its duration; a rate limit's is the minute, money's the spend."""
     if kind is Kind.RATE_LIMIT:
         return Window.MINUTE
-    if kind not in (Kind.USAGE_LIMIT, Kind.CREDIT):
+    if kind is Kind.CREDIT:
+        return Window.SPEND
+    if kind is not Kind.USAGE_LIMIT:
         return Window.UNKNOWN
     return next((name for name, pattern in WINDOWS if pattern.search(words)), Window.UNKNOWN)
 
