@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from stores.reconciling import reconcile
 from stores.world import World, incarnation
-from tidegate.model import Event, Lost, State, Succeeded
-from tidegate.stores import Store
+from tidegate.model import Lost, State, Succeeded
 from tidegate.stores.memory import MemoryStore
 from tidegate.stores.sqlite import SqliteStore
 
@@ -67,31 +67,6 @@ def test_eight_threads_never_claim_the_same_job() -> None:
         thread.join()
     assert Counter(taken) == Counter({f"j{number}": 1 for number in range(200)})
     reconcile(world.store)
-
-
-def reconcile(store: Store) -> None:
-    """The states and the attempts say what the events say."""
-    jobs, events = store.jobs(most=100_000), store.events(most=1_000_000)
-    counts = Counter(job.state for job in jobs)
-    assert {state: number for state, number in store.counts().items() if number} == counts
-    for batch in store.batches():
-        own = Counter(job.state for job in jobs if job.batch == batch.id)
-        assert {state: number for state, number in store.counts(batch.id).items() if number} == own
-    told = Counter(event.name for event in events)
-    attempts = {job.id: store.attempts(job.id) for job in jobs}
-    every = [attempt for those in attempts.values() for attempt in those]
-    assert told["job added"] == len(jobs)
-    assert told["attempt claimed"] == len(every) == sum(job.launches for job in jobs)
-    assert told["attempt ended"] + told["attempt unclaimed"] == sum(one.ended_at is not None for one in every)
-    assert told["job ended"] == sum(job.state.is_final for job in jobs)
-    assert len(store.running()) == counts[State.RUNNING] == sum(one.ended_at is None for one in every)
-    for job in jobs:
-        assert [one.n for one in attempts[job.id]] == list(range(1, job.launches + 1))
-        assert job.attempts == sum(bool(event.data["charged"]) for event in of(events, job.id, "attempt ended"))
-
-
-def of(events: list[Event], job: int, name: str) -> list[Event]:
-    return [event for event in events if event.job == job and event.name == name]
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from heapq import merge
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -323,7 +324,6 @@ class _Rows:
     def __init__(self, file: _File, vault: Vault) -> None:
         self._file = file
         self._vault = vault
-        self._batches: dict[int, str] = {}
 
     def transaction(self) -> AbstractContextManager[None]:
         return self._file.transaction()
@@ -575,41 +575,34 @@ class _Rows:
     # --- from a row to a job ---
 
     def read_job(self, row: Row) -> Job:
-        """A job from the columns of `job`, then its spec."""
+        """A job from its batch's name, its spec and the columns of `job`."""
         try:
-            spec = spec_of(row[21], self._show)
+            spec = spec_of(row[1], self._show)
         except (TypeError, ValueError) as error:
-            raise StoreBroken(f"{self._file.path}: the definition of job {row[0]} cannot be read: {error}") from error
+            raise StoreBroken(f"{self._file.path}: the definition of job {row[2]} cannot be read: {error}") from error
         return Job(
-            id=row[0],
-            batch=row[1],
-            batch_name=self._batch_name(row[1]),
-            name=row[3],
-            account=row[4],
-            model=row[5],
-            group=row[6],
-            priority=row[7],
-            state=State(row[8]),
-            not_before=_at(row[9]),
-            attempts=row[10],
-            launches=row[11],
-            limited_in_a_row=row[12],
-            limited_since=_at(row[13]),
-            lost=row[14],
-            session=row[15],
-            resumed=bool(row[16]),
-            reason=row[17],
-            created_at=datetime.fromisoformat(row[18]),
-            ended_at=_at(row[19]),
+            id=row[2],
+            batch=row[3],
+            batch_name=row[0],
+            name=row[5],
+            account=row[6],
+            model=row[7],
+            group=row[8],
+            priority=row[9],
+            state=State(row[10]),
+            not_before=_at(row[11]),
+            attempts=row[12],
+            launches=row[13],
+            limited_in_a_row=row[14],
+            limited_since=_at(row[15]),
+            lost=row[16],
+            session=row[17],
+            resumed=bool(row[18]),
+            reason=row[19],
+            created_at=datetime.fromisoformat(row[20]),
+            ended_at=_at(row[21]),
             spec=spec,
         )
-
-    def _batch_name(self, id: int) -> str:
-        name = self._batches.get(id)
-        if name is None:
-            ((name,),) = self._file.rows("batch_name", id=id)
-            self._batches[id] = name
-        return name
 
     def _hide(self, name: str, value: str) -> object:
         return {"secret": self._vault.put(value)} if is_secret(name) else value
@@ -713,7 +706,7 @@ class SqliteStore(Ledger):
             for state, number in zip(State, counts, strict=True)
             if number and state in states
         ]
-        return merge(*wells)  # by id, the first column, which no two rows share
+        return merge(*wells, key=itemgetter(2))
 
     def job(self, id: int) -> Job | None:
         """One job by its internal id."""

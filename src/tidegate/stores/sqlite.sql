@@ -353,7 +353,9 @@ JOIN batch ON batch.id = lane.batch
 WHERE attempt.ended_at IS NULL;
 
 -- job: one job with its definition
-SELECT job.*, definition.spec FROM job JOIN definition ON definition.job = job.id WHERE job.id = :id;
+SELECT batch.name, definition.spec, job.*
+FROM job JOIN batch ON batch.id = job.batch JOIN definition ON definition.job = job.id
+WHERE job.id = :id;
 
 -- put_job: a job's state and what goes with it
 UPDATE job SET
@@ -392,9 +394,6 @@ INSERT INTO batch (name) VALUES (:name);
 -- batch: a batch by its name
 SELECT id FROM batch WHERE name = :name;
 
--- batch_name: a batch's name
-SELECT name FROM batch WHERE id = :id;
-
 -- batches: every batch, oldest first
 SELECT name, id FROM batch ORDER BY id;
 
@@ -417,8 +416,9 @@ SELECT job.name FROM lane CROSS JOIN job ON job.lane = lane.id WHERE lane.batch 
 SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'job';
 
 -- add_job: a new job
-INSERT INTO job (id, batch, lane, name, account, model, "group", priority, created_at)
-VALUES (:id, :batch, :lane, :name, :account, :model, :group, :priority, :now);
+INSERT INTO job (id, batch, lane, name, account, model, "group", priority, created_at, held)
+VALUES (:id, :batch, :lane, :name, :account, :model, :group, :priority, :now,
+  EXISTS (SELECT 1 FROM hold WHERE scope = 'job:' || :id AND allow = 0));
 
 -- add_definition: what a new job does
 INSERT INTO definition (job, digest, spec) VALUES (:id, :digest, :spec);
@@ -448,15 +448,18 @@ SELECT id, queued, running, succeeded, failed, error, cancelled, skipped
 FROM lane WHERE (:batch IS NULL OR batch = :batch) AND (:account IS NULL OR account = :account);
 
 -- every_job: jobs by id
-SELECT job.*, definition.spec FROM job JOIN definition ON definition.job = job.id
+SELECT batch.name, definition.spec, job.*
+FROM job JOIN batch ON batch.id = job.batch JOIN definition ON definition.job = job.id
 WHERE job.id > :after ORDER BY job.id LIMIT :most;
 
 -- jobs_in: jobs of a lane in a state, by id
-SELECT job.*, definition.spec FROM job JOIN definition ON definition.job = job.id
+SELECT batch.name, definition.spec, job.*
+FROM job JOIN batch ON batch.id = job.batch JOIN definition ON definition.job = job.id
 WHERE job.lane = :lane AND job.state = :state AND job.id > :after ORDER BY job.id LIMIT :most;
 
 -- jobs_named: the jobs of a name, one for each batch that has it
-SELECT job.*, definition.spec FROM job JOIN definition ON definition.job = job.id
+SELECT batch.name, definition.spec, job.*
+FROM job JOIN batch ON batch.id = job.batch JOIN definition ON definition.job = job.id
 WHERE job.name = :name AND (:batch IS NULL OR job.batch = :batch) ORDER BY job.id;
 
 -- events: what happened, in order
