@@ -35,6 +35,7 @@ from tidegate.watch import Follow, Watcher
 log = structlog.get_logger()
 
 DRAIN = 2.0  # seconds that the readers get after the agent's end
+LEFTOVER = 2.0  # seconds at most from TERM to KILL of what an agent leaves behind: the job's outcome waits for it
 Tell = Callable[[Sighting], Awaitable[None]]
 
 
@@ -80,10 +81,11 @@ class Running:
         self._tell = tell
         self._seen = Seen(proof=agent.proof)
         self._session = job.session
+        self._resumes = False
         self._child: Child | None = None
         self._follow: Follow | None = None
         self._asked: Outcome | None = None
-        self._quiet_cpu = 0.0
+        self._quiet_cpu: float | None = None  # its processor time when the present silence was young
         self._worked_from = means.clock.monotonic()
         self._quiet_from = self._worked_from
 
@@ -92,7 +94,7 @@ class Running:
     async def run(self) -> Ended:
         """Start the agent and stay with it to its end."""
         command = self._command()
-        self._session = command.session or self._session
+        self._session, self._resumes = command.session or self._session, command.resumes
         try:
             child = await launch.launch(self._order(command), self.directory, self._intent(command))
         except NotLaunched as error:
@@ -102,7 +104,9 @@ class Running:
 
     async def adopt(self) -> Ended:
         """Stay with an agent that another incarnation started, wherever it has got to."""
-        self._session = _intended_session(self.directory) or self._session
+        intent = _intent(self.directory)
+        session, self._resumes = intent.get("session"), intent.get("resumes") is True
+        self._session = session if isinstance(session, str) else self._session
         behind = (self._means.clock.now() - self.attempt.started_at).total_seconds()
         self._worked_from -= max(behind, 0.0)  # it worked on while nobody supervised it
         return await self._stay(await launch.adopt(self.directory))
@@ -149,6 +153,12 @@ class Running:
     # --- watching ---
 
     async def _stay(self, child: Child) -> Ended:
+        try:
+            return await self._judge(await self._watched(child))
+        finally:
+            child.let_go()  # whoever is cancelled leaves the agent to be adopted
+
+    async def _watched(self, child: Child) -> Exit:
         self._child = child
         zone = clocks.zone(self.job.spec.env.get("TZ") or self._means.environment.get("TZ"))
         self._reader = self._agent.reader(zone)
@@ -159,8 +169,8 @@ class Running:
             exit = await child.wait()
             self._follow.finish()
             reading.cancel_scope.deadline = anyio.current_time() + DRAIN
-        await child.sweep(self._means.grace)
-        return await self._judge(exit)
+        await child.sweep(min(self._means.grace, LEFTOVER))
+        return exit
 
     async def _read(self, follow: Follow) -> None:
         async for lines in follow:
@@ -180,7 +190,7 @@ class Running:
     async def _judge(self, exit: Exit) -> Ended:
         for sighting in self._reader.end(exit, self._means.clock.now()):
             await self._sighted(sighting)
-        self._seen = policy.heard(self._seen, self._reader.last_words)
+        self._seen = policy.heard(self._seen, self._reader.last_words, resumed=self._resumes)
         outcome = policy.judged(policy.verdict(self._seen, exit), self._asked, proof=self._seen.proof)
         return Ended(
             outcome=outcome,
@@ -191,42 +201,46 @@ class Running:
 
     # --- time-outs, in working time ---
 
-    async def check(self) -> None:
-        """End the agent if it has worked, or been silent, for longer than it may."""
+    def overdue(self) -> Outcome | None:
+        """The time-out to end the agent with, where it has worked, or been silent, for longer than it may."""
         if self._child is None or self._follow is None or self._asked is not None:
-            return
+            return None
         now = self._means.clock.monotonic()
         timeout = self.job.spec.timeout or self._means.timeout
         silence = self.job.spec.silence or (self._means.silence if self._agent.has_limits else None)
         if timeout is not None and now - self._worked_from > timeout:
-            await self.end(TimedOut(after=timeout))
-        elif silence is not None and self._quiet_for(now) > silence:
-            await self._silent(now, silence)
+            return TimedOut(after=timeout)
+        if silence is not None and self._is_silent(now, silence):
+            return TimedOut(after=silence, silent=True)
+        return None
 
-    def _quiet_for(self, now: float) -> float:
-        if self._follow is not None and self._follow.last_output > self._quiet_from:
-            self._quiet_from = self._follow.last_output
-            self._quiet_cpu = 0.0
-        return now - self._quiet_from
-
-    async def _silent(self, now: float, silence: float) -> None:
+    def _is_silent(self, now: float, silence: float) -> bool:
         """No output for long: a long build uses the processor, an agent that sleeps out a limit does not."""
         assert self._child is not None
+        assert self._follow is not None
+        if self._follow.last_output > self._quiet_from:
+            self._quiet_from, self._quiet_cpu = self._follow.last_output, None
+        quiet = now - self._quiet_from
+        if self._quiet_cpu is None and quiet > silence * SETTLE:
+            self._quiet_cpu = self._child.cpu()  # what it used before it fell silent says nothing
+        if self._quiet_cpu is None or quiet <= silence:
+            return False
         used = self._child.cpu()
         if used - self._quiet_cpu > silence * BUSY:
             self._quiet_cpu, self._quiet_from = used, now
-            return
+            return False
         log.warning("attempt silent", seconds=round(silence), cpu_seconds=round(used, 2))
-        await self.end(TimedOut(after=silence, silent=True))
+        return True
 
 
+SETTLE = 0.1  # the share of its silence after which an agent's processor time is taken
 BUSY = 0.002  # the share of one processor below which a silent tree is asleep (claude idles at about 0.0005)
 
 
-def _intended_session(directory: Path) -> str | None:
-    """The session in the intent that was written before the launch."""
+def _intent(directory: Path) -> Mapping[str, object]:
+    """What was written down before the launch; nothing where that cannot be read."""
     try:
-        session = json.loads((directory / "attempt.json").read_text())["session"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return session if isinstance(session, str) else None
+        intent = json.loads((directory / "attempt.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return intent if isinstance(intent, dict) else {}

@@ -139,9 +139,13 @@ def verdict(seen: Seen, exit: Exit) -> Outcome:
     return Failed(reason=_why(seen, exit.code))
 
 
-def heard(seen: Seen, last_words: str) -> Seen:
-    """What is known, with the line to show as the reason of a plain failure."""
-    return replace(seen, last_words=last_words)
+def heard(seen: Seen, last_words: str, *, resumed: bool = True) -> Seen:
+    """What is known at the end, with the line to show as the reason of a plain failure.
+
+    That a session is gone counts only where tidegate `resumed` one: a session that the job's own command line names is
+    not there the next time either.
+    """
+    return replace(seen, last_words=last_words, session_gone=seen.session_gone if resumed else None)
 
 
 def judged(verdict: Outcome, asked: Outcome | None, *, proof: bool) -> Outcome:

@@ -63,7 +63,7 @@ async def supervise(batch: Expanded, shift: Shift, *, update: bool = False, bott
                 beside.cancel_scope.cancel()
             counts = await duty.ask(store.counts, told.batch.id)
             why_left = await _why_left(duty)
-            left = await _left_in_words(duty) if why_left else []
+            left = [*(await _left_in_words(duty) if why_left else []), *_runs_on(duty)]
         code = _code(duty, counts, why_left)
     return Report(batch=batch.name, counts=counts, tally=duty.narrator.tally, left=left, code=code)
 
@@ -112,12 +112,12 @@ def _reason(duty: Duty, job: Job) -> str:
 
 
 def _code(duty: Duty, counts: Mapping[State, int], left: str) -> int:
-    waiting = counts.get(State.QUEUED, 0) + counts.get(State.RUNNING, 0)
-    if waiting and duty.ended_by is not None:
+    running = counts.get(State.RUNNING, 0)  # those that nobody here can read
+    if duty.ended_by is not None and (counts.get(State.QUEUED, 0) or running):
         return 128 + duty.ended_by
-    if waiting:
+    if left:
         return NEEDS_HUMAN if left == "human" else LIMITED
-    if counts.get(State.ERROR, 0):
+    if running or counts.get(State.ERROR, 0):
         return INFRASTRUCTURE
     return OK if counts.get(State.SUCCEEDED, 0) == sum(counts.values()) else SOME_FAILED
 
@@ -160,6 +160,13 @@ async def _left_in_words(duty: Duty) -> list[str]:
     ]
 
 
+def _runs_on(duty: Duty) -> list[str]:
+    """The attempts that this run did not see to their end, being of another batch."""
+    jobs = duty.supervisor.left
+    names = _some([f"{job.batch_name}:{job.name}" for job in jobs])
+    return [f"{len(jobs)} of another batch still running: {names}; the next `tidegate run` takes over"] if jobs else []
+
+
 def _evidence(cause: why.Wait) -> str:
     return f' ("{shown(cause.hold.evidence)}")' if cause.hold and cause.hold.evidence else ""
 
@@ -168,7 +175,8 @@ def summary(report: Report, state: Path) -> str:
     """The lines that end a run: how many jobs are where, and that launches and outcomes add up."""
     counts, tally = report.counts, report.tally
     jobs = ", ".join(f"{number} {name}" for name, number in counts.items() if number) or "none"
-    lines = [f"{report.batch}: {sum(counts.values())} jobs: {jobs}"]
+    total = sum(counts.values())
+    lines = [f"{report.batch}: {total} job{'s' if total != 1 else ''}: {jobs}"]
     if tally.launches or tally.adopted:
         lines.append(f"  {_launches(tally)}")
     lines += [

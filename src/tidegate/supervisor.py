@@ -19,7 +19,7 @@ from tidegate.agents import Agent
 from tidegate.attempt import Ended, Means, Running
 from tidegate.bell import Bell
 from tidegate.clock import Clock
-from tidegate.errors import NotOwner, StoreBroken
+from tidegate.errors import BadInput, NotOwner, StoreBroken
 from tidegate.gate import Gate
 from tidegate.model import (
     Attempt,
@@ -71,22 +71,31 @@ class Supervisor:
         self.bell = Bell()
         self.gate = Gate(post.me.host)
         self._post = post
+        self.left: list[Job] = []
         self._running: dict[int, Running] = {}
         self._draining = False
+        self._stopped: Outcome | None = None
         self._version = 0
 
     @property
     def running(self) -> int:
-        """How many attempts are under way."""
-        return len(self._running)
+        """How many attempts are under way that this supervisor sees to their end."""
+        return sum(map(self._is_ours, self._running.values()))
+
+    def _is_ours(self, running: Running) -> bool:
+        """Whether an attempt is of the batch that is worked on; one of another batch is adopted, never waited for."""
+        return self._post.batch in (None, running.job.batch)
 
     async def run(self) -> None:
-        """Adopt what still runs, then work until over, or drained."""
-        async with anyio.create_task_group() as attempts, anyio.create_task_group() as clockwork:
-            clockwork.start_soon(self._tick)
-            await self._adopt(attempts)
-            await self._work(attempts)
-            clockwork.cancel_scope.cancel()
+        """Adopt what still runs, then work until over, or drained; `left` are then the jobs whose agents run on."""
+        async with anyio.create_task_group() as others, anyio.create_task_group() as attempts:
+            async with anyio.create_task_group() as clockwork:
+                clockwork.start_soon(self._tick, clockwork)
+                await self._adopt(attempts, others)
+                await self._work(attempts)
+                clockwork.cancel_scope.cancel()
+            self.left += [running.job for running in self._running.values() if not self._is_ours(running)]
+            others.cancel_scope.cancel()
 
     async def _work(self, attempts: TaskGroup) -> None:
         while True:
@@ -94,7 +103,7 @@ class Supervisor:
             rung = self.bell.next()  # the ticket, before the look
             if await self._start_next(attempts):
                 continue
-            if not self._running and (self._draining or await self._post.is_over()):
+            if not self.running and (self._draining or await self._post.is_over()):
                 return
             with self._post.clock.move_on_at(await self._next_due()):
                 await rung.wait()
@@ -107,9 +116,11 @@ class Supervisor:
     async def stop(self, why: str) -> None:
         """Drain, and end every attempt now: each is requeued, uncharged, with its session."""
         self.drain()
+        self._stopped = Interrupted(reason=why)
         async with anyio.create_task_group() as ending:
             for running in list(self._running.values()):
-                ending.start_soon(running.end, Interrupted(reason=why))
+                if self._is_ours(running):
+                    ending.start_soon(running.end, self._stopped)
 
     # --- starting ---
 
@@ -122,29 +133,48 @@ class Supervisor:
                 post.store.claim, post.me.uuid, post.clock.now(), most=free, batch=post.batch, rules=post.rules
             )
             for job, attempt in claims:
-                self._hand_over(attempts, job, attempt)
+                if self._draining:  # since the claim was asked for
+                    await self._give_back(attempt, "draining before the launch")
+                else:
+                    self._hand_over(attempts, job, attempt)
         if claims and self.gate.holds():
             await self.look()  # the claim may have turned a hold into its ramp
         return bool(claims)
 
     def _hand_over(self, attempts: TaskGroup, job: Job, attempt: Attempt, *, adopted: bool = False) -> None:
+        try:
+            agent = self._post.pick(job.spec)
+        except BadInput as error:  # the configuration has changed since the job was submitted
+            self._do_without(attempts, job, attempt, str(error), adopted=adopted)
+            return
         running = Running(
             job,
             attempt,
-            agent=self._post.pick(job.spec),
+            agent=agent,
             directory=self._post.directory(job.id, attempt.n),
             means=self._post.means,
             tell=lambda sighting: self._told(job, attempt, sighting),
         )
         self._running[job.id] = running
         attempts.start_soon(self._attend, running, adopted)
+        if self._stopped is not None and self._is_ours(running):
+            attempts.start_soon(running.end, self._stopped)
+
+    def _do_without(self, attempts: TaskGroup, job: Job, attempt: Attempt, why: str, *, adopted: bool) -> None:
+        """Nobody can read this job's agent: one that runs is left alone, one that does not is never launched."""
+        if adopted:
+            log.error("attempt left alone", job=job.name, attempt=attempt.n, reason=why)
+            self.left.append(job)
+        else:
+            ended = Ended(outcome=Failed(reason=why, valid=False, retry=False))
+            attempts.start_soon(self._record, job, attempt, ended)
 
     async def _attend(self, running: Running, adopted: bool) -> None:  # noqa: FBT001 - start_soon passes by position
         job, attempt = running.job, running.attempt
         with structlog.contextvars.bound_contextvars(job=job.name, attempt=attempt.n):
             try:
                 if not adopted and not self.gate.is_open(job, self._post.clock.now()):
-                    await self._give_back(attempt)
+                    await self._give_back(attempt, "the gate shut before the launch")
                     return
                 ended = await self._lived(running, adopted=adopted)
                 await self._record(job, attempt, ended)
@@ -163,19 +193,19 @@ class Supervisor:
             await running.end(Interrupted(reason="broken"))
             return Ended(outcome=Failed(reason=f"{type(cause).__name__}: {cause}", valid=False))
 
-    async def _give_back(self, attempt: Attempt) -> None:
-        store = self._post.store
-        await self._post.ask(store.unclaim, attempt, self._post.clock.now(), "the gate shut before the launch")
+    async def _give_back(self, attempt: Attempt, why: str) -> None:
+        await self._post.ask(self._post.store.unclaim, attempt, self._post.clock.now(), why)
 
     # --- adopting ---
 
-    async def _adopt(self, attempts: TaskGroup) -> None:
+    async def _adopt(self, attempts: TaskGroup, others: TaskGroup) -> None:
         post = self._post
         for job, attempt in await post.ask(post.store.adopt, post.me.uuid, post.me.host, post.clock.now()):
             if launch.was_started(post.directory(job.id, attempt.n)):
-                self._hand_over(attempts, job, attempt, adopted=True)
+                ours = post.batch in (None, job.batch)
+                self._hand_over(attempts if ours else others, job, attempt, adopted=True)
             else:
-                await post.ask(post.store.unclaim, attempt, post.clock.now(), "never started")
+                await self._give_back(attempt, "never started")
         await self.look()
 
     # --- what an agent tells while it runs ---
@@ -204,30 +234,38 @@ class Supervisor:
         self.gate.shut(hold)  # here at once, then in the row that every claim reads
         try:
             await post.ask(post.store.hold, hold, now, attempt=attempt)
+            await self.look()
         finally:
-            self.gate.settled(hold)
-        await self.look()
+            self.gate.settled(hold)  # after the look: what was claimed before the hold must not slip through between
 
     # --- recording ---
 
     async def _record(self, job: Job, attempt: Attempt, ended: Ended) -> None:
-        post = self._post
-        if isinstance(ended.outcome, Limited):
-            await self._shut(job, attempt, ended.outcome.limit)
         try:
-            await post.ask(
-                post.store.finish,
-                attempt,
-                ended.outcome,
-                post.clock.now(),
-                exit=ended.exit,
-                session=ended.session,
-                usage=ended.usage,
-                rules=post.rules,
-                jitter=random.random(),  # noqa: S311 - spreads retries, guards nothing
-            )
+            if isinstance(ended.outcome, Limited):
+                await self._shut(job, attempt, ended.outcome.limit)
+            await self._finish(attempt, ended)
         except NotOwner:
             log.warning("result refused", outcome=_name(ended.outcome))
+        except StoreBroken:
+            raise
+        except Exception as error:  # what an agent told fits no row: its attempt ends without it
+            log.exception("end not recorded", outcome=_name(ended.outcome))
+            reason = f"{type(error).__name__}: {error}"
+            await self._finish(attempt, Ended(outcome=Failed(reason=reason, valid=False), exit=ended.exit))
+
+    async def _finish(self, attempt: Attempt, ended: Ended) -> None:
+        await self._post.ask(
+            self._post.store.finish,
+            attempt,
+            ended.outcome,
+            self._post.clock.now(),
+            exit=ended.exit,
+            session=ended.session,
+            usage=ended.usage,
+            rules=self._post.rules,
+            jitter=random.random(),  # noqa: S311 - spreads retries, guards nothing
+        )
 
     # --- looking ---
 
@@ -236,12 +274,13 @@ class Supervisor:
         self.gate.told(await self._post.ask(self._post.store.holds))
         self.bell.ring()
 
-    async def _tick(self) -> None:
+    async def _tick(self, clockwork: TaskGroup) -> None:
         """Now and then: time-outs, and what other processes wrote without ringing."""
         while True:
             await anyio.sleep(TICK)
             for running in list(self._running.values()):
-                await running.check()
+                if (overdue := running.overdue()) is not None:
+                    clockwork.start_soon(running.end, overdue)  # which takes a while where TERM is ignored
             version = await self._post.ask(self._post.store.version)
             if version != self._version:
                 self._version = version

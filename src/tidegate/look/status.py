@@ -118,12 +118,9 @@ def _working(told: Status, page: Page) -> str:
         return page.paint("working", "green") + f": pid {works.pid}{since}, {running} running"
     nobody = page.paint("nobody works here", "yellow")
     if told.seen.running:
-        return f"{nobody} since pid {_last(works)} ended: the next `tidegate run` takes over {running}"
+        since = f" since pid {works.gone[-1].pid} ended" if works.gone else ""
+        return f"{nobody}{since}: the next `tidegate run` takes over {running}"
     return f"{nobody}: `tidegate run FILE` goes on with a batch" if told.queued else nobody
-
-
-def _last(works: Works) -> str:
-    return str(works.gone[-1].pid) if works.gone else "unknown"
 
 
 def _batches(batches: Sequence[tuple[Batch, Counts]], page: Page) -> Iterator[str]:

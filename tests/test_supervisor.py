@@ -1,0 +1,127 @@
+"""The supervisor when its surroundings are not as they should be."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from installed import Tidegate, until
+
+PROGRAMS = Path(__file__).parent / "programs"
+NOWHERE = "11111111-1111-1111-1111-111111111111"
+
+
+def shell(id: str, script: str, **more: object) -> str:
+    return json.dumps({"id": id, "command": ["sh", "-c", script], **more}) + "\n"
+
+
+def named(batch: str) -> str:
+    return json.dumps({"batch": {"name": batch}}) + "\n"
+
+
+def program(path: Path, script: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+def started(tidegate: Tidegate, launches: int) -> bool:
+    claimed = (tidegate.state / "tidegate.db").exists() and len(tidegate.events("attempt claimed")) == launches
+    return claimed and len(list(tidegate.state.glob("attempts/*/*/lock"))) == launches
+
+
+def test_an_agent_of_another_batch_is_neither_killed_nor_waited_for(tidegate: Tidegate, tmp_path: Path) -> None:
+    wait = f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done; echo real"
+    other = tidegate.batch(named("other") + shell("theirs", wait) + shell("later", "true"), "a.jsonl")
+    first = tidegate.start("run", other, "--slots", "1")
+    until(lambda: started(tidegate, 1))
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    done = tidegate("run", tidegate.batch(named("own") + shell("mine", "true"), "b.jsonl"), "--slots", "2", timeout=20)
+    assert done.returncode == 0, done.stderr
+    assert "2 launches, 1 of them adopted = 1 succeeded + 1 still running" in done.stdout
+    assert "1 of another batch still running: other:theirs" in done.stdout
+    assert tidegate.states() == {"theirs": "running", "later": "queued", "mine": "succeeded"}
+    (tmp_path / "go").touch()
+    assert tidegate("run", other).returncode == 0
+    assert tidegate("logs", "theirs").stdout == "real\n"
+    assert [job["launches"] for job in tidegate.lines("list")] == [1, 1, 1]
+
+
+def test_an_agent_of_another_batch_that_ends_meanwhile_is_recorded(tidegate: Tidegate) -> None:
+    other = tidegate.batch(named("other") + shell("theirs", "sleep 1"), "a.jsonl")
+    first = tidegate.start("run", other)
+    until(lambda: started(tidegate, 1))
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    done = tidegate("run", tidegate.batch(named("own") + shell("mine", "sleep 3"), "b.jsonl"))
+    assert done.returncode == 0, done.stderr
+    assert tidegate.states() == {"theirs": "succeeded", "mine": "succeeded"}
+
+
+def test_a_running_agent_that_the_configuration_does_not_know_any_more_is_left_alone(
+    tidegate: Tidegate, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.toml"
+    wait = f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"
+    config.write_text(f"[agents.mine]\nproof = false\nstart = ['sh', '-c', '{wait}', '{{prompt}}']\n")
+    tidegate.env["TIDEGATE_CONFIG"] = str(config)
+    other = tidegate.batch(named("other") + json.dumps({"id": "x", "agent": "mine", "prompt": "hi"}), "a.jsonl")
+    first = tidegate.start("run", other)
+    until(lambda: started(tidegate, 1))
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    tidegate.env["TIDEGATE_CONFIG"] = os.devnull
+    done = tidegate("run", tidegate.batch(named("own") + shell("mine", "true"), "b.jsonl"), timeout=20)
+    assert done.returncode == 0, done.stderr
+    assert "there is no agent 'mine'" in done.stderr
+    tidegate.env["TIDEGATE_CONFIG"] = str(config)
+    (tmp_path / "go").touch()
+    assert tidegate("run", other).returncode == 0
+    assert [job["launches"] for job in tidegate.lines("list")] == [1, 1]
+
+
+def test_a_waiting_job_whose_agent_is_not_known_any_more_is_an_error(tidegate: Tidegate, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("[agents.mine]\nstart = ['true', '{prompt}']\n")
+    tidegate.env["TIDEGATE_CONFIG"] = str(config)
+    tidegate("pause", "mine")
+    jobs = named("own") + shell("a", "true") + json.dumps({"id": "x", "agent": "mine", "prompt": "hi"})
+    first = tidegate.start("run", tidegate.batch(jobs, "b.jsonl"))
+    until(lambda: (tidegate.state / "tidegate.db").exists() and tidegate.events("job ended"))
+    first.send_signal(signal.SIGINT)
+    assert first.wait(20) == 130
+    tidegate("resume", "mine")
+    tidegate.env["TIDEGATE_CONFIG"] = os.devnull
+    done = tidegate("run", tidegate.batch(named("own") + shell("a", "true") + shell("b", "true"), "b.jsonl"))
+    assert done.returncode == 5, done.stderr
+    assert tidegate.states() == {"a": "succeeded", "b": "succeeded", "x": "error"}
+    assert next(job["reason"] for job in tidegate.lines("list") if job["job"] == "x").startswith("there is no agent")
+
+
+def test_a_session_of_the_jobs_own_that_is_gone_is_a_failure_and_no_endless_fresh_start(
+    tidegate: Tidegate, tmp_path: Path
+) -> None:
+    gone = f"echo 'No conversation found with session ID: {NOWHERE}' >&2; exit 1"
+    claude = program(tmp_path / "bin" / "claude", gone)
+    tidegate.env["TIDEGATE_RETRY__FIRST"] = "0.1"
+    job = {"id": "a", "command": [str(claude), "-p", "go on", "--resume", NOWHERE], "max_attempts": 2}
+    done = tidegate("run", tidegate.batch(json.dumps(job), "b.jsonl"), timeout=30)
+    assert done.returncode == 1, done.stderr
+    assert [job["attempts"] for job in tidegate.lines("list")] == [2]
+
+
+def test_agents_that_ignore_term_are_timed_out_at_the_same_time(tidegate: Tidegate, tmp_path: Path) -> None:
+    deaf = [sys.executable, str(PROGRAMS / "odd.py"), "ignores_term", "0"]
+    jobs = [{"id": f"j{n}", "command": deaf, "timeout": 1, "max_attempts": 1} for n in range(4)]
+    tidegate.env["TIDEGATE_SUPERVISOR__GRACE"] = "3"
+    began = time.monotonic()
+    done = tidegate("run", tidegate.batch("\n".join(map(json.dumps, jobs)), "b.jsonl"))
+    assert done.returncode == 1, done.stderr
+    assert {job["reason"] for job in tidegate.lines("list")} == {"no end after 1 s"}
+    assert time.monotonic() - began < 11, "each would take 4 s, one after the other 16"
