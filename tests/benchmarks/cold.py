@@ -1,6 +1,6 @@
 """Benchmark (e): cold start of the commands, as ratios to `python3 -c pass` in the same run.
 
-python tests/benchmarks/cold.py [--rounds 15] [--json]
+python tests/benchmarks/cold.py [--rounds 15] [--place DIR] [--json]
 """
 
 import statistics
@@ -17,7 +17,7 @@ def main() -> None:
     flags = parser(__doc__)
     flags.add_argument("--rounds", type=int, default=15)
     args = flags.parse_args()
-    with place() as here:
+    with place(args.place) as here:
         batch = here.write("batch.jsonl", '{"id": "one", "command": ["true"]}\n')
         subprocess.run(here.tidegate("run", str(batch)), env=here.env, check=True, capture_output=True)
         commands = {"pass": [sys.executable, "-c", "pass"]}

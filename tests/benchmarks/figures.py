@@ -15,6 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tidegate import places
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -25,6 +27,12 @@ class Place:
 
     def tidegate(self, *args: str) -> list[str]:
         return [sys.executable, "-m", "tidegate", *args]
+
+    def room(self, name: str) -> Place:
+        """A place within this one, with a state directory of its own."""
+        folder = self.folder / name
+        folder.mkdir()
+        return Place(folder, {**self.env, "TIDEGATE_STATE_DIR": f"{folder}/state"})
 
     def start(self, *args: str) -> subprocess.Popen[bytes]:
         errors = (self.folder / "errors").open("wb")
@@ -42,10 +50,16 @@ class Place:
 
 
 @contextmanager
-def place(**env: str) -> Iterator[Place]:
-    """A place with no settings but `env`."""
-    with tempfile.TemporaryDirectory() as folder:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
+def place(beside: Path | None = None, **env: str) -> Iterator[Place]:
+    """A place with no settings but `env`, in a new directory in `beside`; it is deleted at the end.
+
+    Without `beside` it is where the default state directory would be made: on the disk that people work with, which
+    /tmp may not be.
+    """
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
+    where = beside or places.state_dir(None, clean).parent
+    where.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="tidegate-benchmark-", dir=where) as folder:
         own = {"TIDEGATE_STATE_DIR": f"{folder}/state", "TIDEGATE_CONFIG": "/dev/null", **env}
         yield Place(Path(folder), {**clean, **own})
 
@@ -62,8 +76,9 @@ def at(values: Sequence[float], share: float) -> float:
 
 
 def parser(about: str | None) -> argparse.ArgumentParser:
-    """A parser with the flag that every benchmark has."""
+    """A parser with the flags that every benchmark has."""
     made = argparse.ArgumentParser(description=(about or "").splitlines()[0])
+    made.add_argument("--place", type=Path, help="make the state directory in here, not beside the default one")
     made.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     return made
 

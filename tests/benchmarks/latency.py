@@ -1,6 +1,6 @@
 """Benchmark (b1): from a limit line that an agent writes to the committed hold, in milliseconds.
 
-    python tests/benchmarks/latency.py [--agents 100] [--slots 4] [--json]
+    python tests/benchmarks/latency.py [--agents 100] [--slots 4] [--place DIR] [--json]
 
 Each agent is a program named `claude` with an account of its own; it notes the time, prints the rejected event of
 claude 2.1.330 and lives on for a second. The hold's time is that of its `gate shut` event.
@@ -43,7 +43,7 @@ def main() -> None:
     flags.add_argument("--agents", type=int, default=100)
     flags.add_argument("--slots", type=int, default=4)
     args = flags.parse_args()
-    with place() as here:
+    with place(args.place) as here:
         took = measured(here, args.agents, args.slots)
     figures = {
         "limit line to hold, p50 ms": round(at(took, 0.5), 1),

@@ -1,6 +1,6 @@
 """Benchmarks (b2) and (c): the supervisor's processor time and memory, idle and with agents that print.
 
-python tests/benchmarks/load.py [--agents 100] [--rate 20] [--seconds 20] [--json]
+python tests/benchmarks/load.py [--agents 100] [--rate 20] [--seconds 20] [--place DIR] [--json]
 """
 
 import json
@@ -72,7 +72,7 @@ def main() -> None:
     flags.add_argument("--rate", type=float, default=20)
     flags.add_argument("--seconds", type=float, default=20)
     args = flags.parse_args()
-    with place() as here:
+    with place(args.place) as here:
         try:
             figures = measured(here, args.agents, args.rate, args.seconds)
         finally:
