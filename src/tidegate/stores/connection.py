@@ -1,0 +1,284 @@
+"""One connection to an SQLite file: statements by name, transactions, and what is wrong in one clear line."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from tidegate.clock import SystemClock
+from tidegate.errors import StoreBroken
+from tidegate.stores import Busy
+from tidegate.stores.vault import private
+
+SCHEMA: Final = 1  # the newest migration that this program knows
+BUSY: Final = 10.0  # seconds to wait for other writers
+MOMENT: Final = 0.001  # seconds between two looks whether they are done
+
+Row = tuple[Any, ...]
+Value = str | int | float | bytes | None
+
+
+def _statements() -> dict[str, str]:
+    """The statements of sqlite.sql by name."""
+    text = Path(__file__).with_name("sqlite.sql").read_text(encoding="utf-8")
+    parts = re.split(r"^-- (\w+): .*\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], (body.strip() for body in parts[2::2]), strict=True))
+
+
+SQL: Final = _statements()
+
+
+class Connection:
+    """A connection that makes its file, waits up to `busy` seconds for other writers, and raises only StoreBroken."""
+
+    def __init__(self, path: Path, busy: float) -> None:
+        self.path = path
+        self._busy = busy
+        self._grouped = False  # calls are parts of one transaction,
+        self._hurried = False  # do not wait for other writers,
+        self._began = False  # and one of them has taken the lock
+        self._mark = 0
+        self._clock = SystemClock()
+        self._waiting_since = 0.0
+        with self.clearly():
+            _touch(path)
+            self._db = apsw.Connection(str(path), statementcachesize=256)
+            self._db.set_busy_handler(self._is_patient)
+            self._set_up()
+
+    def close(self) -> None:
+        """Close the connection; closing it twice is no error."""
+        with self.clearly():
+            self._db.close()
+
+    # --- statements ---
+
+    def run(self, name: str, /, **bind: Value) -> None:
+        """Run a statement that returns nothing."""
+        self._db.execute(SQL[name], bind)
+
+    def run_each(self, name: str, binds: Iterable[Mapping[str, Value]]) -> None:
+        """Run a statement once for each of many."""
+        self._db.executemany(SQL[name], binds)
+
+    def rows(self, name: str, /, **bind: Value) -> Iterator[Row]:
+        """What a statement returns."""
+        return self._db.execute(SQL[name], bind)
+
+    def row(self, name: str, /, **bind: Value) -> Row | None:
+        """The first row that a statement returns."""
+        return next(self._db.execute(SQL[name], bind), None)
+
+    def number(self, name: str, /, **bind: Value) -> int:
+        """The only value that a statement returns, a number."""
+        return int(next(self._db.execute(SQL[name], bind))[0])
+
+    def last_id(self) -> int:
+        """The id of the row that was added last."""
+        return self._db.last_insert_rowid()
+
+    # --- transactions ---
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """One call that writes: a transaction of its own, or a part of the group's."""
+        undo = ""
+        try:
+            begin, end, undo = self._steps()
+            self.run(begin)
+            yield
+            self.run(end)
+        except BaseException as error:
+            with self.clearly():
+                if undo and self._db.in_transaction:  # SQLite itself may have undone it all, on a full disk say
+                    self.run(undo)
+            if (clear := self._in_one_line(error)) is not None:
+                raise clear from error
+            raise
+
+    def _steps(self) -> tuple[str, str, str]:
+        if not self._grouped:
+            return "begin", "commit", "rollback"
+        if not self._began:
+            self._begin_at_once() if self._hurried else self.begin()
+        self._still_whole()
+        return "begin_call", "end_call", "undo_call"
+
+    def begin(self) -> None:
+        """Take the lock of the group's transaction, which its calls share; waits for other writers."""
+        with self.clearly():
+            self._begin()
+
+    def _begin(self) -> None:
+        self.run("begin")
+        self._began, self._mark = True, self._db.total_changes()
+
+    def _begin_at_once(self) -> None:
+        self._db.set_busy_handler(None)
+        try:
+            self._begin()
+        except apsw.BusyError:
+            raise Busy from None
+        finally:
+            self._db.set_busy_handler(self._is_patient)
+
+    def _is_patient(self, tries: int) -> bool:
+        """Wait a moment for another writer: SQLite's own waits grow to 100 ms, and miss a busy neighbour's pauses."""
+        if tries == 0:
+            self._waiting_since = self._clock.monotonic()
+        time.sleep(MOMENT)
+        return self._clock.monotonic() - self._waiting_since < self._busy
+
+    @contextmanager
+    def group(self) -> Iterator[None]:
+        """Several calls, one commit; the lock is taken with the first that writes. Inside a group: part of it."""
+        if self._grouped:
+            yield
+            return
+        self.open_group(hurried=False)
+        try:
+            yield
+        except BaseException:
+            self._end_group("rollback")
+            raise
+        self.close_group()
+
+    def open_group(self, *, hurried: bool) -> None:
+        """From now on calls are parts of one transaction; `hurried` ones raise Busy rather than wait."""
+        self._grouped, self._hurried, self._began = True, hurried, False
+
+    def wrote(self) -> bool:
+        """Whether a commit has something to do, or something to say."""
+        return self._began and (self._db.total_changes() != self._mark or not self._db.in_transaction)
+
+    def close_group(self) -> None:
+        """Commit what the group wrote; whatever happens, the group is over."""
+        try:
+            if self._began:
+                self._still_whole()
+        except StoreBroken:
+            self._end_group("rollback")
+            raise
+        self._end_group("commit")
+
+    def _end_group(self, how: str) -> None:
+        self._grouped = False
+        with self.clearly():
+            try:
+                if self._db.in_transaction:
+                    self.run(how)
+            finally:
+                if self._db.in_transaction:
+                    self.run("rollback")
+
+    def _still_whole(self) -> None:
+        if not self._db.in_transaction:
+            raise StoreBroken(f"{self.path}: an error undid the whole transaction")
+
+    @contextmanager
+    def look(self) -> Iterator[None]:
+        """Several reads of one moment."""
+        with self.clearly():
+            if self._db.in_transaction:
+                yield
+                return
+            self.run("look")
+            try:
+                yield
+            finally:
+                if self._db.in_transaction:
+                    self.run("commit")
+
+    @contextmanager
+    def clearly(self) -> Iterator[None]:
+        """Say what is wrong with the file in one line."""
+        try:
+            yield
+        except (apsw.Error, OSError) as error:
+            raise self._in_one_line(error) or error from error
+
+    def _in_one_line(self, error: BaseException) -> StoreBroken | None:
+        match error:
+            case apsw.Error():
+                return StoreBroken(f"{self.path}: {self._wrong(error)}")
+            case OSError():
+                return StoreBroken(f"{error.filename or self.path}: {error.strerror}")
+            case _:
+                return None
+
+    def _wrong(self, error: apsw.Error) -> str:
+        match error:
+            case apsw.NotADBError():
+                return "is not a tidegate database"
+            case apsw.CorruptError():
+                return f"the database is damaged ({error}): restore a backup, or move the file away to begin anew"
+            case apsw.ReadOnlyError():
+                return "the database, or its directory, is read-only for this user"
+            case apsw.FullError():
+                return "the disk is full"
+            case apsw.CantOpenError():
+                return "cannot be opened: this user may not read and write the file and its directory"
+            case apsw.BusyError() | apsw.LockedError():
+                return f"another program has kept the database locked for more than {self._busy:g} s"
+            case apsw.IOError():
+                return f"cannot be read or written ({error}): is the disk full, or broken?"
+            case _:
+                return f"{type(error).__name__}: {error}"
+
+    # --- the first look at a file ---
+
+    def _set_up(self) -> None:
+        self._db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)  # else many a statement is planned anew for each value
+        self.run("settings")
+        self._until_free("wal")
+        if not self._is_current():
+            with self.transaction():  # whoever comes second finds the work done
+                if not self._is_current():
+                    self._migrate()
+
+    def _until_free(self, name: str) -> None:
+        """Several processes may make the file at once, and SQLite does not wait where that could be a deadlock."""
+        tries = 0
+        while True:
+            try:
+                return self.run(name)
+            except apsw.BusyError:
+                if not self._is_patient(tries):
+                    raise
+                tries += 1
+
+    def _is_current(self) -> bool:
+        if self.number("is_empty"):
+            return False
+        if not self.number("is_ours"):
+            raise StoreBroken(f"{self.path}: is not a tidegate database")
+        version = self.number("schema_version")
+        if version > SCHEMA:
+            raise StoreBroken(
+                f"{self.path}: made by a newer tidegate (schema {version}; this one knows {SCHEMA}): upgrade tidegate"
+            )
+        return bool(version == SCHEMA)
+
+    def _migrate(self) -> None:
+        done = 0 if self.number("is_empty") else self.number("schema_version")
+        for version in range(done + 1, SCHEMA + 1):
+            self.run(f"migration_{version}")
+            self.run("migrated", version=version)
+
+
+def _touch(path: Path) -> None:
+    """Make the file, and what is missing of its directories, for this user alone; what is there stays as it is."""
+    private(path.parent)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return
+    os.fchmod(fd, 0o600)  # whatever the umask
+    os.close(fd)
