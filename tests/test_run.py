@@ -66,6 +66,7 @@ def test_a_changed_job_that_waits_takes_its_new_definition_only_with_update(tide
 def test_a_batch_that_waits_for_a_limit_exits_75_when_it_says_so(tidegate: Tidegate) -> None:
     done = tidegate("run", tidegate.batch(shell("a", LIMIT), "b.jsonl"), "--on-limit", "exit")
     assert done.returncode == 75, done.stderr
+    assert "the gate of command shut once, still shut" in done.stdout
     (job,) = tidegate.lines("list")
     assert (job["state"], job["attempts"]) == ("queued", 0)
 

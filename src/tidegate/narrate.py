@@ -20,7 +20,10 @@ QUIET = {"job added", "job updated", "session seen", "progress", "supervisor ent
 
 @dataclass(slots=True)
 class Tally:
-    """What has happened since the narrator began, counted; `outcomes` by name, `held` in seconds by scope."""
+    """What has happened since the narrator began, counted; `outcomes` by name, `held` in seconds by scope.
+
+    `shut_since` are the gates that are shut now, by scope, origin and window.
+    """
 
     launches: int = 0
     resumes: int = 0
@@ -30,7 +33,7 @@ class Tally:
     outcomes: Counter[str] = field(default_factory=Counter)
     shuts: Counter[str] = field(default_factory=Counter)
     held: Counter[str] = field(default_factory=Counter)
-    shut_since: dict[str, datetime] = field(default_factory=dict)
+    shut_since: dict[tuple[str, str, str], datetime] = field(default_factory=dict)
 
     def count(self, event: Event) -> None:
         """Take one more event into account."""
@@ -47,11 +50,19 @@ class Tally:
                 self.outcomes[str(event.data.get("outcome"))] += 1
             case "gate shut" if event.scope:
                 self.shuts[event.scope] += 1
-                self.shut_since.setdefault(event.scope, event.at)
-            case "gate reopening" | "gate lifted" if event.scope in self.shut_since:
-                self.held[event.scope] += round((event.at - self.shut_since.pop(event.scope)).total_seconds())
+                self.shut_since.setdefault(_gate(event), event.at)
+            case "gate reopening" | "gate lifted" if event.scope and _gate(event) in self.shut_since:
+                self.held[event.scope] += round((event.at - self.shut_since.pop(_gate(event))).total_seconds())
             case _:
                 pass
+
+    def is_shut(self, scope: str) -> bool:
+        """Whether a gate of a scope that was shut meanwhile still is."""
+        return any(shut == scope for shut, *_ in self.shut_since)
+
+
+def _gate(event: Event) -> tuple[str, str, str]:
+    return (event.scope or "", str(event.data.get("origin")), str(event.data.get("window")))
 
 
 class Narrator:

@@ -180,8 +180,7 @@ def summary(report: Report, state: Path) -> str:
     if tally.launches or tally.adopted:
         lines.append(f"  {_launches(tally)}")
     lines += [
-        f"  the gate of {scope} shut {_times(shuts)}, held for {timedelta(seconds=tally.held[scope])}"
-        for scope, shuts in tally.shuts.items()
+        f"  the gate of {scope} shut {_times(shuts)}, {_held(tally, scope)}" for scope, shuts in tally.shuts.items()
     ]
     lines += [f"  {line}" for line in report.left]
     lines.append(f"  state: {state}")
@@ -196,6 +195,12 @@ def _launches(tally: Tally) -> str:
     adopted = f", {tally.adopted} of them adopted" if tally.adopted else ""
     resumed = f"; {tally.resumes} resumed a session" if tally.resumes else ""
     return f"{begun} launches{adopted} = {ends}{running}{resumed}"
+
+
+def _held(tally: Tally, scope: str) -> str:
+    if tally.is_shut(scope):
+        return "still shut"
+    return f"held for {timedelta(seconds=tally.held[scope])}"
 
 
 def _times(number: int) -> str:
