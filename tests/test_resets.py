@@ -224,7 +224,7 @@ def printed_resets(draw: st.DrawFn) -> tuple[str, datetime, datetime, ZoneInfo]:
     day = draw(st.sampled_from(days)) + timedelta(days=draw(st.integers(-1, 1)))
     minute = draw(st.integers(0, 1439))
     reset = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(minutes=minute)
-    ahead = timedelta(minutes=draw(st.integers(0, 23 * 60 - 5)))
+    ahead = timedelta(minutes=draw(st.integers(0, 21 * 60)))  # on a day of 22 hours more is what is just past
     local = reset.astimezone(zone)
     clock_text = draw(st.sampled_from(["%I:%M%p", "%H:%M", "%I:%M %p"]))
     return f"resets {local.strftime(clock_text).lower()} ({zone.key})", reset, reset - ahead, zone

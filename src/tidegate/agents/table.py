@@ -60,9 +60,9 @@ class Table:
     first group), `gone` a line that says that there is no such conversation.
 
     `output` is "stream-json" (claude's), "events" (other JSON lines; `progress` are the types of those that the model's
-    answers come in, `answer` the way to the text in one of them) or "text". `failed` finds a line that means failure
-    though the CLI exits 0; `noise` lines that are never the reason of a failure. `proof`: success needs an answer.
-    A command of the job's own is begun and, lacking its grammar, begun anew as it is.
+    answers come in, `answer` the way to the text in one of them) or "text". `failed` finds a line near the end
+    that means failure though the CLI exits 0; `noise` lines that are never the reason of a failure. `proof`: success
+    needs an answer. A command of the job's own is begun and, lacking its grammar, begun anew as it is.
 
     Raises BadSetting for a pattern that is none, a placeholder that is unknown, an `output` that is none.
     """
@@ -202,6 +202,7 @@ class TableReader:
             way = self._table.answer.split(".") if self._table.answer else []
             told = frames.text(frames.parsed(line) or {}, *way) if way else ""
             self._answer = told[:TEXT_MOST] or self._answer
+            self._erred, self._failure = False, ""  # it goes on
             if not self._progressed:
                 self._progressed = True
                 yield Progress()
@@ -216,12 +217,10 @@ class TableReader:
 
     def _text(self, stream: Stream, line: bytes, at: datetime) -> Iterable[Sighting]:
         said = line[:SEARCHED]
-        noise, gone, failed = (_compiled(one) for one in (self._table.noise, self._table.gone, self._table.failed))
+        noise, gone = _compiled(self._table.noise), _compiled(self._table.gone)
         if noise and noise.search(said):
             return ()
         self._tails.keep(stream, line, at)
-        if failed and failed.search(said):
-            self._failure = wording.evidence(said.decode(errors="replace"))
         if gone and gone.search(said):
             return (SessionGone(wording.evidence(said.decode(errors="replace"))),)
         if stream is Stream.STDERR and any(word in said for word in RETRYING):
@@ -244,6 +243,7 @@ class TableReader:
         """A limit that only text told, and the answer."""
         if self._frames is not None and self._frames.answered:
             return
+        self._failure = self._failure or self._tails.found(_compiled(self._table.failed))
         bad = bool(exit.code) or bool(self._failure) or self._erred
         limit = self._tails.refusal(self._zone) if bad and not self._erred else None
         if limit is not None:

@@ -16,6 +16,7 @@ LINE_MOST = 8192  # bytes of a line
 BLOCK = 5  # lines that one message may take
 OUT_DEEP = 4  # an agent that is refused prints that last: the last lines of stdout are searched
 ERR_DEEP = 30  # wrappers print more behind it
+NEAR_END = 6  # lines in which a CLI that exits 0 says that it failed
 RETRY_DEEP = 3  # an agent that said "retrying" further up went on
 WORDS_MOST = 500  # characters of a plain failure's reason
 TEXT_MOST = 4000  # characters of an answer
@@ -46,6 +47,10 @@ class Tail:
     def lines(self) -> list[tuple[str, datetime]]:
         """The lines as text, oldest first."""
         return [(line.decode(errors="replace"), at) for line, at in self._lines]
+
+    def near_end(self) -> list[bytes]:
+        """The last lines, the very last one first."""
+        return [line for line, _ in reversed(self._lines)][:NEAR_END]
 
     @property
     def last(self) -> str:
@@ -83,6 +88,14 @@ def _refusal(block: list[str], at: datetime, zone: tzinfo, *, any_label: bool) -
     return limit or wording.refusal("\n".join(block), at, zone, any_label=any_label)
 
 
+def refusal_in(text: str, at: datetime, zone: tzinfo) -> Limit | None:
+    """What the end of a whole text, printed at `at`, says no about; any wrapper's label may stand before it."""
+    tail = Tail()
+    for line in text.split("\n"):
+        tail.keep(line.encode(errors="replace"), at)
+    return tail.refusal(zone, deep=ERR_DEEP, any_label=True)
+
+
 class Tails:
     """Both streams of one attempt."""
 
@@ -100,6 +113,13 @@ class Tails:
         if limit is not None:
             return replace(limit, stream=Stream.STDERR)
         return self.out.refusal(zone, deep=OUT_DEEP)
+
+    def found(self, pattern: re.Pattern[bytes] | None) -> str:
+        """The line near the end of stdout, else of stderr, in which a pattern is found; "" where there is none."""
+        near = [line for tail in (self.out, self.err) for line in tail.near_end()] if pattern else []
+        return next(
+            (wording.evidence(line.decode(errors="replace")) for line in near if pattern and pattern.search(line)), ""
+        )
 
     @property
     def last_words(self) -> str:
