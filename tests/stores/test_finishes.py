@@ -164,6 +164,25 @@ def test_a_different_end_of_an_ended_attempt_is_refused(world: World) -> None:
     assert world.states() == {"a": State.SUCCEEDED}
 
 
+def test_a_session_that_is_told_after_the_end_is_refused(world: World) -> None:
+    world.submit("a")
+    claim = world.take()
+    world.finish(claim)
+    with pytest.raises(NotOwner):
+        world.store.note_session(claim[1], "s", world.now)
+
+
+def test_progress_that_is_told_too_late_changes_nothing(world: World) -> None:
+    world.submit("a", "b")
+    ended, adopted = world.claim(2)
+    world.finish(ended, Interrupted(reason="drained"))
+    world.enter("next")
+    world.store.adopt("next", "here", world.now)
+    before = world.store.last_seq()
+    assert world.progress(ended) == world.progress(adopted) == []
+    assert world.store.last_seq() == before
+
+
 # --- adopting ---
 
 

@@ -61,6 +61,7 @@ def test_events_are_told_in_order_and_by_job_or_batch(world: World) -> None:
 def test_accounts_keep_what_they_are_given(world: World) -> None:
     world.accounts(Account(name="b", max_running=2, cautious=True), Account(name="a"))
     world.accounts(Account(name="a", max_running=1))
+    world.accounts(Account(name="a", max_running=1))
     assert world.store.accounts() == [Account(name="a", max_running=1), Account(name="b", max_running=2, cautious=True)]
 
 

@@ -328,6 +328,20 @@ def test_eight_programs_may_make_the_file_at_once(tmp_path: Path) -> None:
             file.unlink()
 
 
+def test_a_definition_that_this_program_does_not_understand(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "t.db")
+    World(store).submit("a")
+    store._file._db.execute("""UPDATE definition SET spec = '{"sandbox": true}'""")
+    store.close()
+    broken(tmp_path / "t.db", "the definition of job 1 cannot be read: .*sandbox", lambda store: store.jobs())
+
+
+def test_the_room_opens_a_store_by_its_path(tmp_path: Path) -> None:
+    store = sqlite.open(tmp_path / "t.db")
+    assert store.jobs() == []
+    store.close()
+
+
 # --- secrets ---
 
 
