@@ -325,7 +325,7 @@ X = 'b.toml: [[job]] 1 ("x")'
 
 KEYS = (
     "agent, command, args, model, prompt, prompt_file, cwd, env, account, priority, timeout, silence, max_attempts, "
-    "on_cutoff, on_failure, resume_prompt, labels"
+    "on_cutoff, on_failure, resume_prompt, result_files, labels"
 )
 
 BAD_TOML = [
@@ -601,6 +601,7 @@ def new_jobs(draw: st.DrawFn) -> NewJob:
         on_cutoff=draw(st.sampled_from(["resume", "restart"])),
         on_failure=draw(st.sampled_from(["resume", "restart"])),
         resume_prompt=draw(st.none() | SOLID),
+        result_files=tuple(draw(st.lists(st.sampled_from(["*.json", "**/.failed/result.json"]), max_size=2))),
         labels=draw(st.dictionaries(NAME, TEXT, max_size=3)),
     )
     priority = draw(st.integers(-(10**6), 10**6))

@@ -11,7 +11,7 @@ SRC = Path(tidegate.__file__).parent
 FLOORS = {
     0: "model errors __init__",
     1: "policy resets batch allowed redact clock bell doorbell places",
-    2: "gate launch watch workspace agents stores results",
+    2: "gate launch watch workspace agents stores",
     3: "attempt explain",
     4: "supervisor",
     5: "settings logs files look narrate bottom run demo daemon cli __main__ examples",

@@ -30,6 +30,9 @@ PROGRAM = """if True:
     log.info("after")
 """
 
+# As the program ends: an ordinary exit of Python would complain of the stderr that it cannot flush.
+LEAVES = "\n    import os; print('still here', flush=True); os._exit(0)\n"
+
 
 @pytest.fixture(autouse=True)
 def as_it_was() -> Iterator[None]:
@@ -258,7 +261,7 @@ def test_no_token_is_told_wherever_it_stands(form: str) -> None:
 
 def test_a_terminal_that_is_gone_ends_nothing() -> None:
     ours, theirs = pty.openpty()
-    program = PROGRAM.replace("log.warning", "sys.stdin.readline(); log.warning", 1) + "\n    print('still here')"
+    program = PROGRAM.replace("log.warning", "sys.stdin.readline(); log.warning", 1) + LEAVES
     process = subprocess.Popen(
         [sys.executable, "-c", program, "auto"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=theirs, text=True
     )
@@ -271,7 +274,7 @@ def test_a_terminal_that_is_gone_ends_nothing() -> None:
 def test_a_reader_that_left_ends_nothing() -> None:
     ours, theirs = os.pipe()
     os.close(ours)
-    program = PROGRAM + "\n    print('still here')"
+    program = PROGRAM + LEAVES
     done = subprocess.run([sys.executable, "-c", program, "auto"], stdout=subprocess.PIPE, stderr=theirs, text=True)
     os.close(theirs)
     assert (done.stdout, done.returncode) == ("still here\n", 0)

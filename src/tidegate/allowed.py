@@ -170,6 +170,14 @@ def path(value: object) -> str:
     return text(value, most=4095)  # the kernel's PATH_MAX without its NUL
 
 
+def pattern(value: object) -> str:
+    """A pattern of files below a directory, such as "**/.failed/*.json"."""
+    said = path(value)
+    if said.startswith(("/", "~")) or ".." in said.split("/"):
+        raise Wrong(f"must be a pattern of files below the job's directory, {but(value)}")
+    return said
+
+
 def one_of(*choices: str) -> Check[str]:
     """One of some words, in lower or upper case."""
     listed = " or ".join(json.dumps(choice) for choice in choices)

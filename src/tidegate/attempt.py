@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import tzinfo
 from pathlib import Path
 
 import anyio
@@ -14,6 +15,7 @@ import structlog
 from tidegate import clock as clocks
 from tidegate import launch, policy
 from tidegate.agents import Agent, Command
+from tidegate.agents.reading import results
 from tidegate.clock import Clock
 from tidegate.errors import NotLaunched, NotNow
 from tidegate.launch import Child, Order
@@ -160,8 +162,7 @@ class Running:
 
     async def _watched(self, child: Child) -> Exit:
         self._child = child
-        zone = clocks.zone(self.job.spec.env.get("TZ") or self._means.environment.get("TZ"))
-        self._reader = self._agent.reader(zone)
+        self._reader = self._agent.reader(self._zone())
         async with self._means.watcher.follow(self.directory) as self._follow, anyio.create_task_group() as reading:
             reading.start_soon(self._read, self._follow)
             if self._asked is not None:  # its end was asked for while it was being launched
@@ -188,7 +189,7 @@ class Running:
     # --- judging ---
 
     async def _judge(self, exit: Exit) -> Ended:
-        for sighting in self._reader.end(exit, self._means.clock.now()):
+        for sighting in (*self._reader.end(exit, self._means.clock.now()), *self._left_behind(exit)):
             await self._sighted(sighting)
         self._seen = policy.heard(self._seen, self._reader.last_words, resumed=self._resumes)
         outcome = policy.judged(policy.verdict(self._seen, exit), self._asked, proof=self._seen.proof)
@@ -198,6 +199,18 @@ class Running:
             session=self._seen.session or self._session,
             usage=self._seen.usage,
         )
+
+    def _left_behind(self, exit: Exit) -> Iterator[Limit]:
+        """What the result files of a wrapper that failed say no about."""
+        spec, now = self.job.spec, self._means.clock.now()
+        if spec.result_files and exit.code:
+            limit = results.refusal(Path(spec.cwd), spec.result_files, self.attempt.started_at, now, self._zone())
+            if limit is not None:
+                yield limit
+
+    def _zone(self) -> tzinfo:
+        """The zone that the agent prints clock times in."""
+        return clocks.zone(self.job.spec.env.get("TZ") or self._means.environment.get("TZ"))
 
     # --- time-outs, in working time ---
 

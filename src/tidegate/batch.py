@@ -51,6 +51,7 @@ DEFAULTS: Mapping[str, Check[object]] = {
     "on_cutoff": allowed.one_of("resume", "restart"),
     "on_failure": allowed.one_of("restart", "resume"),
     "resume_prompt": allowed.text,
+    "result_files": allowed.tuple_of(allowed.pattern),
     "labels": allowed.mapping_of(allowed.name, allowed.any_text),
 }
 JOB: Mapping[str, Check[object]] = {"id": allowed.name, **DEFAULTS}
@@ -355,7 +356,10 @@ def _model_in(argv: Sequence[str]) -> str | None:
     return None
 
 
-AS_SAID = ("env", "timeout", "silence", "max_attempts", "on_cutoff", "on_failure", "resume_prompt", "labels")
+AS_SAID = (
+    *("env", "timeout", "silence", "max_attempts", "on_cutoff", "on_failure", "resume_prompt", "result_files"),
+    "labels",
+)
 
 
 def _merged(defaults: Table, own: Table) -> dict[str, Any]:
@@ -478,6 +482,7 @@ def as_record(job: NewJob) -> dict[str, Any]:
         "on_cutoff": spec.on_cutoff,
         "on_failure": spec.on_failure,
         "resume_prompt": spec.resume_prompt,
+        "result_files": list(spec.result_files),
         "labels": dict(spec.labels),
     }
     return {key: value for key, value in record.items() if value not in (None, {}, [])}

@@ -243,6 +243,7 @@ class Spec:
 
     `command` is a complete argv, or empty where `agent` and `prompt` say it all. `args` are further arguments
     for the agent. `timeout` and `silence` are seconds of working time, None for none (`silence` None: the setting's).
+    `result_files` are patterns below `cwd` of JSON files in which a wrapper may leave the real error.
     """
 
     agent: str = "command"
@@ -257,6 +258,7 @@ class Spec:
     on_cutoff: str = "resume"  # or "restart"
     on_failure: str = "restart"  # or "resume"
     resume_prompt: str | None = None
+    result_files: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
 
 

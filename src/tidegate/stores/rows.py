@@ -258,7 +258,7 @@ def spec_of(text: str, show: Callable[[object], str]) -> Spec:
     Raises TypeError where the text says what this program does not know.
     """
     said = json.loads(text)
-    for name in ("command", "args"):
+    for name in ("command", "args", "result_files"):
         if name in said:
             said[name] = tuple(said[name])
     if "env" in said:
