@@ -20,7 +20,7 @@ from pathlib import Path
 import apsw
 from figures import parser, show
 
-from tidegate.model import Batch, Hold, NewJob, Origin, Spec, Succeeded, Supervisor
+from tidegate.model import Attempt, Batch, Hold, Job, NewJob, Origin, Spec, Succeeded, Supervisor
 from tidegate.stores.sqlite import SqliteStore
 from tidegate.stores.writer import Writer
 
@@ -88,60 +88,56 @@ def written(number: int, callers: int) -> float:
 # --- against the number of queued jobs ---
 
 
-def spent(times: int, call: Callable[[], object]) -> float:
-    """The median cost of a call in µs."""
-    costs = []
-    for _ in range(times):
-        started = time.perf_counter()
-        call()
-        costs.append(time.perf_counter() - started)
-    return statistics.median(costs) * 1e6
-
-
-def costs(made: SqliteStore, times: int) -> dict[str, float]:
-    """What each call costs on a store as it is, which it leaves as it was."""
-    taken = []
+def calls(made: SqliteStore) -> dict[str, Callable[[], object]]:
+    """What is measured, in the order in which it leaves the store as it was."""
+    taken: list[tuple[Job, Attempt]] = []
     names = iter(range(10**9))
 
-    def claim() -> None:
-        taken.extend(made.claim("me", now()))
+    def pause() -> object:
+        hold = Hold(scope="command", origin=Origin.OPERATOR, since=now(), by=str(next(names)))
+        return made.hold(hold, now())
 
-    def finish() -> None:
-        made.finish(taken.pop()[1], Succeeded(), now(), exit=0)
-
-    def refill() -> None:
-        made.submit(Batch("queued"), jobs(1, f"r{next(names)}"), now(), whole=False)
-
-    def pause() -> None:
-        made.hold(Hold(scope="command", origin=Origin.OPERATOR, since=now(), by=str(next(names))), now())
-
-    found: dict[str, float] = {}
-    for name, call in (("claim", claim), ("finish", finish), ("submit", refill), ("hold", pause)):
-        found[name] = spent(times, call)
-    found["claim, all held"] = spent(times, lambda: made.claim("me", now()))
-    made.lift(None, now(), by="benchmark")
-    found["counts"] = spent(times, made.counts)
-    return found
+    return {
+        "claim": lambda: taken.extend(made.claim("me", now())),
+        "finish": lambda: made.finish(taken.pop()[1], Succeeded(), now(), exit=0),
+        "submit": lambda: made.submit(Batch("queued"), jobs(1, f"r{next(names)}-"), now(), whole=False),
+        "hold": pause,
+        "claim, all held": lambda: made.claim("me", now()),
+        "counts": made.counts,
+    }
 
 
-def compared(queued: int, times: int) -> tuple[dict[str, float], dict[str, float]]:
-    """Costs with few and with many queued jobs, first within one group (no disk), then committed one by one."""
-    with store(times + FEW) as few, store(queued) as many:
-        return side_by_side(few, many, times)
+def spent(call: Callable[[], object]) -> float:
+    """What one call takes, in µs."""
+    started = time.perf_counter()
+    call()
+    return (time.perf_counter() - started) * 1e6
 
 
 def side_by_side(few: SqliteStore, many: SqliteStore, times: int) -> tuple[dict[str, float], dict[str, float]]:
-    grouped: dict[str, float] = {}
-    ratios: dict[str, float] = {}
-    with few.group(), many.group():
-        small, large = costs(few, times), costs(many, times)
-    for name in small:
-        grouped[name] = small[name]
-        ratios[f"{name}, in a group"] = large[name] / small[name]
-    small, large = costs(few, times), costs(many, times)
-    for name in small:
-        ratios[f"{name}, committed"] = large[name] / small[name]
-    return grouped, ratios
+    """The median cost of each call with few queued jobs, and its ratio with many; the two take turns."""
+    costs, ratios = {}, {}
+    mine, theirs = calls(few), calls(many)
+    for name in mine:
+        pairs = [(spent(mine[name]), spent(theirs[name])) for _ in range(times)]
+        costs[name] = statistics.median(small for small, _ in pairs)
+        ratios[name] = statistics.median(large for _, large in pairs) / costs[name]
+    for made in (few, many):
+        made.lift(None, now(), by="benchmark")
+    return costs, ratios
+
+
+def compared(queued: int, times: int) -> dict[str, float]:
+    """Costs and ratios, first within one group (no disk), then committed one by one."""
+    figures: dict[str, float] = {}
+    with store(times + FEW) as few, store(queued) as many:
+        with few.group(), many.group():
+            costs, in_group = side_by_side(few, many, times)
+        _, committed = side_by_side(few, many, times)
+    figures |= {f"{name}, µs in a group": round(cost) for name, cost in costs.items()}
+    figures |= {f"{name}, {queued} / {FEW} queued, in a group": round(ratio, 2) for name, ratio in in_group.items()}
+    figures |= {f"{name}, {queued} / {FEW} queued, committed": round(ratio, 2) for name, ratio in committed.items()}
+    return figures
 
 
 def main() -> None:
@@ -161,9 +157,7 @@ def main() -> None:
     started = time.perf_counter()
     with store(args.queued):
         figures[f"submit of {args.queued}, s"] = round(time.perf_counter() - started, 2)
-    grouped, ratios = compared(args.queued, args.times)
-    figures |= {f"{name}, µs in a group": round(cost) for name, cost in grouped.items()}
-    figures |= {f"{name}, {args.queued} / {FEW} queued": round(ratio, 2) for name, ratio in ratios.items()}
+    figures |= compared(args.queued, args.times)
     show(figures, as_json=args.json)
 
 
