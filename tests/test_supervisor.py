@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -125,3 +126,28 @@ def test_agents_that_ignore_term_are_timed_out_at_the_same_time(tidegate: Tidega
     assert done.returncode == 1, done.stderr
     assert {job["reason"] for job in tidegate.lines("list")} == {"no end after 1 s"}
     assert time.monotonic() - began < 11, "each would take 4 s, one after the other 16"
+
+
+def test_a_database_that_cannot_grow_ends_run_in_one_line_and_no_agent(tidegate: Tidegate, tmp_path: Path) -> None:
+    wait = f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done; echo real"
+    jobs = shell("long", wait) + "".join(shell(f"j{n}", "true") for n in range(300))
+    batch = tidegate.batch(jobs, "b.jsonl")
+    bound = "ulimit -f 1400; exec "  # blocks of 512 bytes: some hundred transactions' worth of log
+    done = subprocess.run(
+        ["sh", "-c", bound + f"{sys.executable} -m tidegate run {batch} --slots 4"],
+        cwd=tidegate.place,
+        env=tidegate.environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 5, done.stderr
+    (last,) = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+    assert last.startswith(f"tidegate: {tidegate.state}/tidegate.db: ")
+    assert tidegate.states()["long"] == "running", "its agent lives"
+    (tmp_path / "go").touch()
+    again = tidegate("run", batch)
+    assert again.returncode == 0, again.stderr
+    assert "of them adopted" in again.stdout
+    assert [job["launches"] for job in tidegate.lines("list") if job["job"] == "long"] == [1]
