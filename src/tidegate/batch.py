@@ -33,7 +33,12 @@ JOBS_MOST = 1_000_000
 COMMAND = "command"  # the agent, and the account, of a command that is no known agent's
 
 BATCH: Mapping[str, Check[object]] = {"name": allowed.name, "on_limit": allowed.one_of("wait", "exit")}
-ACCOUNT: Mapping[str, Check[object]] = {"agent": allowed.word, "concurrency": allowed.whole(1, 10_000)}
+PREFLIGHT = ("canary", "probe", "off")  # one job goes first, a question is asked first, or nothing of the kind
+ACCOUNT: Mapping[str, Check[object]] = {
+    "agent": allowed.word,
+    "concurrency": allowed.whole(1, 10_000),
+    "preflight": allowed.one_of(*PREFLIGHT),
+}
 DEFAULTS: Mapping[str, Check[object]] = {
     "agent": allowed.word,
     "command": allowed.argv,
@@ -65,10 +70,13 @@ MERGED = ("env", "labels")  # a job adds to these of [defaults]; every other key
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """What a file says of an account: whose limits it has, and how many may run at once (None: as many as like)."""
+    """What a file says of an account: whose limits it has, how many may run at once (None: as many as like), and how
+    it begins where nobody knows whether it is open (one of PREFLIGHT, None for the default, "canary").
+    """
 
     agent: str | None = None
     concurrency: int | None = None
+    preflight: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,12 +102,16 @@ class Around:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expanded:
-    """A batch, ready to be submitted; `accounts` are all that are declared or used. `on_limit` is "wait" or "exit"."""
+    """A batch, ready to be submitted; `accounts` are all that are declared or used. `on_limit` is "wait" or "exit".
+
+    `probes` are the accounts that are to be asked first, with their agents.
+    """
 
     name: str
     jobs: tuple[NewJob, ...]
     accounts: tuple[Account, ...]
     on_limit: str = "wait"
+    probes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +238,7 @@ def _expanded(head: Table, jobs: Sequence[Written], around: Around) -> Expanded:
         jobs=made,
         accounts=_accounts(declared, made, around.has_limits),
         on_limit=options.get("on_limit", "wait"),
+        probes=_probes(declared, made, around.has_limits),
     )
 
 
@@ -409,7 +422,9 @@ def _declared(said: object, around: Around) -> dict[str, Declared]:
             _agent(f"{place} agent", own["agent"], around.agents)
         before = declared.get(name, Declared())
         declared[name] = Declared(
-            agent=own.get("agent", before.agent), concurrency=own.get("concurrency", before.concurrency)
+            agent=own.get("agent", before.agent),
+            concurrency=own.get("concurrency", before.concurrency),
+            preflight=own.get("preflight", before.preflight),
         )
     return declared
 
@@ -425,10 +440,19 @@ def _accounts(
         Account(
             name=name,
             max_running=declared.get(name, Declared()).concurrency,
-            cautious=any(has_limits(agent) for agent in _whose(declared.get(name), agents)),
+            cautious=declared.get(name, Declared()).preflight != "off"
+            and any(has_limits(agent) for agent in _whose(declared.get(name), agents)),
         )
         for name, agents in users.items()
     )
+
+
+def _probes(
+    declared: Mapping[str, Declared], jobs: Sequence[NewJob], has_limits: Callable[[str], bool]
+) -> dict[str, str]:
+    """The accounts of these jobs that say preflight = "probe", each with an agent that can be asked."""
+    asked = {job.account: job.spec.agent for job in jobs if has_limits(job.spec.agent)}
+    return {name: agent for name, agent in asked.items() if declared.get(name, Declared()).preflight == "probe"}
 
 
 def _whose(declared: Declared | None, users: Collection[str]) -> Collection[str]:

@@ -20,6 +20,7 @@ from tidegate import agents, files, logs, places, settings
 from tidegate.agents import Known
 from tidegate.batch import Expanded
 from tidegate.bottom import Bottom
+from tidegate.check import preflight
 from tidegate.clock import SystemClock
 from tidegate.daemon import Duty, Shift, on_duty, owning
 from tidegate.look import why
@@ -241,6 +242,7 @@ def work(batch: Expanded, said: Settings, known: Known, state: Path, *, update: 
     bottom = Bottom(sys.stderr) if sys.stderr.isatty() else None
     logs.set_up(level=said.log.level, form=said.log.format, stream=cast("TextIO", bottom) if bottom else None)
     with closing(sqlite.open(places.database(state))) as store:
+        batch = preflight(batch, said, known, store)
         shift = Shift(
             state=state,
             store=store,

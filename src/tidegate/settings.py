@@ -112,6 +112,7 @@ class AccountTable(Table):
 
     agent: Annotated[str | None, _is(allowed.or_none(allowed.word))] = None
     concurrency: Annotated[int | None, _is(allowed.or_none(allowed.whole(1, 10_000)))] = None
+    preflight: Annotated[str, _is(allowed.one_of(*batch.PREFLIGHT))] = "canary"
 
 
 class LogTable(Table):
@@ -398,7 +399,8 @@ def environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str
 def accounts(settings: Settings) -> dict[str, batch.Declared]:
     """The accounts that the configuration declares."""
     return {
-        name: batch.Declared(agent=one.agent, concurrency=one.concurrency) for name, one in settings.accounts.items()
+        name: batch.Declared(agent=one.agent, concurrency=one.concurrency, preflight=one.preflight)
+        for name, one in settings.accounts.items()
     }
 
 

@@ -231,6 +231,14 @@ def _explain(parser: ArgumentParser) -> None:
     _config(parser)
 
 
+def _check(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "account", nargs="?", metavar="ACCOUNT", help="this account alone (default: all configured ones)"
+    )
+    _config(parser)
+    _json(parser, "one object for each account, one a line")
+
+
 def _configuration(parser: ArgumentParser) -> None:
     _config(parser)
     _json(parser, "one object")
@@ -288,6 +296,13 @@ VERBS = {
         "tidegate.look.events:events",
         _events,
         "tidegate events --job train/3",
+    ),
+    "check": Verb(
+        "Ask each configured account whether its provider answers; one small model request each",
+        "tidegate.check:check",
+        _check,
+        "tidegate check claude-max",
+        "Answers: open, limited, busy, needs a person, or unknown. Exit codes: 0 all open, 6, 75, 5 as for run.",
     ),
     "pause": Verb(
         "Start nothing more in a scope; what runs goes on to its end",
