@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,8 +12,6 @@ from tidegate import policy
 from tidegate.model import Account, Attempt, Hold, Job, Origin, Supervisor
 from tidegate.policy import Rules
 from tidegate.stores.rows import Candidate, Known, Lane, Rows, iso_or_none
-
-Queue = dict[Lane, list[Candidate]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,40 +57,58 @@ class _Taking:
         for hold in rows.wide_holds():
             self._holds[hold.scope].append(hold)
         self._known: dict[str, Known] = {}
-        self._running: dict[str, list[int]] | None = None
+        self._running: dict[str, Sequence[int]] | None = None
 
     def take(self, most: int, batch: int | None) -> list[tuple[Job, Attempt]]:
         """The best jobs of all open lanes, one after the other."""
-        queue = self._queue(most, batch)
-        heads = [(found[0], lane.id) for lane, found in queue.items()]
-        lanes = {lane.id: lane for lane in queue}
+        lanes = self._open(batch)
+        heads = [(best, lane.id) for lane, best in self._heads(list(lanes.values())).items()]
         heapify(heads)
         taken: list[tuple[Job, Attempt]] = []
         while heads and len(taken) < most:
             best, lane = heads[0][0], lanes[heads[0][1]]
-            if not taken or self._places(lane) > 0:  # the queue holds only lanes with a place for one
+            behind: Sequence[Candidate] = ()
+            if not taken or self._places(lane) > 0:  # at first each lane here has a place for one
                 taken.append(self._claim(lane, best.id))
-                queue[lane].pop(0)
+                behind = self._rows.ready(lane, 1) if len(taken) < most else ()
+            if behind:
+                heapreplace(heads, (behind[0], lane.id))
             else:
-                queue[lane].clear()  # places only become fewer within one claim
-            if queue[lane]:
-                heapreplace(heads, (queue[lane][0], lane.id))
-            else:
-                heappop(heads)
+                heappop(heads)  # empty, or full: places only become fewer within one claim
         return taken
 
-    def _queue(self, most: int, batch: int | None) -> Queue:
-        queue: Queue = {}
+    def _open(self, batch: int | None) -> dict[int, Lane]:
+        """The lanes with queued jobs and a free place."""
+        free: dict[Sequence[str], bool] = {}
+        lanes = {}
         for lane in self._rows.waiting(batch):
-            if self._places(lane) > 0:
-                found = list(self._rows.ready(lane, most + 1))  # one more: somebody else than the last canary
-                if found:
-                    self._start_carefully(lane.account)
-                    queue[lane] = found
+            held = lane.batch_name if f"batch:{lane.batch_name}" in self._holds else ""
+            kind = (lane.account, lane.model, held)
+            if kind not in free:
+                free[kind] = self._places(lane) > 0
+            if free[kind]:
+                lanes[lane.id] = lane
+        return lanes
+
+    def _heads(self, lanes: Sequence[Lane]) -> dict[Lane, Candidate]:
+        """The best job of each lane that has a ready one; not the last canary where another can go."""
+        heads = self._rows.heads(lanes)
+        for account in {lane.account for lane in heads}:
+            self._start_carefully(account)
         for hold in [hold for holds in self._holds.values() for hold in holds]:
             if _lets_one_go(hold) and hold.canary is not None:
-                _prefer_another(queue, [lane for lane in queue if hold.scope in self._scopes(lane)], hold.canary)
-        return queue
+                self._prefer_another(heads, hold)
+        return heads
+
+    def _prefer_another(self, heads: dict[Lane, Candidate], hold: Hold) -> None:
+        inside = [lane for lane in heads if hold.scope in self._scopes(lane)]
+        for lane in inside:
+            if heads[lane].id == hold.canary:
+                behind = self._rows.ready(lane, 2)[1:]
+                if behind:
+                    heads[lane] = behind[0]
+                elif len(inside) > 1:
+                    del heads[lane]
 
     def _start_carefully(self, account: str) -> None:
         """Where nobody knows whether a cautious account is open, one attempt goes first."""
@@ -157,33 +173,37 @@ class _Taking:
         running = self._crowd() if counts else {}
         return policy.places(self._scopes(lane), self._holds, running, self._who.now, most=most, account=lane.account)
 
-    def _crowd(self) -> Mapping[str, list[int]]:
+    def _crowd(self) -> Mapping[str, Sequence[int]]:
         """The epochs of what runs, by scope; read once, and only where somebody counts."""
         if self._running is None:
-            self._running = defaultdict(list)
-            for one in self._rows.crowd():
-                for scope in one.lane.scopes(one.host):
-                    self._running[scope].append(one.epoch)
+            every = [hold for holds in self._holds.values() for hold in holds]
+            exactly = any(hold.ramp or hold.scope.startswith("host:") for hold in every)
+            self._running = self._epochs() if exactly else self._numbers()
         return self._running
+
+    def _epochs(self) -> dict[str, Sequence[int]]:
+        found: dict[str, list[int]] = defaultdict(list)
+        for one in self._rows.crowd():
+            for scope in one.lane.scopes(one.host):
+                found[scope].append(one.epoch)
+        return dict(found)
+
+    def _numbers(self) -> dict[str, Sequence[int]]:
+        """Where no ramp asks for the epochs and no host is counted, the lanes' own counts will do."""
+        found: Counter[str] = Counter()
+        for lane, running in self._rows.busy():
+            found.update(dict.fromkeys(self._scopes(lane), running))
+        return {scope: range(number) for scope, number in found.items()}
 
     def _add_to_crowd(self, lane: Lane, epoch: int) -> None:
         if self._running is not None:
             for scope in self._scopes(lane):
-                self._running[scope].append(epoch)
+                self._running[scope] = [*self._running.get(scope, ()), epoch]
 
 
 def _lets_one_go(hold: Hold) -> bool:
     """Whether a limit has just reopened: its next attempt is the canary."""
     return hold.origin is Origin.LIMIT and hold.ramp and hold.allow == 1
-
-
-def _prefer_another(queue: Queue, lanes: Sequence[Lane], canary: int) -> None:
-    """Leave the last canary out where another job waits in the same scope."""
-    if any(one.id != canary for lane in lanes for one in queue[lane]):
-        for lane in lanes:
-            queue[lane] = [one for one in queue[lane] if one.id != canary]
-            if not queue[lane]:
-                del queue[lane]
 
 
 def told(hold: Hold) -> dict[str, object]:

@@ -227,6 +227,9 @@ class _Rows:
         queued = [job for job in self.jobs.values() if job.state is State.QUEUED and batch in (None, job.batch)]
         return list({lane.id: lane for lane in map(self._lane, queued)}.values())
 
+    def heads(self, lanes: Sequence[Lane]) -> dict[Lane, Candidate]:
+        return {lane: best for lane in lanes for best in self.ready(lane, 1)}
+
     def ready(self, lane: Lane, most: int) -> list[Candidate]:
         found = [
             Candidate(-job.priority, 1 - job.resumed, job.id)
@@ -241,6 +244,10 @@ class _Rows:
     def _lane(self, job: Job) -> Lane:
         what = (job.batch, job.batch_name, job.account, family(job.model))
         return Lane(self._lanes.setdefault(what, len(self._lanes) + 1), *what)
+
+    def busy(self) -> list[tuple[Lane, int]]:
+        lanes = [self._lane(job) for job in self.jobs.values() if job.state is State.RUNNING]
+        return [(lane, lanes.count(lane)) for lane in set(lanes)]
 
     def crowd(self) -> list[Crowd]:
         return [

@@ -185,8 +185,14 @@ class Rows(Protocol):
     def waiting(self, batch: int | None) -> Sequence[Lane]:
         """The lanes with queued jobs, of one batch or of all."""
 
+    def heads(self, lanes: Sequence[Lane]) -> dict[Lane, Candidate]:
+        """The first of `ready` for each of these lanes that has one."""
+
     def ready(self, lane: Lane, most: int) -> Sequence[Candidate]:
         """The first `most` jobs of a lane that are queued, due and under no hold of their own, best first."""
+
+    def busy(self) -> Sequence[tuple[Lane, int]]:
+        """The lanes with running jobs, and how many run."""
 
     def crowd(self) -> Iterable[Crowd]:
         """Every running attempt."""

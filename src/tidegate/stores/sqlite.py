@@ -234,8 +234,18 @@ class _Rows:
         found = self._file.rows("waiting") if batch is None else self._file.rows("waiting_of", batch=batch)
         return [Lane(*row) for row in found]
 
+    def heads(self, lanes: Sequence[Lane]) -> dict[Lane, Candidate]:
+        if len(lanes) == 1:
+            return dict(zip(lanes, self.ready(lanes[0], 1), strict=False))
+        by_id = {lane.id: lane for lane in lanes}
+        found = self._file.rows("heads", lanes=json_text(list(by_id)))
+        return {by_id[lane]: Candidate(*best) for lane, *best in found}
+
     def ready(self, lane: Lane, most: int) -> list[Candidate]:
         return [Candidate(*row) for row in self._file.rows("ready", lane=lane.id, most=most)]
+
+    def busy(self) -> list[tuple[Lane, int]]:
+        return [(Lane(*row[1:]), row[0]) for row in self._file.rows("busy")]
 
     def crowd(self) -> list[Crowd]:
         return [Crowd(row[0], Lane(*row[2:]), row[1]) for row in self._file.rows("crowd")]

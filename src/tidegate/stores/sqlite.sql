@@ -68,6 +68,7 @@ CREATE TABLE lane (  -- the jobs that the same holds bind, counted by state; tri
   UNIQUE (batch, account, model)
 ) STRICT;
 CREATE INDEX lane_waiting ON lane (batch) WHERE queued > 0;
+CREATE INDEX lane_busy ON lane (batch) WHERE running > 0;
 
 CREATE TABLE job (
   id               INTEGER PRIMARY KEY AUTOINCREMENT,  -- names a directory: never used twice
@@ -342,6 +343,19 @@ FROM lane JOIN batch ON batch.id = lane.batch WHERE lane.queued > 0 AND lane.bat
 SELECT -priority, 1 - resumed, id FROM job
 WHERE lane = :lane AND state = 'queued' AND not_before IS NULL AND held = 0
 ORDER BY priority DESC, resumed DESC, id LIMIT :most;
+
+-- heads: the best job of each of these lanes that may be claimed
+SELECT asked.value, -job.priority, 1 - job.resumed, job.id
+FROM json_each(:lanes) AS asked
+CROSS JOIN job ON job.id = (
+  SELECT id FROM job
+  WHERE lane = asked.value AND state = 'queued' AND not_before IS NULL AND held = 0
+  ORDER BY priority DESC, resumed DESC, id LIMIT 1
+);
+
+-- busy: the lanes with running jobs
+SELECT lane.running, lane.id, lane.batch, batch.name, lane.account, lane.model
+FROM lane JOIN batch ON batch.id = lane.batch WHERE lane.running > 0;
 
 -- crowd: every running attempt, with its lane and host
 SELECT attempt.epoch, supervisor.host, lane.id, lane.batch, batch.name, lane.account, lane.model
