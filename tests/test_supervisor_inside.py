@@ -1,0 +1,99 @@
+"""The supervisor with parts that break: run inside the test, with real agents and a real database."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from pathlib import Path
+
+from tidegate import places
+from tidegate.agents import Command, Known, Reader, known
+from tidegate.batch import Expanded
+from tidegate.clock import SystemClock
+from tidegate.daemon import Shift
+from tidegate.model import Exit, NewJob, Sighting, Spec, State, Stream, Usage
+from tidegate.policy import Rules
+from tidegate.run import Report, supervise
+from tidegate.stores import Store, sqlite
+
+
+class Breaks(Exception):
+    """Raised when this reader reads anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Odd:
+    """An agent whose reader breaks, or tells what fits no row."""
+
+    name: str
+    has_limits: bool = False
+    proof: bool = False
+    programs: tuple[str, ...] = ()
+
+    def command(self, spec: Spec, *, session: str | None, new_session: str) -> Command:
+        return Command(argv=spec.command)
+
+    def reader(self, zone: tzinfo) -> Reader:
+        return OddReader(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class OddReader:
+    name: str
+    last_words: str = ""
+
+    def read(self, stream: Stream, line: bytes, at: datetime) -> Iterable[Sighting]:
+        if self.name == "breaks":
+            raise Breaks("while it read")
+        return (Usage(input_tokens=b"many"),)  # type: ignore[arg-type] # as a mistake in a reader would
+
+    def end(self, exit: Exit, at: datetime) -> Iterable[Sighting]:
+        return ()
+
+
+def job(name: str, agent: str, script: str) -> NewJob:
+    return NewJob(name=name, account=agent, spec=Spec(agent=agent, command=("sh", "-c", script), max_attempts=1))
+
+
+async def worked(store: Store, state: Path, *jobs: NewJob) -> Report:
+    agents = Known({**known().agents, "breaks": Odd("breaks"), "boasts": Odd("boasts")})
+    shift = Shift(
+        state=state,
+        store=store,
+        clock=SystemClock(),
+        rules=Rules(),
+        agents=agents.of,
+        environment={"PATH": os.environ["PATH"]},
+        slots=4,
+        grace=1.0,
+        timeout=None,
+        silence=None,
+    )
+    return await supervise(Expanded(name="b", jobs=jobs, accounts=()), shift)
+
+
+def is_gone(pid: Path) -> bool:
+    return not Path(f"/proc/{pid.read_text().strip()}").exists()
+
+
+async def test_an_error_in_one_attempt_ends_its_agent_and_no_other(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    broken = job("broken", "breaks", f"echo $$ > {pid}; echo line; exec sleep 60")
+    with closing(sqlite.open(places.database(tmp_path))) as store:
+        report = await worked(store, tmp_path, broken, job("fine", "command", "sleep 1; echo hi"))
+        reasons = {one.name: one.reason for one in store.jobs()}
+    assert (report.counts[State.ERROR], report.counts[State.SUCCEEDED], report.code) == (1, 1, 5)
+    assert reasons == {"broken": "Breaks: while it read", "fine": ""}
+    assert is_gone(pid)
+
+
+async def test_an_end_that_fits_no_row_is_an_error_of_its_job_alone(tmp_path: Path) -> None:
+    boasting = job("boasting", "boasts", "echo line")
+    with closing(sqlite.open(places.database(tmp_path))) as store:
+        report = await worked(store, tmp_path, boasting, job("fine", "command", "sleep 1"))
+        (reason, _) = (one.reason for one in store.jobs())
+    assert (report.counts[State.ERROR], report.counts[State.SUCCEEDED]) == (1, 1)
+    assert reason.startswith("TypeError: ")
