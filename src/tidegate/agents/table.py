@@ -38,7 +38,7 @@ SEARCHED = 4096  # bytes of a line in which patterns are looked for
 class Refusal:
     """A line that says no: what `pattern` finds anywhere in a line of `stream` (None: of either).
 
-    A time in the line is read as the reset. `sure` shuts the gate at once; otherwise it counts if the attempt fails.
+    A time in the line, or in the group of a pattern that has one, is read as the reset. `sure` shuts the gate at once; otherwise it counts if the attempt fails.
     `final` is false for a line with which the CLI says that it tries again by itself.
     """
 
@@ -234,8 +234,11 @@ class TableReader:
     def _refused(self, stream: Stream, line: bytes, at: datetime) -> Iterator[Sighting]:
         """What the table's own patterns find."""
         for refusal, pattern in self._patterns:
-            if pattern is not None and refusal.stream in (None, stream) and pattern.search(line):
-                yield _limit(refusal, stream, line.decode(errors="replace"), at, self._zone)
+            found = pattern.search(line) if pattern is not None and refusal.stream in (None, stream) else None
+            if found is not None:
+                text = line.decode(errors="replace")
+                when = f"resets {(found[1] or b'').decode(errors='replace')}" if found.re.groups else text
+                yield _limit(refusal, stream, text, at, self._zone, when=when)
 
     # --- the end ---
 
@@ -261,11 +264,11 @@ class TableReader:
         return self._failure[: wording.EVIDENCE_MOST] or self._tails.last_words
 
 
-def _limit(refusal: Refusal, stream: Stream, text: str, at: datetime, zone: tzinfo) -> Limit:
-    """The limit of a table's own pattern, at the time that its line names."""
-    reset = resets.read(text, at, zone) if refusal.kind is Kind.USAGE_LIMIT else None
+def _limit(refusal: Refusal, stream: Stream, text: str, at: datetime, zone: tzinfo, *, when: str) -> Limit:
+    """The limit of a table's own pattern, at the time that its line, or the pattern's group, names (`when`)."""
+    reset = resets.read(when, at, zone) if refusal.kind is Kind.USAGE_LIMIT else None
     if refusal.kind in (Kind.RATE_LIMIT, Kind.OVERLOADED) and refusal.final:
-        reset = resets.wait_named(text, at)
+        reset = resets.wait_named(when, at)
     return Limit(
         kind=refusal.kind,
         evidence=wording.evidence(text),
