@@ -38,7 +38,8 @@ SEARCHED = 4096  # bytes of a line in which patterns are looked for
 class Refusal:
     """A line that says no: what `pattern` finds anywhere in a line of `stream` (None: of either).
 
-    A time in the line, or in the group of a pattern that has one, is read as the reset. `sure` shuts the gate at once; otherwise it counts if the attempt fails.
+    A time in the line, or in the group of a pattern that has one, is read as the reset. `sure` shuts the gate at once;
+    otherwise it counts if the attempt fails.
     `final` is false for a line with which the CLI says that it tries again by itself.
     """
 
