@@ -71,6 +71,18 @@ def test_a_batch_that_waits_for_a_limit_exits_75_when_it_says_so(tidegate: Tideg
     assert (job["state"], job["attempts"]) == ("queued", 0)
 
 
+def test_a_batch_that_can_start_nothing_says_what_it_waits_for(tidegate: Tidegate) -> None:
+    tidegate("pause", "command", "--reason", "lunch")
+    process = tidegate.start("run", tidegate.batch(shell("a", "true") + shell("b", "true"), "b.jsonl"))
+    log = tidegate.place / "started.0"
+    until(lambda: "waiting" in log.read_text())
+    (line,) = [json.loads(line) for line in log.read_text().splitlines() if '"waiting"' in line]
+    assert line["jobs"] == 2
+    assert "lunch" in line["reason"]
+    tidegate("resume", "command")
+    assert process.wait(20) == 0
+
+
 def test_a_batch_that_waits_for_a_person_exits_6_and_says_so(tidegate: Tidegate) -> None:
     done = tidegate("run", tidegate.batch(shell("a", CREDIT) + shell("b", "true", account="other"), "b.jsonl"))
     assert done.returncode == 6, done.stderr

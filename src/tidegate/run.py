@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from tidegate.bottom import Bottom
 from tidegate.check import preflight
 from tidegate.clock import SystemClock
 from tidegate.daemon import Duty, Shift, on_duty, owning
+from tidegate.gate import Key, key
 from tidegate.look import why
 from tidegate.look.words import Page, page, shown
 from tidegate.model import Batch, Job, Origin, State, Submission
@@ -57,13 +59,14 @@ async def supervise(batch: Expanded, shift: Shift, *, update: bool = False, bott
         store.set_accounts(batch.accounts, now)
         told = store.submit(Batch(batch.name), batch.jobs, now, update=update)
         _tell(told)
-        async with on_duty(shift, told.batch.id, lambda duty: _is_over(duty, batch.on_limit)) as duty:
+        over = Over(on_limit=batch.on_limit)
+        async with on_duty(shift, told.batch.id, over) as duty:
             async with anyio.create_task_group() as beside:
                 beside.start_soon(_status_line, duty, bottom)
                 await duty.supervisor.run()
                 beside.cancel_scope.cancel()
             counts = await duty.ask(store.counts, told.batch.id)
-            why_left = await _why_left(duty)
+            why_left = await over.why_left(duty)
             left = [*(await _left_in_words(duty) if why_left else []), *_runs_on(duty)]
         code = _code(duty, counts, why_left)
     return Report(batch=batch.name, counts=counts, tally=duty.narrator.tally, left=left, code=code)
@@ -86,30 +89,41 @@ def _some(names: Sequence[str]) -> str:
 # --- when it is over ---
 
 
-async def _is_over(duty: Duty, on_limit: str) -> bool:
+@dataclass(slots=True, kw_only=True)
+class Over:
     """Nothing runs and nothing could start: over, unless time alone will change that."""
-    left = await _why_left(duty)
-    return left in ("", "human") or (left == "limit" and on_limit == "exit")
 
+    on_limit: str
+    _told: set[Key] = field(default_factory=set)
 
-async def _why_left(duty: Duty) -> str:
-    """Why jobs are still queued: "" for none, "human" or "limit" where nothing else holds any, else "time"."""
-    store, after, reasons = duty.shift.store, 0, set()
-    await duty.supervisor.look()
-    while jobs := await duty.ask(store.jobs, batch=duty.batch, states=[State.QUEUED], after=after, most=PAGE):
-        reasons |= {_reason(duty, job) for job in jobs}
-        if "time" in reasons:
-            return "time"
-        after = jobs[-1].id
-    return next((reason for reason in ("limit", "human") if reason in reasons), "")
+    async def __call__(self, duty: Duty) -> bool:
+        """Whether to end; where not, the log says what is waited for, once."""
+        if await self.why_left(duty) != "time":
+            return True
+        holds = {key(hold) for hold in duty.supervisor.gate.holds() if not hold.ramp}
+        if holds - self._told:
+            for words, number in (await _causes(duty)).items():
+                log.info("waiting", jobs=number, reason=words)
+        self._told = holds
+        return False
 
+    async def why_left(self, duty: Duty) -> str:
+        """Why jobs are still queued: "" for none, "human" or "limit" where that ends the run, else "time"."""
+        store, after, reasons = duty.shift.store, 0, set()
+        await duty.supervisor.look()
+        while jobs := await duty.ask(store.jobs, batch=duty.batch, states=[State.QUEUED], after=after, most=PAGE):
+            reasons |= {self._reason(duty, job) for job in jobs}
+            if "time" in reasons:
+                return "time"
+            after = jobs[-1].id
+        return next((reason for reason in ("limit", "human") if reason in reasons), "")
 
-def _reason(duty: Duty, job: Job) -> str:
-    holds = [hold for hold in duty.supervisor.gate.binding(job, duty.shift.clock.now()) if hold.allow == 0]
-    origins = {hold.origin for hold in holds}
-    if Origin.HUMAN in origins:
-        return "human"
-    return "limit" if Origin.LIMIT in origins else "time"
+    def _reason(self, duty: Duty, job: Job) -> str:
+        holds = [hold for hold in duty.supervisor.gate.binding(job, duty.shift.clock.now()) if hold.allow == 0]
+        origins = {hold.origin for hold in holds}
+        if Origin.HUMAN in origins:
+            return "human"
+        return "limit" if Origin.LIMIT in origins and self.on_limit == "exit" else "time"
 
 
 def _code(duty: Duty, counts: Mapping[State, int], left: str) -> int:
@@ -151,14 +165,20 @@ async def _waits(duty: Duty) -> list[str]:
 
 async def _left_in_words(duty: Duty) -> list[str]:
     """One line for each reason why jobs are still queued."""
-    store, now = duty.shift.store, duty.shift.clock.now()
+    return [f"{number} wait: {words}" for words, number in (await _causes(duty)).items()]
+
+
+async def _causes(duty: Duty) -> Counter[str]:
+    """The reasons why jobs are queued, in words, and how many wait for each."""
+    store, now, after = duty.shift.store, duty.shift.clock.now(), 0
     seen = await duty.ask(why.picture, store, now, duty.me.host, supervised=True)
-    jobs = await duty.ask(store.jobs, batch=duty.batch, states=[State.QUEUED], most=PAGE)
     on = Page(now=now, zone=page().zone)
-    return [
-        f"{len(waiting)} wait: {why.words(cause, waiting[0], seen, on)}{_evidence(cause)}"
-        for cause, waiting in why.by_cause(jobs, seen).items()
-    ]
+    causes: Counter[str] = Counter()
+    while jobs := await duty.ask(store.jobs, batch=duty.batch, states=[State.QUEUED], after=after, most=PAGE):
+        for cause, waiting in why.by_cause(jobs, seen).items():
+            causes[f"{why.words(cause, waiting[0], seen, on)}{_evidence(cause)}"] += len(waiting)
+        after = jobs[-1].id
+    return causes
 
 
 def _runs_on(duty: Duty) -> list[str]:

@@ -72,8 +72,8 @@ class Supervisor:
         self.gate = Gate(post.me.host)
         self._post = post
         self.left: list[Job] = []
-        self._running: dict[int, Running] = {}
         self._draining = False
+        self._running: dict[int, Running] = {}
         self._stopped: Outcome | None = None
         self._version = 0
 
