@@ -306,6 +306,7 @@ def test_a_job_that_names_its_agent_keeps_it_though_its_command_is_a_wrapper() -
     spec = Spec(agent="claude", command=("./wrapper.sh", "x"), prompt="p")
     assert KNOWN.of(spec).name == "claude"
     assert begun(spec).argv == resumed(spec).argv == ("./wrapper.sh", "x")
+    assert begun(spec).env["CLAUDE_CODE_MAX_RETRIES"] == "2", "for the agent that the wrapper starts"
     assert not resumed(spec).resumes
 
 

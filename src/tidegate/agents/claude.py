@@ -81,7 +81,7 @@ class Claude:
         found = argv.program(spec.command) if spec.command else Program(self.name, self.program, spec.args)
         args = argv.parts(found.args, GRAMMAR) if found else []
         if found is None or found.name not in (*self.programs, self.name) or _is_subcommand(args):
-            return Command(argv=spec.command, stdin=_encoded(spec.prompt, []))
+            return Command(argv=spec.command, stdin=_encoded(spec.prompt, []), env=ENVIRONMENT)
         if session is not None:
             return self._resumed(found.before, args, spec, session)
         own = argv.has(args, *SESSION_FLAGS)

@@ -67,7 +67,7 @@ class Gemini:
         found = argv.program(spec.command or ("gemini", *spec.args))
         args = argv.parts(found.args, GRAMMAR) if found else []
         if found is None or found.name not in self.programs or _is_subcommand(args):
-            return Command(argv=spec.command, stdin=_encoded(spec.prompt))
+            return Command(argv=spec.command, stdin=_encoded(spec.prompt), env=ENVIRONMENT)
         flags = [] if argv.has(args, "-o", "--output-format") else ["--output-format", "stream-json"]
         if session is not None:
             kept = argv.tokens(argv.without_prompt(argv.without(args, *SESSION_FLAGS, *PROMPT_FLAGS)))
