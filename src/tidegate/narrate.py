@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import structlog
+from structlog.typing import FilteringBoundLogger
 
 from tidegate.model import Event
 from tidegate.stores import Store
 from tidegate.stores.writer import Writer
-
-log = structlog.get_logger()
 
 PAGE = 1000
 QUIET = {"job added", "job updated", "session seen", "progress", "supervisor entered", "supervisor left"}
@@ -78,27 +79,43 @@ class Narrator:
     async def catch_up(self) -> None:
         """Tell everything that has happened since the last time."""
         while events := await self._ask(self._store.events, after=self._after, most=PAGE):
-            for event in events:
-                self._after = event.seq  # event by event: a cancel in here must not tell one twice
+            log: FilteringBoundLogger = structlog.get_logger().bind()  # once: a lazy logger binds at each use
+            names = await self._names_in(events, log)
+            for event in events:  # without a wait in here: a cancel must not tell one twice
+                self._after = event.seq
                 self.tally.count(event)
-                await self._tell(event)
+                _tell(log, event, names)
 
-    async def _tell(self, event: Event) -> None:
-        level = level_of(event)
-        facts = {key: value for key, value in event.data.items() if key != "n" and value not in (None, "", False)}
-        if event.scope:
-            facts = {"scope": event.scope, **facts}
-        if event.job is not None:
-            facts = {"job": await self._name(event.job), **facts}
-        if event.attempt is not None:
-            facts["attempt"] = event.attempt
-        getattr(log, level)(event.name, **facts)
+    async def _names_in(self, events: Sequence[Event], log: FilteringBoundLogger) -> Mapping[int, str]:
+        """The names of the jobs that these events are told of; those of the last events are still known."""
+        ids = {event.job for event in events if event.job is not None and _is_told(log, level_of(event))}
+        unknown = sorted(ids - self._names.keys())
+        read = await self._ask(self._read_names, unknown) if unknown else {}
+        known = {**self._names, **read}
+        self._names = {id: known[id] for id in ids}
+        return self._names
 
-    async def _name(self, id: int) -> str:
-        if id not in self._names:
-            job = await self._ask(self._store.job, id)
-            self._names[id] = job.name if job else f"#{id}"
-        return self._names[id]
+    def _read_names(self, ids: Sequence[int]) -> dict[int, str]:
+        found = [(id, self._store.job(id)) for id in ids]
+        return {id: job.name if job else f"#{id}" for id, job in found}
+
+
+def _tell(log: FilteringBoundLogger, event: Event, names: Mapping[int, str]) -> None:
+    level = level_of(event)
+    if not _is_told(log, level):
+        return
+    facts = {key: value for key, value in event.data.items() if key != "n" and value not in (None, "", False)}
+    if event.scope:
+        facts = {"scope": event.scope, **facts}
+    if event.job is not None:
+        facts = {"job": names[event.job], **facts}
+    if event.attempt is not None:
+        facts["attempt"] = event.attempt
+    getattr(log, level)(event.name, **facts)
+
+
+def _is_told(log: FilteringBoundLogger, level: str) -> bool:
+    return log.is_enabled_for(getattr(logging, level.upper()))
 
 
 def level_of(event: Event) -> str:
