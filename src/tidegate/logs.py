@@ -78,6 +78,8 @@ def _without_secrets(_logger: object, _method: str, event: EventDict) -> EventDi
 def _bare(value: object) -> object:
     """A value made of what JSON and a person's line can hold, without secrets."""
     match value:
+        case str():  # first: most are
+            return redacted(value)
         case None | bool() | int() | float() | datetime():
             return value
         case Mapping():
@@ -94,12 +96,15 @@ def _bare(value: object) -> object:
 def as_json(_logger: object, _method: str, event: EventDict) -> str:
     """An event as one line of JSON, in ASCII; instants are ISO 8601 in UTC."""
     first = {key: event.pop(key) for key in FIRST if key in event}
-    return json.dumps({**first, **event}, default=_plain)
+    return _JSON({**first, **event})
 
 
 def _plain(value: object) -> str:
     assert isinstance(value, datetime)
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+_JSON = json.JSONEncoder(default=_plain).encode
 
 
 # --- for a person ---
