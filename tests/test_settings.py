@@ -206,7 +206,9 @@ def test_an_empty_variable_says_nothing() -> None:
 def test_a_variable_finds_an_account_of_the_file_whose_name_no_variable_can_hold(tmp_path: Path) -> None:
     config = write(tmp_path / "c.toml", '[accounts.claude-max]\nagent = "claude"')
     loaded = load(config, {"TIDEGATE_ACCOUNTS__CLAUDE_MAX__CONCURRENCY": "2"})
-    assert settings.accounts(loaded.settings) == {"claude-max": Declared(agent="claude", concurrency=2, preflight="canary")}
+    assert settings.accounts(loaded.settings) == {
+        "claude-max": Declared(agent="claude", concurrency=2, preflight="canary")
+    }
 
 
 @pytest.mark.parametrize(
