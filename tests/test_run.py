@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,12 @@ LIMIT = 'echo "You\'ve hit your limit · resets 11:59pm (UTC)" >&2; exit 1'
 
 def shell(id: str, script: str, **more: object) -> str:
     return json.dumps({"id": id, "command": ["sh", "-c", script], **more}) + "\n"
+
+
+def cpu(pid: int) -> float:
+    """Seconds of processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_a_batch_that_succeeds_exits_0_and_says_where_its_state_is(tidegate: Tidegate) -> None:
@@ -79,6 +86,9 @@ def test_a_batch_that_can_start_nothing_says_what_it_waits_for(tidegate: Tidegat
     (line,) = [json.loads(line) for line in log.read_text().splitlines() if '"waiting"' in line]
     assert line["jobs"] == 2
     assert "lunch" in line["reason"]
+    used = cpu(process.pid)
+    time.sleep(3)
+    assert cpu(process.pid) - used < 0.6, "to wait is no work"
     tidegate("resume", "command")
     assert process.wait(20) == 0
 

@@ -110,7 +110,7 @@ class Over:
     async def why_left(self, duty: Duty) -> str:
         """Why jobs are still queued: "" for none, "human" or "limit" where that ends the run, else "time"."""
         store, after, reasons = duty.shift.store, 0, set()
-        await duty.supervisor.look()
+        await duty.supervisor.see_holds()  # a look would ring the bell that asks whether it is over
         while jobs := await duty.ask(store.jobs, batch=duty.batch, states=[State.QUEUED], after=after, most=PAGE):
             reasons |= {self._reason(duty, job) for job in jobs}
             if "time" in reasons:

@@ -271,8 +271,12 @@ class Supervisor:
 
     async def look(self) -> None:
         """Take the store's word for the holds, and look for work."""
-        self.gate.told(await self._post.ask(self._post.store.holds))
+        await self.see_holds()
         self.bell.ring()
+
+    async def see_holds(self) -> None:
+        """Take the store's word for the holds, and wake nobody."""
+        self.gate.told(await self._post.ask(self._post.store.holds))
 
     async def _tick(self, clockwork: TaskGroup) -> None:
         """Now and then: time-outs, and what other processes wrote without ringing."""
