@@ -151,3 +151,30 @@ def test_a_database_that_cannot_grow_ends_run_in_one_line_and_no_agent(tidegate:
     assert again.returncode == 0, again.stderr
     assert "of them adopted" in again.stdout
     assert [job["launches"] for job in tidegate.lines("list") if job["job"] == "long"] == [1]
+
+
+def test_a_second_signal_ends_the_batchs_own_agents_and_no_other(tidegate: Tidegate, tmp_path: Path) -> None:
+    wait = f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"
+    other = tidegate.batch(named("other") + shell("theirs", wait), "a.jsonl")
+    first = tidegate.start("run", other)
+    until(lambda: started(tidegate, 1))
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    second = tidegate.start("run", tidegate.batch(named("own") + shell("mine", "sleep 60"), "b.jsonl"))
+    until(lambda: started(tidegate, 2))
+    second.send_signal(signal.SIGINT)
+    until(lambda: "draining" in (tmp_path / "started.1").read_text())
+    second.send_signal(signal.SIGINT)
+    assert second.wait(20) == 130
+    assert tidegate.states() == {"theirs": "running", "mine": "queued"}
+    (tmp_path / "go").touch()
+    assert tidegate("run", other).returncode == 0
+    assert [job["launches"] for job in tidegate.lines("list")] == [1, 1]
+
+
+def test_what_ignores_term_behind_an_agent_delays_its_end_by_seconds_only(tidegate: Tidegate, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    left = f"(trap '' TERM; echo $$ > {pid}; sleep 60) & while [ ! -s {pid} ]; do sleep 0.01; done; echo done"
+    began = time.monotonic()
+    assert tidegate("run", tidegate.batch(shell("a", left), "b.jsonl")).returncode == 0
+    assert time.monotonic() - began < 8, "and not the ten seconds that an agent gets"
