@@ -23,7 +23,8 @@ OVER = r"(?:reached|exceeded|exhausted)"
 HOURS = r"\d{1,3}[- ]?(?:hours?|h|days?)"
 TIMES = rf"{HOURS}|session|hourly|daily|weekly|monthly"
 EVERY = rf"{TIMES}|opus|sonnet|haiku|fable|fast|usage|free|individual|premium|subscription"
-WHOSE = r"claude(?: code| ai)?|codex|chatgpt|gemini(?: code assist)?|copilot|cursor|pro|max|plus|team|plan|tier"
+MAKERS = r"anthropic|openai|claude(?: code| ai)?|codex|chatgpt|gemini(?: code assist)?|copilot|cursor"
+WHOSE = rf"{MAKERS}|pro|max|plus|team|plan|tier"
 OWN = r"trial|global|overall|personal|included|extra|account|model|api|requests?|messages?|prompts?|chat"
 MINE = rf"(?:{EVERY}|{WHOSE}|{OWN})"
 PLAN = rf"(?:{EVERY}|{WHOSE})"
@@ -42,6 +43,7 @@ CREDIT = (  # money, and what only a person can change
     r"you (?:do not|don't) have enough credits",
     rf"(?:your )?(?:\w+ )?spend(?:ing)? (?:limit|cap) (?:has been )?(?:reached|exceeded){END}",
     r"this request requires more credits",
+    rf"you have no quota{STOP}",
     r"key limit exceeded \(",
     r"quota exceeded\. check your plan and billing",
     r"you exceeded your current quota(?![^\0]{0,400}?(?:ai\.google\.dev|generativelanguage|retry in))",
@@ -85,6 +87,7 @@ OVERLOADED = (  # the provider is busy for everybody
     r"selected model is at capacity",
     r"no capacity available for model",
     r"(?:we're|we are) currently experiencing high demand",
+    r"(?:claude )?(?:opus|sonnet|haiku|fable)(?: [\d.]+)? is experiencing high load",
     rf"the (?:model|server|service|engine) is (?:currently |temporarily )?(?:overloaded|unavailable|busy){END}",
     r"service (?:is )?(?:temporarily |currently )?unavailable\.? (?:please )?(?:try|retry)",
 )
@@ -98,6 +101,7 @@ USAGE = (  # an allowance is used up
     rf"(?:your )?(?:{PLAN} ){{1,4}}limits? {BEEN}(?:reached|exceeded|exhausted|hit){END}",
     rf"(?:your )?(?:{PLAN} |model |allocated |qwen oauth ){{1,4}}quota(?: limit)? {BEEN}{OVER}(?:{END}|(?=:))",
     r"number of (?:\w+ )?(?:tokens|requests) has exceeded your daily rate limit",
+    r"limit reached (?:[·|-] )?resets?\b",
     rf"the usage limit has been reached{END}",
     r"(?:free|daily|weekly|monthly) usage exceeded(?=[ .,·(]|$)",
     r"resource_exhausted: quota exceeded",
@@ -117,7 +121,7 @@ RATE = (  # too much in a moment
     r"(?:[\w-]{1,40}: )?error while reading the server response: http status client error \(429",
     r"this request would exceed (?:your|the) [^\n]{0,60}?\brate\b",
     r"number of (?:\w+ )?(?:tokens|requests) has exceeded your per-minute rate limit",
-    rf"(?:429 )?too many (?:requests|tokens){STOP}",
+    rf"(?:(?:http )?429:? )?too many (?:requests|tokens){STOP}",
     r"(?:your )?request was (?:throttled|rate[- ]limited)",
     r"you(?:'ve| have) been rate[- ]limited",
     r"the api provider has rate limited you",

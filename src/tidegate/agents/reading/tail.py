@@ -23,7 +23,7 @@ TEXT_MOST = 4000  # characters of an answer
 
 QUOTES = re.compile(r"(?::|```\w{0,20})\s*$")
 HINT = re.compile(
-    r"limit|quota|credit|cap\b|spend|log ?in|logged|auth|api|oauth|token|disabled|exhausted|overload|capacity|demand"
+    r"limit|quota|credit|cap\b|spend|log ?in|logged|auth|api|oauth|token|disabled|exhausted|load|busy|capacity|demand"
     r"|429|401|403|529|503|throttl|request|usage|out of|plan|trial|unavailable|billing|insufficient|paused",
     re.IGNORECASE,
 )

@@ -93,7 +93,7 @@ class _Found:
 
 
 MARKS = re.compile(r"(?:[^\w\x21-\x7e]|[*_])+")  # bullets, arrows, signs: anything but letters and ASCII
-SWITCHES = re.compile(r"\b(?:automatically )?switching (?:from \S{1,80} )?(?:you )?to\b", re.IGNORECASE)
+SWITCHES = re.compile(r"\bswitch(?:ing|ed) (?:from \S{1,80} )?(?:you )?to\b", re.IGNORECASE)
 STATUS = re.compile(r"\(?([45]\d\d)\)?(?:: |[ ·-]{1,3})(?=\S)")
 WORD_LABEL = r"(?!Assertion)[\w.]{0,40}(?:Error|ERROR|error|Exception|EXCEPTION|FATAL|Fatal|fatal)"
 WHO = (
@@ -102,7 +102,9 @@ WHO = (
 FROM = r"Error from [\w ]{1,40}(?:\([^()]{1,60}\))?"
 LABELS = (
     STATUS,
-    re.compile(rf"\[?(?:{WORD_LABEL}|{WHO}(?: request| stream)? (?:error|Error|failed)|{FROM})(?::| -)\s+"),
+    re.compile(
+        rf"\[?(?:{WORD_LABEL}|{WHO}(?: request| stream)? (?:error|Error|failed)(?: \(?[45]\d\d\)?)?|{FROM})(?::| -)\s+"
+    ),
     re.compile(r"\w{1,40}Exception - |\[\w{1,40}(?:_error|Error)\] |\[?chatMessage: "),
     re.compile(r"[Ss]tream disconnected before completion: |Error code: (?=[45]\d\d\b)|\w{1,40}_error: "),
     re.compile(r"unexpected status [45]\d\d [\w ]{1,40}: |got status: [45]\d\d [\w ]{1,40}\. "),
@@ -112,7 +114,7 @@ LABELS = (
     re.compile(r"(?:sorry|unfortunately|oops)[,!.] ", re.IGNORECASE),
 )
 ANY_LABEL = re.compile(r"(?!\W*(?:E\s+)?Assert)[^:\"'`{}\n]{1,80}:\s+")
-API_ERROR = re.compile(r"\b(?:API Error|Error code|unexpected status|got status)\b")
+API_ERROR = re.compile(r"\b(?:API [Ee]rror|Error code|unexpected status|got status)\b")
 LABEL_STATUS = re.compile(r"\b[45]\d\d\b")
 
 
