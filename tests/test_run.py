@@ -78,6 +78,17 @@ def test_a_batch_that_waits_for_a_limit_exits_75_when_it_says_so(tidegate: Tideg
     assert (job["state"], job["attempts"]) == ("queued", 0)
 
 
+def test_a_moments_back_off_is_waited_out_even_by_a_batch_that_leaves_at_a_limit(
+    tidegate: Tidegate, tmp_path: Path
+) -> None:
+    tidegate.env |= {"TIDEGATE_LIMITS__RATE_FIRST": "1", "TIDEGATE_LIMITS__JITTER": "0"}
+    busy = "echo 'API Error: Repeated 529 Overloaded errors' >&2; exit 1"
+    once = f"[ -e {tmp_path}/once ] && exit 0; touch {tmp_path}/once; {busy}"
+    done = tidegate("run", tidegate.batch(shell("a", once), "b.jsonl"), "--on-limit", "exit")
+    assert done.returncode == 0, done.stderr
+    assert [event["data"]["outcome"] for event in tidegate.events("attempt ended")] == ["limited", "succeeded"]
+
+
 def test_a_batch_that_can_start_nothing_says_what_it_waits_for(tidegate: Tidegate) -> None:
     tidegate("pause", "command", "--reason", "lunch")
     process = tidegate.start("run", tidegate.batch(shell("a", "true") + shell("b", "true"), "b.jsonl"))
@@ -112,6 +123,7 @@ def test_a_signal_drains_and_a_second_one_requeues_what_runs(tidegate: Tidegate,
     process.send_signal(number)
     assert process.wait(20) == code
     assert tidegate.states() == {"a": "queued", "b": "queued"}
+    assert "2 wait: the next `tidegate run` of this file goes on" in (tidegate.place / "started.0").read_text()
     (job, _) = tidegate.lines("list")
     assert job["attempts"] == 0, "an interruption is not charged"
 

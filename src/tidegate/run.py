@@ -27,7 +27,7 @@ from tidegate.daemon import Duty, Shift, on_duty, owning
 from tidegate.gate import Key, key
 from tidegate.look import why
 from tidegate.look.words import Page, page, shown
-from tidegate.model import Batch, Job, Origin, State, Submission
+from tidegate.model import Batch, Job, Origin, State, Submission, Window
 from tidegate.narrate import Tally
 from tidegate.settings import Flag, Settings
 from tidegate.stores import sqlite
@@ -35,6 +35,7 @@ from tidegate.stores import sqlite
 log = structlog.get_logger()
 
 PAGE = 500
+GOES_ON = "the next `tidegate run` of this file goes on with them"
 OK, SOME_FAILED, INFRASTRUCTURE, NEEDS_HUMAN, LIMITED = 0, 1, 5, 6, 75
 
 
@@ -120,10 +121,10 @@ class Over:
 
     def _reason(self, duty: Duty, job: Job) -> str:
         holds = [hold for hold in duty.supervisor.gate.binding(job, duty.shift.clock.now()) if hold.allow == 0]
-        origins = {hold.origin for hold in holds}
-        if Origin.HUMAN in origins:
+        if any(hold.origin is Origin.HUMAN for hold in holds):
             return "human"
-        return "limit" if Origin.LIMIT in origins and self.on_limit == "exit" else "time"
+        limited = any(hold.origin is Origin.LIMIT and hold.window is not Window.MINUTE for hold in holds)
+        return "limit" if limited and self.on_limit == "exit" else "time"  # a moment's back-off is no reason to leave
 
 
 def _code(duty: Duty, counts: Mapping[State, int], left: str) -> int:
@@ -165,18 +166,19 @@ async def _waits(duty: Duty) -> list[str]:
 
 async def _left_in_words(duty: Duty) -> list[str]:
     """One line for each reason why jobs are still queued."""
-    return [f"{number} wait: {words}" for words, number in (await _causes(duty)).items()]
+    return [f"{number} wait: {words}" for words, number in (await _causes(duty, leaving=True)).items()]
 
 
-async def _causes(duty: Duty) -> Counter[str]:
+async def _causes(duty: Duty, *, leaving: bool = False) -> Counter[str]:
     """The reasons why jobs are queued, in words, and how many wait for each."""
     store, now, after = duty.shift.store, duty.shift.clock.now(), 0
-    seen = await duty.ask(why.picture, store, now, duty.me.host, supervised=True)
+    seen = await duty.ask(why.picture, store, now, duty.me.host, supervised=not leaving)
     on = Page(now=now, zone=page().zone)
     causes: Counter[str] = Counter()
     while jobs := await duty.ask(store.jobs, batch=duty.batch, states=[State.QUEUED], after=after, most=PAGE):
         for cause, waiting in why.by_cause(jobs, seen).items():
-            causes[f"{why.words(cause, waiting[0], seen, on)}{_evidence(cause)}"] += len(waiting)
+            words = why.words(cause, waiting[0], seen, on) if cause.kind != "supervisor" else GOES_ON
+            causes[f"{words}{_evidence(cause)}"] += len(waiting)
         after = jobs[-1].id
     return causes
 
