@@ -18,7 +18,9 @@ import pytest
 from tidegate import watch
 from tidegate.clock import SystemClock
 from tidegate.model import Stream
-from tidegate.watch import Follow, Line, Watcher
+from tidegate.watch import Follow, Watcher
+
+Line = tuple[Stream, bytes, datetime]
 
 OUT, ERR = Stream.STDOUT, Stream.STDERR
 SEVERAL_BOUNDS = (1, 5, 1000, 64 * 1024)
@@ -31,6 +33,11 @@ def attempt(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def whole(stream: Stream, line: bytes, at: datetime) -> tuple[Line]:
+    """The reader of these tests: every line says something, itself."""
+    return ((stream, line, at),)
+
+
 def append(directory: Path, data: bytes, name: str = "stdout.log") -> None:
     with (directory / name).open("ab", buffering=0) as file:
         file.write(data)
@@ -40,7 +47,7 @@ def append(directory: Path, data: bytes, name: str = "stdout.log") -> None:
 class Heard:
     """What a reader has got."""
 
-    follow: Follow
+    follow: Follow[Line]
     lines: list[Line] = field(default_factory=list)
     batches: int = 0
 
@@ -56,7 +63,7 @@ async def until(fact: Callable[[], object], within: float = 10.0) -> None:
 
 @asynccontextmanager
 async def reading(watcher: Watcher, directory: Path, **options: object) -> AsyncIterator[Heard]:
-    async with watcher.follow(directory, **options) as follow, anyio.create_task_group() as tasks:  # type: ignore[arg-type]
+    async with watcher.follow(directory, whole, **options) as follow, anyio.create_task_group() as tasks:  # type: ignore[arg-type]
         heard = Heard(follow)
 
         async def read() -> None:
@@ -219,7 +226,7 @@ async def test_a_line_waits_less_than_a_tenth_of_a_second_among_many_printers(tm
     waits: list[float] = []
     async with Watcher(SystemClock()) as watcher, anyio.create_task_group() as tasks:
 
-        async def one(follow: Follow) -> None:
+        async def one(follow: Follow[Line]) -> None:
             async for lines in follow:
                 waits.extend(time.time() - float(line) for _, line, _ in lines)
 
@@ -227,7 +234,7 @@ async def test_a_line_waits_less_than_a_tenth_of_a_second_among_many_printers(tm
         for n in range(30):
             (tmp_path / str(n)).mkdir()
             (tmp_path / str(n) / "stdout.log").touch()
-            follows.append(watcher.follow(tmp_path / str(n)))
+            follows.append(watcher.follow(tmp_path / str(n), whole))
             tasks.start_soon(one, follows[-1])
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", writer, str(tmp_path))
         await process.wait()
@@ -332,7 +339,7 @@ async def test_a_file_that_appears_later_is_followed(tmp_path: Path) -> None:
 async def test_what_a_left_behind_process_writes_after_the_end_is_not_the_agents(attempt: Path) -> None:
     append(attempt, b"result\n")
     async with Watcher(SystemClock()) as watcher:
-        follow = watcher.follow(attempt)
+        follow = watcher.follow(attempt, whole)
         follow.finish()
         append(attempt, b"server still here\n")
         lines = [line async for batch in follow for _, line, _ in batch]
@@ -342,7 +349,7 @@ async def test_what_a_left_behind_process_writes_after_the_end_is_not_the_agents
 async def test_a_follow_ends_once_and_for_all(attempt: Path) -> None:
     append(attempt, b"a")
     async with Watcher(SystemClock()) as watcher:
-        follow = watcher.follow(attempt)
+        follow = watcher.follow(attempt, whole)
         follow.finish()
         assert [len(batch) async for batch in follow] == [1]
         assert [batch async for batch in follow] == []
@@ -354,22 +361,56 @@ async def test_a_follow_ends_once_and_for_all(attempt: Path) -> None:
 async def test_closing_the_watcher_ends_its_readers(attempt: Path) -> None:
     ended = anyio.Event()
 
-    async def read(follow: Follow) -> None:
+    async def read(follow: Follow[Line]) -> None:
         async for _ in follow:
             pass
         ended.set()
 
     async with anyio.create_task_group() as tasks, Watcher(SystemClock()) as watcher:
-        tasks.start_soon(read, watcher.follow(attempt))
+        tasks.start_soon(read, watcher.follow(attempt, whole))
         await anyio.sleep(0.01)
         assert open_files("inotify") == 1
     assert ended.is_set()
     assert open_files("inotify") == 0
 
 
+async def test_lines_that_say_nothing_wake_nobody(attempt: Path) -> None:
+    def read(_stream: Stream, line: bytes, _at: datetime) -> list[bytes]:
+        return [line] if line.startswith(b"!") else []
+
+    async with Watcher(SystemClock(), gather=0.01) as watcher, anyio.create_task_group() as tasks:
+        follow = watcher.follow(attempt, read)
+        woken: list[list[bytes]] = []
+
+        async def listen() -> None:
+            woken.extend([found async for found in follow])
+
+        tasks.start_soon(listen)
+        for number in range(5):
+            append(attempt, b"chatter\n")
+            await until(lambda wanted=8 * (number + 1): follow.bytes[OUT] == wanted)  # type: ignore[misc]
+        append(attempt, b"!\nchatter\n")
+        await until(lambda: follow.bytes[OUT] == 50)
+        await follow.drain()
+    assert woken == [[b"!"]]
+
+
+async def test_a_readers_error_meets_who_waits_for_its_words(attempt: Path) -> None:
+    def read(_stream: Stream, line: bytes, _at: datetime) -> list[bytes]:
+        raise ValueError(line)
+
+    async with Watcher(SystemClock(), gather=0.01) as watcher:
+        follow = watcher.follow(attempt, read)
+        with anyio.move_on_after(0.05):
+            await anext(follow)
+        asyncio.get_running_loop().call_soon(append, attempt, b"odd\n")
+        with pytest.raises(ValueError, match="odd"):
+            await anext(follow)
+
+
 async def test_a_reader_may_be_cancelled_and_another_go_on(attempt: Path) -> None:
     async with Watcher(SystemClock()) as watcher:
-        follow = watcher.follow(attempt)
+        follow = watcher.follow(attempt, whole)
         with anyio.move_on_after(0.05):
             await anext(follow)
         append(attempt, b"later\n")
@@ -422,9 +463,10 @@ async def test_without_a_watch_of_the_kernel_lines_still_come(attempt: Path) -> 
         "from tidegate.clock import SystemClock\n"
         "from tidegate.watch import Watcher\n"
         "libc = ctypes.CDLL(None)\n"
+        "def whole(*line): return (line,)\n"
         "while libc.inotify_init1(0) >= 0: pass\n"
         "async def main():\n"
-        "    async with Watcher(SystemClock()) as watcher, watcher.follow(Path(sys.argv[1])) as follow:\n"
+        "    async with Watcher(SystemClock()) as watcher, watcher.follow(Path(sys.argv[1]), whole) as follow:\n"
         "        assert watcher._inotify is None\n"
         "        print('following', flush=True)\n"
         "        async for lines in follow:\n"

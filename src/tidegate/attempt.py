@@ -85,7 +85,7 @@ class Running:
         self._session = job.session
         self._resumes = False
         self._child: Child | None = None
-        self._follow: Follow | None = None
+        self._follow: Follow[Sighting] | None = None
         self._asked: Outcome | None = None
         self._quiet_cpu: float | None = None  # its processor time when the present silence was young
         self._worked_from = means.clock.monotonic()
@@ -163,7 +163,10 @@ class Running:
     async def _watched(self, child: Child) -> Exit:
         self._child = child
         self._reader = self._agent.reader(self._zone())
-        async with self._means.watcher.follow(self.directory) as self._follow, anyio.create_task_group() as reading:
+        async with (
+            self._means.watcher.follow(self.directory, self._reader.read) as self._follow,
+            anyio.create_task_group() as reading,
+        ):
             reading.start_soon(self._read, self._follow)
             if self._asked is not None:  # its end was asked for while it was being launched
                 await child.end(self._means.grace)
@@ -173,11 +176,10 @@ class Running:
         await child.sweep(min(self._means.grace, LEFTOVER))
         return exit
 
-    async def _read(self, follow: Follow) -> None:
-        async for lines in follow:
-            for stream, line, at in lines:
-                for sighting in self._reader.read(stream, line, at):
-                    await self._sighted(sighting)
+    async def _read(self, follow: Follow[Sighting]) -> None:
+        async for sightings in follow:
+            for sighting in sightings:
+                await self._sighted(sighting)
 
     async def _sighted(self, sighting: Sighting) -> None:
         before, self._seen = self._seen, policy.see(self._seen, sighting)

@@ -10,21 +10,23 @@ import asyncio
 import ctypes
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Generic, Self, TypeVar
 
 import anyio
 
 from tidegate.clock import Clock
 from tidegate.model import Stream
 
-Line = tuple[Stream, bytes, datetime]  # a line without its end, and the instant when it was printed
+T = TypeVar("T")
+Read = Callable[[Stream, bytes, datetime], Iterable[T]]  # what a line without its end says, and when it was printed
 
 GATHER = 0.08  # seconds between two wake-ups while output comes: a line waits for less than a tenth
 SLICE = 256 * 1024  # bytes read from one stream before others get a turn
+SIP = 16 * 1024  # bytes: what a talking agent prints between two wake-ups is less
 MAX_LINE = 32 * 1024 * 1024  # bytes kept of one line
 LATE = 1.0  # seconds: what is read later than this is dated by its file
 POLL = 0.5  # seconds between two looks where the kernel has no watch to give
@@ -39,8 +41,8 @@ class Watcher:
         self.clock = clock
         self._gather = gather
         self._inotify: _Inotify | None = None
-        self._follows: dict[int, set[Follow]] = {}  # by watch
-        self._unwatched: set[Follow] = set()
+        self._follows: dict[int, set[Follow[Any]]] = {}  # by watch
+        self._unwatched: set[Follow[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._poll: asyncio.TimerHandle | None = None
 
@@ -66,17 +68,23 @@ class Watcher:
             self._inotify.close()
 
     def follow(
-        self, directory: Path, *, max_line: int = MAX_LINE, offsets: Mapping[Stream, int] | None = None
-    ) -> Follow:
+        self,
+        directory: Path,
+        read: Read[T],
+        *,
+        max_line: int = MAX_LINE,
+        offsets: Mapping[Stream, int] | None = None,
+    ) -> Follow[T]:
         """Follow the files of an attempt, from their start or from `offsets` (bytes, at the start of a line).
 
-        Of a line longer than `max_line` bytes the rest is dropped.
+        `read` is called with each line, in the order of each stream; of a line longer than `max_line` bytes the rest
+        is dropped.
         """
-        return Follow(self, directory, max_line=max_line, offsets=offsets or {})
+        return Follow(self, directory, read, max_line=max_line, offsets=offsets or {})
 
     # --- who is watched ---
 
-    def add(self, follow: Follow, directory: Path) -> int | None:
+    def add(self, follow: Follow[Any], directory: Path) -> int | None:
         """Watch a directory for a follow; the watch, or None where the follow is woken by a timer."""
         watch = self._inotify.add(directory) if self._inotify is not None else None
         if watch is not None:
@@ -87,7 +95,7 @@ class Watcher:
             self._poll = self._loop.call_later(POLL, self._poll_unwatched)
         return None
 
-    def remove(self, follow: Follow, watch: int | None) -> None:
+    def remove(self, follow: Follow[Any], watch: int | None) -> None:
         """Wake this follow no more."""
         self._unwatched.discard(follow)
         if watch is None or self._inotify is None:
@@ -114,15 +122,19 @@ class Watcher:
             self._loop.add_reader(self._inotify.fd, self._calm_is_over)
 
     def _wake(self) -> bool:
-        """Wake whoever has output; whether there was any event."""
+        """Read what has come, of all in one pass; whether there was any event."""
         assert self._inotify is not None
         changes = self._inotify.changes()
+        woken: set[Follow[Any]] = set()
         for watch, name in changes:
             if watch == OVERFLOW:
                 self._wake_all()
-            elif watch in self._follows and name in PLACES:
-                for follow in self._follows[watch]:
-                    follow.wake(PLACES[name])
+            elif name in PLACES:
+                for follow in self._follows.get(watch, ()):
+                    follow.mark(PLACES[name])
+                    woken.add(follow)
+        for follow in woken:
+            follow.look()
         return bool(changes)
 
     def _wake_all(self) -> None:
@@ -136,19 +148,23 @@ class Watcher:
         self._poll = self._loop.call_later(POLL, self._poll_unwatched) if self._unwatched else None
 
 
-class Follow:
-    """One attempt's output: `async for lines in follow` gives batches of lines, in the order of each stream.
+class Follow(Generic[T]):
+    """One attempt's output: `async for found in follow` gives what `read` finds in the lines, some lines at a time.
 
-    It reads only when it is asked for lines, a slice at a time: who reads slowly is not flooded. One reader at a time.
-    `last_output` is when output was last read, in the clock's monotonic seconds (at first: when the follow began).
+    A line in which it finds nothing wakes nobody. A slice is read at a time, and no further one before what was found
+    is fetched: who reads slowly is not flooded. One reader at a time. `last_output` is when output was last read, in
+    the clock's monotonic seconds (at first: when the follow began).
     """
 
-    def __init__(self, watcher: Watcher, directory: Path, *, max_line: int, offsets: Mapping[Stream, int]) -> None:
+    def __init__(
+        self, watcher: Watcher, directory: Path, read: Read[T], *, max_line: int, offsets: Mapping[Stream, int]
+    ) -> None:
         self.last_output = watcher.clock.monotonic()
         self._watcher = watcher
+        self._tell = read
         self._tails = [_Tail(stream, f"{directory}/{name}", max_line, offsets.get(stream, 0)) for stream, name in FILES]
         self._unread = True
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[list[T]] | None = None
         self._loop = asyncio.get_running_loop()
         self._finishing = False
         self._over = anyio.Event()
@@ -177,57 +193,73 @@ class Follow:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> list[Line]:
+    async def __anext__(self) -> list[T]:
         if self._unread:
             await asyncio.sleep(0)  # a flooding agent takes turns with the others
         while not self._over.is_set():
-            if self._unread and (lines := self._read()):
-                return lines
+            if self._unread and (found := self._read()):
+                return found
             if self._unread:
                 await asyncio.sleep(0)
             elif self._finishing:
                 return self._end()
             else:
                 self._waiter = self._loop.create_future()
-                await self._waiter
+                if found := await self._waiter:
+                    return found
         raise StopAsyncIteration
 
-    def _read(self) -> list[Line]:
-        """A slice of each stream that may have more."""
-        lines: list[Line] = []
+    def _read(self) -> list[T]:
+        """What there is in a slice of each stream that may have more."""
+        found: list[T] = []
         clock = self._watcher.clock
+        now = clock.now()
         self._unread = False
         for tail in self._tails:
             if not tail.unread:
                 continue
             before = tail.count
-            if whole := tail.read():
-                stream, at = tail.stream, _date(clock.now(), tail.printed)
-                lines += [(stream, line, at) for line in whole]
+            for line in tail.read(now.timestamp()):
+                found += self._tell(tail.stream, line, _date(now, tail.printed))
             if tail.count != before:
                 self.last_output = clock.monotonic()
             self._unread |= tail.unread
-        return lines
+        return found
 
-    def _end(self) -> list[Line]:
+    def _end(self) -> list[T]:
         """What stands without an end of line at the end of a file. Raises StopAsyncIteration where nothing does."""
         now = self._watcher.clock.now()
-        rest = [(tail.stream, tail.rest(), _date(now, tail.printed)) for tail in self._tails]
+        found: list[T] = []
+        for tail in self._tails:
+            if (line := tail.rest()) is not None:
+                found += self._tell(tail.stream, line, _date(now, tail.printed))
         self.close()
-        if lines := [(stream, line, at) for stream, line, at in rest if line is not None]:
-            return lines
+        if found:
+            return found
         raise StopAsyncIteration
 
-    def wake(self, place: int) -> None:
+    def look(self) -> None:
+        """Read what has come, where somebody waits for it; wake them if that says anything."""
+        if self._waiter is None or self._waiter.done():
+            return  # they will look themselves
+        try:
+            found = self._read()
+        except Exception as error:  # noqa: BLE001 - the reader's, to be met where the attempt ends
+            self._waiter.set_exception(error)
+            return
+        if found or self._unread:
+            self._waiter.set_result(found)
+
+    def mark(self, place: int) -> None:
         """There may be more to read in the file of this place in FILES."""
         self._tails[place].unread = self._unread = True
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
     def wake_all(self) -> None:
-        """There may be more to read in either file."""
+        """There may be more to read in either file: whoever waits shall look."""
         for place in range(len(FILES)):
-            self.wake(place)
+            self.mark(place)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result([])
 
     # --- ending ---
 
@@ -266,24 +298,39 @@ class _Tail:
         self._path = path
         self._max_line = max_line
         self._offset = offset
+        self._ended_at = 0.0  # when the end of the file was last seen, as a timestamp; 0: it has more
         self._end: int | None = None  # read no further
         self._fd: int | None = None
         self._kept = bytearray()  # of a line whose end has not come
 
-    def read(self) -> list[bytes]:
-        """The whole lines of the next slice; `unread` tells of a further one."""
+    def read(self, now: float) -> list[bytes]:
+        """The whole lines of the next slice; `unread` tells of a further one. `now` is a timestamp."""
+        data = self._sip(now)
+        self.unread = len(data) == SIP
+        if not data:
+            data = self._slice()
+        self._ended_at = 0.0 if self.unread else now
+        self._offset += len(data)
+        self.count += len(data)
+        return self._lines(data) if data else []
+
+    def _sip(self, now: float) -> bytes:
+        """A little of a file that was read to its end a moment ago: what has come since needs no date of the file's."""
+        if self._fd is None or self._end is not None or not 0 <= now - self._ended_at < LATE:
+            return b""
+        self.printed = now
+        return os.pread(self._fd, SIP, self._offset)
+
+    def _slice(self) -> bytes:
         end = self._size() if self._end is None else self._end
         if end < self._offset:
             self._start_over()
         wanted = min(end - self._offset, SLICE)
         if wanted <= 0 or self._fd is None:
-            self.unread = False
-            return []
+            return b""
         data = os.pread(self._fd, wanted, self._offset)
-        self._offset += len(data)
-        self.count += len(data)
-        self.unread = self._offset < end and bool(data)
-        return self._lines(data)
+        self.unread = self._offset + len(data) < end and bool(data)
+        return data
 
     def _size(self) -> int:
         """The file's size; it is opened as soon as there is something in it."""
