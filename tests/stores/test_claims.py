@@ -134,6 +134,17 @@ def test_a_held_scope_is_skipped_and_the_lanes_behind_it_are_found(world: World)
     assert names(world.claim(9)) == ["open"]
 
 
+def test_a_held_batch_is_skipped_and_another_of_the_same_account_goes_on(world: World) -> None:
+    for batch in ("one", "two", "three"):
+        world.submit(f"{batch}1", batch=batch)
+    world.pause("batch:one")
+    world.pause("batch:three", allow=1)
+    assert names(world.claim(9)) == ["two1", "three1"]
+    world.submit("two2", batch="two")
+    world.submit("three2", batch="three")
+    assert names(world.claim(9)) == ["two2"]
+
+
 def test_a_hold_on_one_job_leaves_its_neighbours_alone(world: World) -> None:
     world.submit("a", "b")
     world.pause(f"job:{world.job('a').id}")

@@ -258,6 +258,34 @@ def test_a_job_whose_neighbours_are_limited_too_is_not_stuck(world: World) -> No
     assert world.events("job stuck") == []
 
 
+def limited_so_often(world: World, times: int, *, progress: bool = False) -> None:
+    """Jobs of an account of one place, the first of which is limited again and again at the same instant."""
+    world.accounts(Account(name="acct", max_running=1))
+    for _ in range(times):
+        world.store.lift(None, world.now, by="ann")
+        claim = world.take()
+        assert claim[0].name == "unlucky"
+        if progress:
+            world.progress(claim)
+        world.limited(claim, world.ahead(60))
+
+
+def test_a_jobs_own_progress_is_not_that_of_others(world: World) -> None:
+    world.submit("unlucky")
+    limited_so_often(world, RULES.max_limited + 1, progress=True)
+    assert world.events("job stuck") == []
+
+
+@pytest.mark.parametrize(("wait", "stuck"), [(0, True), (1, False)])
+def test_others_count_that_progressed_since_the_first_limit_in_the_row(world: World, wait: int, stuck: bool) -> None:
+    world.submit("other", priority=9)
+    world.submit("unlucky")
+    world.finish(world.take())
+    world.wait(wait)
+    limited_so_often(world, RULES.max_limited, progress=True)
+    assert bool(world.events("job stuck")) is stuck
+
+
 # --- words ---
 
 

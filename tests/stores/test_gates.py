@@ -92,6 +92,7 @@ def test_of_two_ends_the_later_wins(world: World) -> None:
     world.told(second, said(world.ahead(90)))
     assert world.hold("acct").until == world.ahead(90)
     assert gate(world) == ["gate shut", "gate moved"]
+    assert world.hold("acct").epoch == world.events("gate shut")[0].seq, "a moved end is no new turn"
 
 
 def test_an_exact_end_replaces_a_printed_one_even_when_earlier(world: World) -> None:
@@ -219,6 +220,8 @@ def test_at_the_reset_one_canary_goes_then_two_then_four(world: World) -> None:
     assert [hold.allow for hold in world.progress(second)] == [4]
     assert len(world.claim(99)) == 2
     assert [hold.allow for hold in world.progress(canary)] == [4], "an attempt makes its first progress once"
+    world.finish(canary)
+    assert world.hold("acct").allow == 4, "nor does its end count again"
 
 
 def test_a_ramp_ends_at_sixty_four(world: World) -> None:
@@ -381,6 +384,7 @@ def test_without_recent_evidence_one_goes_first_until_its_first_progress(careful
     (first,) = world.claim(9)
     assert (world.hold("acct").origin, world.hold("acct").allow) == (Origin.START, 1)
     assert not first[1].canary, "it is no reopening"
+    assert world.hold("acct").epoch == world.events("gate ramped")[0].seq < first[1].epoch
     assert world.claim(9) == []
     assert world.progress(first) == []
     assert world.store.holds() == []
@@ -397,6 +401,15 @@ def test_starting_into_a_closed_limit_costs_one_launch(careful: World) -> None:
     assert canary[1].canary
     world.progress(canary)
     assert [(hold.origin, hold.allow) for hold in world.store.holds()] == [(Origin.LIMIT, 2)]
+
+
+def test_a_reopening_needs_no_start_of_its_own(world: World) -> None:
+    world.submit(*"abc")
+    world.limited(world.take(), world.ahead(RULES.recent))
+    world.accounts(Account(name="acct", cautious=True))
+    world.wait(RULES.recent)
+    assert [attempt.canary for _, attempt in world.claim(9)] == [True]
+    assert [hold.origin for hold in world.store.holds()] == [Origin.LIMIT]
 
 
 def test_recent_progress_is_evidence_enough(careful: World) -> None:

@@ -155,8 +155,8 @@ class Connection:
         self._grouped, self._hurried, self._began = True, hurried, False
 
     def wrote(self) -> bool:
-        """Whether a commit has something to do, or something to say."""
-        return self._began and (self._db.total_changes() != self._mark or not self._db.in_transaction)
+        """Whether a commit has something to bring to the disk."""
+        return self._began and self._db.total_changes() != self._mark
 
     def close_group(self) -> None:
         """Commit what the group wrote; whatever happens, the group is over."""
