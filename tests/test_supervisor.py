@@ -178,3 +178,15 @@ def test_what_ignores_term_behind_an_agent_delays_its_end_by_seconds_only(tidega
     began = time.monotonic()
     assert tidegate("run", tidegate.batch(shell("a", left), "b.jsonl")).returncode == 0
     assert time.monotonic() - began < 8, "and not the ten seconds that an agent gets"
+
+
+def test_a_signal_after_an_agents_exit_does_not_undo_its_success(tidegate: Tidegate, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    left = f"(trap '' TERM; echo $$ > {pid}; sleep 60) & while [ ! -s {pid} ]; do sleep 0.01; done; echo done"
+    process = tidegate.start("run", tidegate.batch(shell("a", left), "b.jsonl"))
+    until(lambda: [lock for lock in tidegate.state.glob("attempts/*/*/lock") if lock.read_text().count("\n") == 2])
+    process.send_signal(signal.SIGINT)  # while what it left behind ignores its TERM
+    until(lambda: "draining" in (tmp_path / "started.0").read_text())
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+    assert tidegate.states() == {"a": "succeeded"}

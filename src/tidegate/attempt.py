@@ -87,6 +87,7 @@ class Running:
         self._child: Child | None = None
         self._follow: Follow[Sighting] | None = None
         self._asked: Outcome | None = None
+        self._has_exited = False
         self._quiet_cpu: float | None = None  # its processor time when the present silence was young
         self._worked_from = means.clock.monotonic()
         self._quiet_from = self._worked_from
@@ -114,8 +115,9 @@ class Running:
         return await self._stay(await launch.adopt(self.directory))
 
     async def end(self, outcome: Outcome) -> None:
-        """End the agent; the attempt then ends as `outcome`, unless it has proven something else by then."""
-        self._asked = self._asked or outcome
+        """End the agent; the attempt then ends as `outcome`, unless it has exited or proven something else by then."""
+        if not self._has_exited:
+            self._asked = self._asked or outcome
         if self._child is not None:
             await self._child.end(self._means.grace)
 
@@ -171,6 +173,7 @@ class Running:
             if self._asked is not None:  # its end was asked for while it was being launched
                 await child.end(self._means.grace)
             exit = await child.wait()
+            self._has_exited = True  # what is asked for while its leftovers are ended comes too late
             self._follow.finish()
             reading.cancel_scope.deadline = anyio.current_time() + DRAIN
         await child.sweep(min(self._means.grace, LEFTOVER))
@@ -218,7 +221,7 @@ class Running:
 
     def overdue(self) -> Outcome | None:
         """The time-out to end the agent with, where it has worked, or been silent, for longer than it may."""
-        if self._child is None or self._follow is None or self._asked is not None:
+        if self._child is None or self._follow is None or self._asked is not None or self._has_exited:
             return None
         now = self._means.clock.monotonic()
         timeout = self.job.spec.timeout or self._means.timeout
