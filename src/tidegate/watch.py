@@ -24,7 +24,7 @@ from tidegate.model import Stream
 T = TypeVar("T")
 Read = Callable[[Stream, bytes, datetime], Iterable[T]]  # what a line without its end says, and when it was printed
 
-GATHER = 0.08  # seconds between two wake-ups while output comes: a line waits for less than a tenth
+GATHER = 0.09  # seconds between two wake-ups while output comes: a line waits for less than a tenth
 SLICE = 256 * 1024  # bytes read from one stream before others get a turn
 SIP = 16 * 1024  # bytes: what a talking agent prints between two wake-ups is less
 MAX_LINE = 32 * 1024 * 1024  # bytes kept of one line
