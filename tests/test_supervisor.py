@@ -190,3 +190,24 @@ def test_a_signal_after_an_agents_exit_does_not_undo_its_success(tidegate: Tideg
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0
     assert tidegate.states() == {"a": "succeeded"}
+
+
+def test_an_agent_whose_supervisor_is_killed_while_it_ends_it_is_interrupted_and_not_failed(
+    tidegate: Tidegate, tmp_path: Path
+) -> None:
+    (tmp_path / "stay").touch()
+    slow = f"trap 'touch {tmp_path}/told; while [ -e {tmp_path}/stay ]; do sleep 0.05; done; exit 143' TERM"
+    batch = tidegate.batch(shell("a", f"[ -e {tmp_path}/told ] && exit 0; {slow}; sleep 60 & wait"), "b.jsonl")
+    first = tidegate.start("run", batch)
+    until(lambda: started(tidegate, 1))
+    first.send_signal(signal.SIGINT)
+    until(lambda: "draining" in (tmp_path / "started.0").read_text())
+    first.send_signal(signal.SIGINT)
+    until((tmp_path / "told").exists)
+    first.kill()
+    first.wait()
+    (tmp_path / "stay").unlink()
+    until(lambda: [lock for lock in tidegate.state.glob("attempts/*/*/lock") if lock.read_text().count("\n") == 2])
+    assert tidegate("run", batch).returncode == 0
+    assert [event["data"]["outcome"] for event in tidegate.events("attempt ended")] == ["interrupted", "succeeded"]
+    assert [job["attempts"] for job in tidegate.lines("list")] == [0], "an interruption is not charged"

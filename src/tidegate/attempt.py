@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
@@ -23,6 +25,7 @@ from tidegate.model import (
     Attempt,
     Exit,
     Failed,
+    Interrupted,
     Job,
     Limit,
     Limited,
@@ -110,14 +113,17 @@ class Running:
         intent = _intent(self.directory)
         session, self._resumes = intent.get("session"), intent.get("resumes") is True
         self._session = session if isinstance(session, str) else self._session
+        self._asked = _read_asked(self.directory)  # the other incarnation was killed while it ended this agent
         behind = (self._means.clock.now() - self.attempt.started_at).total_seconds()
         self._worked_from -= max(behind, 0.0)  # it worked on while nobody supervised it
         return await self._stay(await launch.adopt(self.directory))
 
     async def end(self, outcome: Outcome) -> None:
         """End the agent; the attempt then ends as `outcome`, unless it has exited or proven something else by then."""
-        if not self._has_exited:
-            self._asked = self._asked or outcome
+        if not self._has_exited and self._asked is None:
+            self._asked = outcome
+            if isinstance(outcome, Interrupted):
+                _write_asked(self.directory, outcome.reason)
         if self._child is not None:
             await self._child.end(self._means.grace)
 
@@ -262,3 +268,22 @@ def _intent(directory: Path) -> Mapping[str, object]:
     except (OSError, ValueError):
         return {}
     return intent if isinstance(intent, dict) else {}
+
+
+# --- an end that was asked for, as the next incarnation must know it: TERM alone looks like a failure ---
+
+
+def _write_asked(directory: Path, reason: str) -> None:
+    with suppress(OSError):  # no directory yet, or a full disk: nothing keeps an agent from being ended
+        fd = os.open(directory / "asked", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, reason.encode())
+        finally:
+            os.close(fd)
+
+
+def _read_asked(directory: Path) -> Interrupted | None:
+    try:
+        return Interrupted(reason=(directory / "asked").read_text(errors="replace"))
+    except OSError:
+        return None
