@@ -53,15 +53,16 @@ class Place:
 def place(beside: Path | None = None, **env: str) -> Iterator[Place]:
     """A place with no settings but `env`, in a new directory in `beside`; it is deleted at the end.
 
-    Without `beside` it is where the default state directory would be made: on the disk that people work with, which
-    /tmp may not be.
+    Bytecode is kept there too, as an installed program has it beside its sources. Without `beside` it is where the
+    default state directory would be made: on the disk that people work with, which /tmp may not be.
     """
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
+    clean.pop("PYTHONDONTWRITEBYTECODE", None)
     where = beside or places.state_dir(None, clean).parent
     where.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="tidegate-benchmark-", dir=where) as folder:
-        own = {"TIDEGATE_STATE_DIR": f"{folder}/state", "TIDEGATE_CONFIG": "/dev/null", **env}
-        yield Place(Path(folder), {**clean, **own})
+        own = {"TIDEGATE_STATE_DIR": f"{folder}/state", "TIDEGATE_CONFIG": "/dev/null"}
+        yield Place(Path(folder), {**clean, **own, "PYTHONPYCACHEPREFIX": f"{folder}/bytecode", **env})
 
 
 def seconds(at: str) -> float:
