@@ -26,7 +26,7 @@ from tidegate.clock import SystemClock
 from tidegate.daemon import Duty, Shift, on_duty, owning
 from tidegate.gate import Key, key
 from tidegate.look import why
-from tidegate.look.words import Page, page, shown
+from tidegate.look.words import Page, counted, page, shown
 from tidegate.model import Batch, Job, Origin, State, Submission, Window
 from tidegate.narrate import Tally
 from tidegate.settings import Flag, Settings
@@ -217,7 +217,7 @@ def _launches(tally: Tally) -> str:
     running = f" + {left} still running" if left else ""
     adopted = f", {tally.adopted} of them adopted" if tally.adopted else ""
     resumed = f"; {tally.resumes} resumed a session" if tally.resumes else ""
-    return f"{begun} launches{adopted} = {ends}{running}{resumed}"
+    return f"{counted(begun, 'launch', 'launches')}{adopted} = {ends}{running}{resumed}"
 
 
 def _held(tally: Tally, scope: str) -> str:

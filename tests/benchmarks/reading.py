@@ -66,12 +66,10 @@ async def followed(directory: Path) -> float:
     (directory / "stderr.log").touch()
     reader = agents.known().agents["claude"].reader(UTC)
     began = time.perf_counter()
-    async with Watcher(SystemClock()) as watcher, watcher.follow(directory) as follow:
+    async with Watcher(SystemClock()) as watcher, watcher.follow(directory, reader.read) as follow:
         follow.finish()
-        async for lines in follow:
-            for stream, line, at in lines:
-                for _ in reader.read(stream, line, at):
-                    pass
+        async for _ in follow:
+            pass
     return time.perf_counter() - began
 
 
