@@ -282,7 +282,7 @@ def test_others_count_that_progressed_since_the_first_limit_in_the_row(world: Wo
     world.submit("unlucky")
     world.finish(world.take())
     world.wait(wait)
-    limited_so_often(world, RULES.max_limited, progress=True)
+    limited_so_often(world, RULES.max_limited)
     assert bool(world.events("job stuck")) is stuck
 
 
@@ -329,3 +329,15 @@ def test_failures_that_tell_nothing_of_a_limit_stop_no_account(world: World, why
         world.wait(600 if why == "a long attempt" else 2)
         world.finish(claim, Failed(reason="exit 1"))
     assert [hold for hold in world.store.holds() if hold.origin is Origin.HUMAN] == []
+
+
+def test_a_job_that_gets_on_a_little_each_time_is_not_stuck(world: World) -> None:
+    world.submit("long", "short")
+    for _ in range(10):
+        claim = world.take()
+        world.store.note_progress(claim[1], world.now)
+        world.wait(5)
+        job = world.limited(claim, resets_at=world.ahead(60))
+        assert job.limited_in_a_row == 1
+        world.wait(120)
+    assert world.events("job stuck") == []

@@ -227,6 +227,8 @@ class Ledger:
             if ended.progressed and not mine.progressed:
                 self._progressed(job, mine, now)
             running = replace(job, session=known) if known and known != job.session else job
+            if ended.progressed and running.limited_in_a_row:  # it got on: not the same refusal again
+                running = replace(running, limited_in_a_row=0, limited_since=None)
             after = self._ended(running, ended, outcome, now, rules=rules, jitter=jitter)
             if blank:
                 self._count_blank(job, ended, now, rules)
