@@ -16,8 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-import anyio
-
 from tidegate.clock import Clock
 from tidegate.model import Stream
 
@@ -167,7 +165,8 @@ class Follow(Generic[T]):
         self._waiter: asyncio.Future[list[T]] | None = None
         self._loop = asyncio.get_running_loop()
         self._finishing = False
-        self._over = anyio.Event()
+        self._over = False
+        self._drained: asyncio.Future[None] | None = None
         self._watch = watcher.add(self, directory)
 
     async def __aenter__(self) -> Self:
@@ -196,7 +195,7 @@ class Follow(Generic[T]):
     async def __anext__(self) -> list[T]:
         if self._unread:
             await asyncio.sleep(0)  # a flooding agent takes turns with the others
-        while not self._over.is_set():
+        while not self._over:
             if self._unread and (found := self._read()):
                 return found
             if self._unread:
@@ -265,7 +264,7 @@ class Follow(Generic[T]):
 
     def finish(self) -> None:
         """The agent has ended: the reader gets what is written by now, a last line without its end too, and stops."""
-        if not self._finishing and not self._over.is_set():
+        if not self._finishing and not self._over:
             self._finishing = True
             for tail in self._tails:
                 tail.stop_here()
@@ -274,12 +273,16 @@ class Follow(Generic[T]):
     async def drain(self) -> None:
         """`finish()`, and wait until the reader has got everything."""
         self.finish()
-        await self._over.wait()
+        if not self._over:
+            self._drained = self._drained or self._loop.create_future()
+            await asyncio.shield(self._drained)
 
     def close(self) -> None:
         """Follow no more; what was not read yet stays in the files."""
-        if not self._over.is_set():
-            self._over.set()
+        if not self._over:
+            self._over = True
+            if self._drained is not None:
+                self._drained.set_result(None)
             self._watcher.remove(self, self._watch)
             for tail in self._tails:
                 tail.close()
