@@ -37,9 +37,8 @@ def measured(here: Place, agents: int, rate: float, seconds: float) -> dict[str,
     talk = [sys.executable, "-S", "-E", str(agent), str(rate), str(seconds + 30)]
     jobs = [{"id": "idle", "command": ["sleep", "1000"]}]
     jobs += [{"id": f"j{n}", "command": talk, "account": "talk"} for n in range(agents)]
-    here.start(
-        "run", str(here.write("first.jsonl", '{"id": "first", "command": ["true"]}\n'))
-    ).wait()  # for the bytecode
+    first = here.write("first.jsonl", '{"id": "first", "command": ["true"]}\n')
+    here.start("run", str(first)).wait()  # for the bytecode
     batch = here.write("idle.jsonl", json.dumps(jobs[0]) + "\n")
     process = here.start("run", str(batch), "--slots", str(agents + 1))
     time.sleep(3)
