@@ -1,6 +1,7 @@
 """What the store costs: durable claims and finishes, and the same with ten and with 100,000 queued jobs.
 
-    python tests/benchmarks/store.py [--jobs 2000] [--callers 8] [--queued 100000] [--rounds 3] [--json]
+    python tests/benchmarks/store.py [--jobs 2000] [--callers 8] [--queued 100000] [--rounds 3] [--place DIR]
+        [--json]
 
 The bare loop is BEGIN IMMEDIATE, one INSERT, COMMIT on a file of the same kind (WAL, synchronous FULL) in the same run:
 what the disk gives to one writer without group commit. Costs in µs are medians; "in a group" leaves the disk out.
@@ -8,6 +9,7 @@ what the disk gives to one writer without group commit. Costs in µs are medians
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import statistics
 import tempfile
@@ -18,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import apsw
-from figures import parser, show
+from figures import parser, place, show
 
 from tidegate.model import Attempt, Batch, Hold, Job, NewJob, Origin, Spec, Succeeded, Supervisor
 from tidegate.stores.sqlite import SqliteStore
@@ -148,17 +150,23 @@ def main() -> None:
     arguments.add_argument("--times", type=int, default=200)
     arguments.add_argument("--rounds", type=int, default=3)
     args = arguments.parse_args()
+    with place(args.place) as here:
+        tempfile.tempdir = str(here.folder)
+        show(figures(args), as_json=args.json)
+
+
+def figures(args: argparse.Namespace) -> dict[str, object]:
     rounds = [(bare(args.jobs), written(args.jobs, args.callers)) for _ in range(args.rounds)]
-    figures: dict[str, object] = {
+    found: dict[str, object] = {
         "bare commits/s": [round(commits) for commits, _ in rounds],
         "claim+finish/s": [round(pairs) for _, pairs in rounds],
         "ratio (median)": round(statistics.median(pairs / commits for commits, pairs in rounds), 3),
     }
     started = time.perf_counter()
     with store(args.queued):
-        figures[f"submit of {args.queued}, s"] = round(time.perf_counter() - started, 2)
-    figures |= compared(args.queued, args.times)
-    show(figures, as_json=args.json)
+        found[f"submit of {args.queued}, s"] = round(time.perf_counter() - started, 2)
+    found |= compared(args.queued, args.times)
+    return found
 
 
 if __name__ == "__main__":
