@@ -17,7 +17,8 @@ from filled import EVIDENCE, Night, job, night
 from installed import Tidegate, until
 
 from tidegate import doorbell
-from tidegate.cli.parser import VERBS, parse
+from tidegate.cli.parser import parse
+from tidegate.cli.verbs import VERBS
 from tidegate.model import Account
 
 

@@ -1,0 +1,70 @@
+"""What the arguments of several verbs have in common, and what their values may be."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Verb(NamedTuple):
+    """One verb: what it does in a line, the door "module:function" behind it, its arguments, an example, more words."""
+
+    does: str
+    door: str
+    takes: Callable[[ArgumentParser], None]
+    example: str
+    more: str = ""
+
+
+def json_flag(parser: ArgumentParser, what: str) -> None:
+    """Add --json."""
+    parser.add_argument("--json", action="store_true", help=what)
+
+
+def config_flag(parser: ArgumentParser) -> None:
+    """Add --config."""
+    parser.add_argument("--config", metavar="FILE", help="read this configuration instead of the usual places")
+
+
+def log_format_flag(parser: ArgumentParser) -> None:
+    """Add --log-format."""
+    parser.add_argument(
+        "--log-format", choices=("console", "json"), help="how events are logged (default: console on a terminal)"
+    )
+
+
+def job_argument(parser: ArgumentParser) -> None:
+    """Add the one job that a verb is about."""
+    parser.add_argument("job", type=text, metavar="JOB", help="a job's id, BATCH:ID, or its number '#N'")
+
+
+def scope_argument(parser: ArgumentParser, what: str) -> None:
+    """Add what a hold is to bind, or bound, and --json."""
+    parser.add_argument(
+        "scope",
+        type=text,
+        nargs="?",
+        default="*",
+        metavar="SCOPE",
+        help=f"what to {what}: an account, ACCOUNT/MODEL, batch:NAME, job:ID, host:NAME, or everything (the default)",
+    )
+    json_flag(parser, "one object")
+
+
+def whole(said: str) -> int:
+    """A whole number, 1 or more. Raises ArgumentTypeError."""
+    if said.isascii() and said.isdigit() and 0 < len(said) < 7 and int(said) > 0:
+        return int(said)
+    raise ArgumentTypeError(f"{said!r} is no whole number from 1 to 999999")
+
+
+def text(said: str) -> str:
+    """Text that the store can be asked for, at most 1,000 characters. Raises ArgumentTypeError."""
+    if len(said) > 1000:
+        raise ArgumentTypeError(f"{len(said)} characters are too many (at most 1000)")
+    try:
+        said.encode()
+    except UnicodeEncodeError:
+        raise ArgumentTypeError(f"{said!r} is not UTF-8") from None
+    return said

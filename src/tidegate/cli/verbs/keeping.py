@@ -1,0 +1,41 @@
+"""The verbs about tidegate itself: what each does, its arguments and an example."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+from tidegate.cli.arguments import Verb, config_flag, json_flag
+
+
+def _explain(parser: ArgumentParser) -> None:
+    parser.add_argument("--agent", metavar="AGENT", default="claude", help="whose output it is (default: claude)")
+    parser.add_argument(
+        "--stream", choices=("stdout", "stderr"), default="stdout", help="which stream (default: stdout)"
+    )
+    parser.add_argument("--exit", metavar="N", default="1", help="the exit code of the agent (default: 1)")
+    parser.add_argument("--now", metavar="TIME", help="when it was printed, as 2026-01-09T18:30:00Z (default: now)")
+    parser.add_argument("--tz", metavar="ZONE", help="the zone of clock times that name none (default: this machine's)")
+    json_flag(parser, "one object")
+    parser.add_argument("--jsonl", action="store_true", help="input is lines of {text, agent, stream, exit, now, tz}")
+    config_flag(parser)
+
+
+def _configuration(parser: ArgumentParser) -> None:
+    config_flag(parser)
+    json_flag(parser, "one object")
+
+
+VERBS = {
+    "explain": Verb(
+        "Tell what tidegate concludes from an agent's output on standard input",
+        "tidegate.cli.explain:explain",
+        _explain,
+        "claude -p hello | tidegate explain --agent claude --exit 1",
+    ),
+    "config": Verb(
+        "Print each setting, its value and where that came from",
+        "tidegate.cli.config:config",
+        _configuration,
+        "tidegate config --config ./config.toml",
+    ),
+}

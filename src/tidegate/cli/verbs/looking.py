@@ -1,0 +1,77 @@
+"""The verbs that look: what each does, its arguments and an example."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+from tidegate.cli.arguments import Verb, job_argument, json_flag, text, whole
+
+STATES = ("queued", "running", "succeeded", "failed", "error", "cancelled", "skipped")
+
+
+def _status(parser: ArgumentParser) -> None:
+    json_flag(parser, "one object; times in UTC")
+
+
+def _list(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--state", action="append", default=[], choices=STATES, metavar="STATE", help=f"one of {', '.join(STATES)}"
+    )
+    parser.add_argument("--batch", type=text, metavar="BATCH", help="only jobs of this batch")
+    parser.add_argument("--account", type=text, metavar="ACCOUNT", help="only jobs of this account")
+    json_flag(parser, "one object for each job, one a line; times in UTC")
+
+
+def _show(parser: ArgumentParser) -> None:
+    job_argument(parser)
+    json_flag(parser, "one object; times in UTC")
+
+
+def _logs(parser: ArgumentParser) -> None:
+    job_argument(parser)
+    parser.add_argument("-f", "--follow", action="store_true", help="go on across attempts until the job has ended")
+    parser.add_argument("--attempt", type=whole, metavar="N", help="this attempt instead of the last")
+    parser.add_argument("--stderr", action="store_true", help="what went to standard error")
+    json_flag(parser, "one object for each line")
+
+
+def _events(parser: ArgumentParser) -> None:
+    parser.add_argument("--job", type=text, metavar="JOB", help="only what happened to this job")
+    parser.add_argument("--batch", type=text, metavar="BATCH", help="only what happened to jobs of this batch")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on until interrupted")
+    json_flag(parser, "one object for each event, one a line; times in UTC")
+
+
+VERBS = {
+    "status": Verb(
+        "Tell on one screen what works, what waits and why, and what needs a person",
+        "tidegate.look.status:status",
+        _status,
+        "tidegate status",
+    ),
+    "list": Verb(
+        "List jobs with where they stand and why",
+        "tidegate.look.jobs:listing",
+        _list,
+        "tidegate list --state queued --account claude-max",
+    ),
+    "show": Verb(
+        "Show one job: its definition, why it is not running, and its attempts",
+        "tidegate.look.job:show",
+        _show,
+        "tidegate show nightly:train/3",
+    ),
+    "logs": Verb(
+        "Print what a job's agent printed, byte for byte",
+        "tidegate.look.output:logs",
+        _logs,
+        "tidegate logs -f train/3",
+        "Without --attempt it is the last attempt.",
+    ),
+    "events": Verb(
+        "Print what happened, in order",
+        "tidegate.look.events:events",
+        _events,
+        "tidegate events --job train/3",
+    ),
+}

@@ -1,0 +1,67 @@
+"""The verbs that do the work, or prepare it: what each does, its arguments and an example."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+from tidegate.cli.arguments import Verb, config_flag, json_flag, log_format_flag, whole
+
+
+def _run(parser: ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="a batch as TOML or JSONL; - reads JSONL from standard input")
+    config_flag(parser)
+    parser.add_argument("--slots", type=whole, metavar="N", help="how many agents run at once on this host")
+    parser.add_argument("--update", action="store_true", help="queued jobs take a definition that has changed")
+    parser.add_argument(
+        "--on-limit", choices=("wait", "exit"), help="wait for the reset, or leave with exit code 75 (default: wait)"
+    )
+    log_format_flag(parser)
+
+
+def _demo(parser: ArgumentParser) -> None:
+    log_format_flag(parser)
+
+
+def _plan(parser: ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="a batch as TOML or JSONL; - reads JSONL from standard input")
+    config_flag(parser)
+
+
+def _check(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "account", nargs="?", metavar="ACCOUNT", help="this account alone (default: all configured ones)"
+    )
+    config_flag(parser)
+    json_flag(parser, "one object for each account, one a line")
+
+
+VERBS = {
+    "run": Verb(
+        "Supervise a batch of agents in the foreground to its end",
+        "tidegate.run:run_file",
+        _run,
+        "tidegate run night.toml --slots 4",
+        "The same file again goes on where it was: ended jobs stay ended, new ones are added.\n"
+        "Exit codes: 0 all succeeded, 1 some failed, 2 bad file or usage, 5 errors of the infrastructure remain,\n"
+        "6 needs a person, 75 incomplete because of a limit, 130 or 143 interrupted: run it again to go on.",
+    ),
+    "demo": Verb(
+        "Show a batch of 12 jobs that meets a usage limit and gets through it, in under a minute",
+        "tidegate.demo:run_demo",
+        _demo,
+        "tidegate demo",
+    ),
+    "plan": Verb(
+        "Print the jobs that a batch file means, one JSON object a line, and run nothing",
+        "tidegate.cli.plan:plan",
+        _plan,
+        "tidegate plan night.toml | head -3",
+    ),
+    "check": Verb(
+        "Ask each configured account whether its provider answers; one small model request each",
+        "tidegate.check:check",
+        _check,
+        "tidegate check claude-max",
+        "Answers: open, limited, busy, needs a person, or unknown. Exit codes: 0 all open, 6, 75, 5 as for run.",
+    ),
+}
