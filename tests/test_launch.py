@@ -22,7 +22,7 @@ import pytest
 import tidegate
 from tidegate import launch
 from tidegate.errors import NotLaunched, NotNow
-from tidegate.launch import Alive, Child, Ended, Gone, Order, Unstarted, adopt, found
+from tidegate.launch import Alive, Child, Ended, Gone, Order, Unstarted, adopt, found, offspring, processes
 from tidegate.model import Exit
 
 SRC = Path(tidegate.__file__).parents[1]
@@ -425,7 +425,7 @@ async def test_an_agent_that_ignores_term_is_killed_after_the_grace(place: Path)
 async def test_a_stopped_agent_is_ended(place: Path) -> None:
     child = await launch.launch(shell("echo $$; kill -STOP $$"), place, {})
     pid = await pid_in(place / "stdout.log")
-    await until(lambda: launch._process(pid) is not None and launch._process(pid).state == "T")  # type: ignore[union-attr]
+    await until(lambda: processes.process_of(pid) is not None and processes.process_of(pid).state == "T")  # type: ignore[union-attr]
     await child.end(10)
     assert await child.wait() == Exit(143)
 
@@ -472,12 +472,12 @@ async def test_an_agent_that_kills_its_whole_group_is_over(place: Path) -> None:
 
 def processes_of(child: Child) -> list[int]:
     """Living processes that carry the attempt's mark, the shim too."""
-    entry = f"{launch.MARK}={child.marker}".encode()
+    entry = f"{processes.MARK}={child.marker}".encode()
     pids = []
     for path in Path("/proc").iterdir():
         if path.name.isdigit():
             with contextlib.suppress(OSError):
-                if (entry in (path / "environ").read_bytes()) or launch._tag(int(path.name)) == child.tag:
+                if (entry in (path / "environ").read_bytes()) or processes.tag_of(int(path.name)) == child.tag:
                     pids.append(int(path.name))
     return [pid for pid in pids if is_running(pid)]
 
@@ -533,7 +533,7 @@ async def test_where_the_shell_knows_no_such_limit_the_environment_tells(
     child = await launch.launch(leaving(kind, tmp_path / "pid"), place, {})
     assert await child.wait() == Exit(3)
     left = int((tmp_path / "pid").read_text())
-    assert launch._tag(left) is None
+    assert processes.tag_of(left) is None
     assert await child.sweep(0.5) >= 1
     assert not is_running(left)
 
@@ -578,8 +578,8 @@ async def test_neighbours_and_other_children_are_left_alone(place: Path, tmp_pat
 
 
 async def test_dead_orphans_are_buried_while_the_agent_runs(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "ORPHANS", 0.05)
-    monkeypatch.setattr(launch._offspring, "_timer", None)
+    monkeypatch.setattr(offspring, "ORPHANS", 0.05)
+    monkeypatch.setattr(offspring.family, "_timer", None)
     orphan = "(setsid sh -c 'sleep 0.05 & echo $!' &)"
     child = await launch.launch(shell(f"{orphan}; sleep 60"), place, {})
     pid = await pid_in(place / "stdout.log")
@@ -601,11 +601,11 @@ async def test_many_at_once_leave_nothing(tmp_path: Path) -> None:
         for n in range(120):
             tasks.start_soon(one, n)
     assert codes == {n: Exit(n) for n in range(120)}
-    known = [*launch._offspring._shims.values(), *launch._offspring._unswept]
+    known = [*offspring.family._shims.values(), *offspring.family._unswept]
     assert not [child for child in known if child.directory.is_relative_to(tmp_path)]
     await until(lambda: len(list(Path("/proc/self/fd").iterdir())) <= files + 3)
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    assert not [pid for pid in children if launch._tag(int(pid)) is not None]
+    assert not [pid for pid in children if processes.tag_of(int(pid)) is not None]
 
 
 # --- while it runs ---

@@ -1,0 +1,184 @@
+"""One child: its shim, its session and its files; adopting it after a restart; ending its whole tree.
+
+An agent runs under a tiny `/bin/sh` that outlives this program: a crash, an upgrade or an ordinary exit of the
+supervisor ends no agent and loses no exit status. An attempt's directory holds
+
+    attempt.json   the intent, written before the launch: what the caller says, `boot_id`, `marker`
+    lock           locked as long as the shim lives; its first line is the shim's pid, its second the exit status
+    stdout.log     append-only, what the agent prints
+    stderr.log     likewise; where a signal ends the agent, dash adds its word for it ("Killed")
+    stdin          what the agent is fed, where there is something; else it reads an empty stdin
+
+Every process of an attempt carries two marks from birth: `TIDEGATE_ATTEMPT` in its environment, and a soft limit of
+file locks, which Linux has not looked at since 2.4: it survives `setsid`, a double fork and a cleared environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+
+from tidegate.errors import NotLaunched, NotNow
+from tidegate.launch.child import Child, adopt
+from tidegate.launch.offspring import family
+from tidegate.launch.order import Order, program_of
+from tidegate.launch.processes import MARK, tag_for
+from tidegate.launch.traces import Alive, Ended, Found, Gone, Unstarted, absolute, boot_id, found, was_started
+
+__all__ = [
+    "Alive",
+    "Child",
+    "Ended",
+    "Found",
+    "Gone",
+    "Order",
+    "Unstarted",
+    "adopt",
+    "boot_id",
+    "found",
+    "launch",
+    "was_started",
+]
+
+# $1 is the agent's stdin, $2 the mark among the limits, the rest the agent's argv. The lock comes as stdin, because
+# dash can close no descriptor above 9. A signal that the agent sends to its group must not end the shim. A full disk
+# delays the status, it does not lose it. The agent is no subshell's child: dash can start it by vfork then.
+SHIM = """\
+exec 9<&0 8>&2 <"$1" 2>/dev/null
+ulimit -Sw "$2" || ulimit -Sx "$2"
+trap : HUP INT QUIT PIPE ALRM TERM USR1 USR2 TSTP
+shift 2
+echo $$ >&9 || exit 125
+"$@" 2>&8 8>&- 9<&-
+s=$? n=0
+until echo $s >&9 || [ $n -ge 60 ]; do n=$((n + 1)); sleep 5; done
+"""
+
+
+async def launch(order: Order, directory: Path, intent: Mapping[str, object]) -> Child:
+    """Start the agent; its files are then in `directory`, made with mode 0700 as its missing parents are.
+
+    Raises NotLaunched with the reason (NotNow where trying again can help); no process runs then. A directory that
+    has seen a launch before is refused.
+    """
+    program = order.argv[0] if order.argv else ""
+    place = absolute(directory)
+    try:
+        program = program_of(order)
+        with _files(place) as files:
+            source = _write_down(order, place, intent)
+            process = await _spawn(order, program, source, files)
+    except (OSError, ValueError) as error:
+        raise _refusal(error, program) from error
+    return Child(place, order.marker, process.pid, gone=process.wait, ours=family.are_ours)
+
+
+def _make(place: Path) -> None:
+    try:
+        place.mkdir(0o700)
+    except FileNotFoundError:
+        _make(place.parent)
+        _make(place)
+    except FileExistsError:
+        if not place.is_dir():
+            raise
+
+
+def _write(path: str, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(fd, left) :]
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _files(place: Path) -> Iterator[tuple[int, int, int]]:
+    """The lock, taken, and the two output files, in a directory made for them; the child keeps them open."""
+    _make(place)
+    opened: list[int] = []
+    try:
+        for name in ("lock", "stdout.log", "stderr.log"):
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            opened.append(os.open(f"{place}/{name}", flags, 0o600))
+        _take(opened[0], place)
+        yield opened[0], opened[1], opened[2]
+    finally:
+        for fd in opened:
+            os.close(fd)
+
+
+def _take(lock: int, place: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise NotLaunched(f"an agent is running in {place}") from None
+    if os.fstat(lock).st_size:
+        raise NotLaunched(f"an agent has run in {place}")
+
+
+def _write_down(order: Order, place: Path, intent: Mapping[str, object]) -> str:
+    """Write the intent, and the input where there is one; the path of the agent's stdin."""
+    name = f"{place}/attempt.json"
+    text = json.dumps({**intent, "boot_id": boot_id(), "marker": order.marker}) + "\n"
+    _write(f"{name}.new", text.encode())
+    os.rename(f"{name}.new", name)  # noqa: PTH104 - a Path costs more than the call
+    if order.stdin is None:
+        return os.devnull
+    _write(f"{place}/stdin", order.stdin)
+    return f"{place}/stdin"
+
+
+async def _spawn(order: Order, program: str, source: str, files: tuple[int, int, int]) -> asyncio.subprocess.Process:
+    with family.birth(), anyio.CancelScope(shield=True):  # a cancel in here would kill the shim and leave the agent
+        process = await asyncio.create_subprocess_exec(
+            *("/bin/sh", "-c", SHIM, "tidegate-shim", source, str(tag_for(order.marker))),
+            *(program, *order.argv[1:]),
+            stdin=files[0],
+            stdout=files[1],
+            stderr=files[2],
+            cwd=order.cwd,
+            env={**order.env, MARK: order.marker},
+            start_new_session=True,
+        )
+    _disarm(process)
+    return process
+
+
+def _disarm(process: asyncio.subprocess.Process) -> None:
+    """Let the child outlive this process.
+
+    A transport that is collected kills its child, which an ordinary exit of Python 3.12 and 3.13 does. One that
+    believes its child dead closes without a kill; the child watcher still reaps the child and wakes `wait()`.
+    """
+    transport: asyncio.SubprocessTransport = process._transport  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
+    popen = transport.get_extra_info("subprocess")
+    popen.returncode = 0
+    transport.close()
+
+
+def _refusal(error: OSError | ValueError, program: str) -> NotLaunched:
+    """The launch error for what the system said."""
+    if not isinstance(error, OSError):
+        return NotLaunched(f"cannot launch {program}: {error}")  # a NUL byte, a `=` in a variable's name
+    what = {
+        errno.E2BIG: "argument list too long (one argument may have 128 KiB; stdin has no bound)",
+        errno.EAGAIN: "out of processes",
+        errno.ENOMEM: "out of memory",
+        errno.EMFILE: "out of file descriptors",
+        errno.ENFILE: "out of file descriptors on this machine",
+    }.get(error.errno or 0, error.strerror or str(error))
+    where = f" ({error.filename})" if error.filename not in (None, "/bin/sh", program) else ""
+    passing = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT)
+    kind = NotNow if error.errno in passing else NotLaunched
+    return kind(f"cannot launch {program}: {what}{where}")

@@ -1,0 +1,263 @@
+"""One attempt's agent under its shim: its end, its pauses, its whole tree."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import anyio
+import structlog
+
+from tidegate.errors import NotLaunched
+from tidegate.launch.offspring import family
+from tidegate.launch.processes import (
+    Look,
+    Process,
+    all_gone,
+    all_pids,
+    census,
+    marker_of,
+    process_of,
+    read,
+    send,
+    tag_for,
+    tag_of,
+)
+from tidegate.launch.traces import absolute, boot_id, intent_of, lines, state_of
+from tidegate.model import Exit
+
+log = structlog.get_logger()
+
+KILL_BOUND = 5.0  # seconds that killed processes get to be gone: one in a dead file system never is
+SHIM_BOUND = 2.0  # seconds that a shim gets to write its pid, and to record its agent's status
+SHIM_LOOK = 0.05  # seconds until a shim without an agent is looked at again
+
+
+async def adopt(directory: Path) -> Child:
+    """Take over the attempt of a directory, wherever it has got to: `wait()` then tells its end.
+
+    Raises NotLaunched where it never started.
+    """
+    place = absolute(directory)
+    pid = await _recorded_pid(place)
+    if pid is None:
+        raise NotLaunched(f"never started: {place}")
+    intent = intent_of(place)
+    held = state_of(place).held
+    family.prepare()
+    child = Child(place, str(intent.get("marker", "")), pid, over=not held and intent.get("boot_id") != boot_id())
+    if held:
+        child.take_up()
+    return child
+
+
+async def _recorded_pid(place: Path) -> int | None:
+    """The shim's pid; waits for a shim that holds its lock and is about to write it."""
+    with anyio.move_on_after(SHIM_BOUND):
+        while (state := state_of(place)).held and state.pid is None:  # noqa: ASYNC110
+            await anyio.sleep(0.002)  # - a shim that writes its pid rings no bell
+    return state.pid
+
+
+class Child:
+    """One attempt's agent under its shim, launched or adopted.
+
+    `pid` is the shim's, and the id of the agent's session and process group.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        marker: str,
+        pid: int,
+        *,
+        gone: Callable[[], Awaitable[object]] | None = None,
+        ours: bool = False,
+        over: bool = False,
+    ) -> None:
+        self.directory = directory
+        self.marker = marker
+        self.pid = pid
+        self._tag = tag_for(marker)
+        self._gone = gone  # returns when the shim is gone and reaped; None: it is
+        self._pidfd: int | None = None
+        self._ours = ours  # its orphans come to this process
+        self._over = over  # another run of the machine: no process of it can be left
+        if ours:
+            family.join(self)
+
+    @property
+    def tag(self) -> int:
+        """The mark among the limits of every process of this attempt."""
+        return self._tag
+
+    def __repr__(self) -> str:
+        return f"<Child pid={self.pid} marker={self.marker!r} {'ended' if self._gone is None else 'running'}>"
+
+    # --- its end ---
+
+    async def wait(self) -> Exit:
+        """Wait for the agent's end. Where the shim was killed, everything of the agent is ended too: code None."""
+        if self._gone is not None:
+            await self._gone()
+            self._gone = None
+            family.bury(self)
+        self.let_go()
+        _, code = (None, None) if self._over else lines(read(f"{self.directory}/lock") or b"")
+        if code is None:
+            await self._put_down(KILL_BOUND)
+        return Exit(code)
+
+    async def end(self, grace: float) -> None:
+        """End the agent and all its processes: TERM, `grace` seconds, KILL; the shim last, so that it can record.
+
+        To be shielded by the caller; takes at most `grace` and some seconds. The end is then told by `wait()`.
+        """
+        with anyio.move_on_after(grace + KILL_BOUND + SHIM_BOUND):
+            while True:  # a shim that was only just launched has no agent yet
+                await self._put_down(grace)
+                if self._gone is None:
+                    return
+                with anyio.move_on_after(SHIM_LOOK):
+                    await self._gone()
+                    return
+        shim = process_of(self.pid)
+        if shim is not None:
+            send(shim, signal.SIGKILL)
+
+    async def sweep(self, grace: float) -> int:
+        """End what the agent left behind: TERM, `grace` seconds, KILL; how many processes that were."""
+        count = 0 if await self._is_clean() else await self._put_down(grace)
+        family.leave(self)
+        return count
+
+    def let_go(self) -> None:
+        """Stop following the shim; it and the agent run on, to be adopted."""
+        if self._pidfd is not None:
+            asyncio.get_running_loop().remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = None
+
+    # --- while it runs ---
+
+    def cpu(self) -> float:
+        """Seconds of processor time used so far by the agent's session and descendants.
+
+        Falls where an orphan ends, whose time nobody inherits.
+        """
+        look = Look()
+        for pid in all_pids():
+            look.add(process_of(pid))
+        return sum(process.cpu for process in look.trees(look.sessions.get(self.pid, ())))
+
+    async def freeze(self) -> None:
+        """Stop every process of the agent where it is, until `thaw()` or `end()`."""
+        for _ in range(20):  # what was forked meanwhile is caught in the next round
+            running = [process for process in await self._members() if process.state != "T"]
+            if not running:
+                return
+            for process in running:
+                send(process, signal.SIGSTOP)
+            await anyio.sleep(0.002)
+
+    async def thaw(self) -> None:
+        """Let the agent's processes go on."""
+        for process in await self._members():
+            send(process, signal.SIGCONT)
+
+    # --- an adopted shim ---
+
+    def take_up(self) -> None:
+        """Notice the end of a shim that another incarnation started."""
+        try:
+            pidfd = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return
+        shim = process_of(self.pid)
+        if shim is None or not state_of(self.directory).held:  # a held lock after the opening: the pid is the shim's
+            os.close(pidfd)
+            return
+        gone = anyio.Event()
+        self._pidfd, self._gone = pidfd, gone.wait
+        self._ours = shim.parent == os.getpid()  # after a re-execution in place
+        if self._ours:
+            family.join(self)
+        asyncio.get_running_loop().add_reader(pidfd, self._on_end, gone)
+
+    def _on_end(self, gone: anyio.Event) -> None:
+        self.let_go()
+        with suppress(ChildProcessError):
+            os.waitpid(self.pid, os.WNOHANG)
+        gone.set()
+
+    # --- its processes ---
+
+    async def _put_down(self, grace: float) -> int:
+        """TERM, then KILL to everything but the shim; how many processes were told."""
+        told: set[tuple[int, int]] = set()
+        with anyio.move_on_after(grace):
+            await self._tell_until_gone(signal.SIGTERM, told)
+            return len(told)
+        killed: set[tuple[int, int]] = set()
+        with anyio.move_on_after(KILL_BOUND):
+            await self._tell_until_gone(signal.SIGKILL, killed)
+            return len(told | killed)
+        left = [process.pid for process in await self._members()]
+        log.warning("processes cannot be ended", marker=self.marker, pids=left)
+        return len(told | killed)
+
+    async def _tell_until_gone(self, number: signal.Signals, told: set[tuple[int, int]]) -> None:
+        """Send the signal once to each process of the agent, also to those that it still forks, and see all go."""
+        while members := await self._members():
+            for process in members:
+                if (process.pid, process.started) not in told:
+                    told.add((process.pid, process.started))
+                    send(process, number)
+                    send(process, signal.SIGCONT)  # a stopped process hears TERM only when it goes on
+            await all_gone(members)
+
+    async def _members(self) -> list[Process]:
+        """The living processes of the agent, without the shim."""
+        family.reap()
+        if self._over:
+            return []
+        look = await census.take()
+        roots = [*look.marked.get(self._tag, ()), *look.marked.get(self.marker, ())]
+        if self._gone is not None:  # the session's number is surely the shim's only while the shim holds it
+            roots += look.sessions.get(self.pid, ())
+        return [
+            process
+            for process in look.trees(roots)
+            if process.is_alive and (process.pid != self.pid or self._gone is None)
+        ]
+
+    async def _is_clean(self) -> bool:
+        """Whether surely nothing is left, told without a look at every process of the machine.
+
+        Orphans of a launched agent are handed to this process: nothing unknown among its children, and no member
+        in the group, is nothing.
+        """
+        if self._over:
+            return True
+        if not self._ours or self._gone is not None:
+            return False
+        strangers = await family.strangers()
+        if strangers is None or any(self._is_mine(pid) for pid in strangers):
+            return False
+        try:
+            os.killpg(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return False
+
+    def _is_mine(self, pid: int) -> bool:
+        marker = marker_of(pid)  # first: a shim that is just being launched is told by one look
+        if marker is not None:
+            return marker == self.marker
+        return tag_of(pid) == self._tag
