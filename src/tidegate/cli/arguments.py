@@ -6,6 +6,8 @@ from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from typing import NamedTuple
 
+TEMPLATES = ("night", "compare", "config")  # what `init` can write; the first is its default
+
 
 class Verb(NamedTuple):
     """One verb: what it does in a line, the door "module:function" behind it, its arguments, an example, more words."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from tidegate.cli.arguments import Verb, config_flag, json_flag
+from tidegate.cli.arguments import TEMPLATES, Verb, config_flag, json_flag
 
 
 def _explain(parser: ArgumentParser) -> None:
@@ -25,7 +25,28 @@ def _configuration(parser: ArgumentParser) -> None:
     json_flag(parser, "one object")
 
 
+def _init(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "template",
+        nargs="?",
+        default=TEMPLATES[0],
+        choices=TEMPLATES,
+        metavar="TEMPLATE",
+        help=f"{', '.join(TEMPLATES[:-1])} or {TEMPLATES[-1]} (default: {TEMPLATES[0]})",
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite what is there")
+    json_flag(parser, "one object")
+
+
 VERBS = {
+    "init": Verb(
+        "Write an example batch, or the configuration, into the present directory",
+        "tidegate.cli.init:init",
+        _init,
+        "tidegate init night",
+        "night: a queue of jobs for one agent. compare: one task for several agents, each in its own directory.\n"
+        "config: every setting with its default and what it means.",
+    ),
     "explain": Verb(
         "Tell what tidegate concludes from an agent's output on standard input",
         "tidegate.cli.explain:explain",
