@@ -10,7 +10,7 @@ import tidegate
 SRC = Path(tidegate.__file__).parent
 FLOORS = {
     0: "model errors __init__",
-    1: "policy resets batch allowed redact clock bell doorbell places",
+    1: "policy resets when batch allowed redact clock bell doorbell places",
     2: "gate launch watch workspace agents stores",
     3: "attempt explain",
     4: "supervisor",
