@@ -14,7 +14,7 @@ FLOORS = {
     2: "gate launch watch workspace agents stores",
     3: "attempt explain",
     4: "supervisor",
-    5: "settings logs files look narrate bottom run check demo daemon cli __main__ examples",
+    5: "settings logs files look narrate bottom run check demo daemon doctor cli __main__ examples",
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}
 FILES = sorted(SRC.rglob("*.py"))
@@ -47,7 +47,16 @@ def test_imports_only_go_down(path: Path) -> None:
 @pytest.mark.parametrize("folder", ["agents", "stores"])
 def test_implementations_of_a_port_never_import_each_other(folder: str) -> None:
     names = {path.stem for path in (SRC / folder).glob("*.py")} - {"__init__"}
-    ports = {"reading", "writer", "rows", "ledger", "claim", "vault", "connection"}  # what implementations stand on
+    ports = {
+        "reading",
+        "writer",
+        "rows",
+        "ledger",
+        "claim",
+        "vault",
+        "connection",
+        "health",
+    }  # what implementations stand on
     for path in (SRC / folder).glob("*.py"):
         if path.stem not in {"__init__", *ports}:
             others = {f"tidegate.{folder}.{name}" for name in names - {path.stem} - ports}

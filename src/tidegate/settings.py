@@ -204,8 +204,41 @@ def load(config: str | None, environ: Mapping[str, str], flags: Sequence[Flag] =
     return Loaded(settings=said, layers=layers, warnings=warnings)
 
 
+def problems(config: str | None, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Everything that is wrong with the files and the variables, one line each; `load` raises the first it meets."""
+    found, files = [], []
+    for path in places.config_files(config, environ):
+        try:
+            files += _files(str(path), environ) if path.exists() or _named_file(config, environ) else []
+        except BadSetting as bad:
+            found.append(str(bad))
+    layers = [*_variables(environ, [layer.values for layer in files])[0], *files]
+    found += [fault for layer in layers for fault in _faults(layer)]
+    if not found:
+        found += _wrong_agents(files)
+    if not found:
+        try:
+            load(config, environ)
+        except BadSetting as bad:
+            found.append(str(bad))
+    return tuple(found)
+
+
+def unknown_variables(config: str | None, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """One line for each TIDEGATE_ variable that is no setting."""
+    try:
+        files = _files(config, environ)
+    except BadSetting:
+        files = []
+    return _variables(environ, [layer.values for layer in files])[1]
+
+
+def _named_file(config: str | None, environ: Mapping[str, str]) -> bool:
+    return bool(config or environ.get(f"{PREFIX}CONFIG"))
+
+
 def _files(config: str | None, environ: Mapping[str, str]) -> list[Layer]:
-    named = bool(config or environ.get(f"{PREFIX}CONFIG"))
+    named = _named_file(config, environ)
     read = ((str(path), _text(path, must=named)) for path in places.config_files(config, environ))
     return [Layer(place, _toml(text, place), file=True) for place, text in read if text is not None]
 
@@ -321,6 +354,29 @@ def _valid(layer: Layer) -> Settings:
         return Settings(**layer.values)
     except ValidationError as error:
         raise BadSetting(f"{layer.label}: {_said(error.errors()[0], layer)}") from None
+
+
+def _faults(layer: Layer) -> list[str]:
+    """Each thing that is wrong in a layer."""
+    try:
+        Settings(**layer.values)
+    except ValidationError as error:
+        return [f"{layer.label}: {_said(one, layer)}" for one in error.errors()]
+    return []
+
+
+def _wrong_agents(files: Sequence[Layer]) -> list[str]:
+    """What is wrong with each agent that the files describe."""
+    merged: dict[str, Any] = {}
+    for layer in reversed(files):
+        merged = _over(merged, layer.values)
+    found = []
+    for name, table in merged.get("agents", {}).items():
+        try:
+            _described(name, table, files)
+        except BadSetting as bad:
+            found.append(str(bad))
+    return found
 
 
 def _described(name: str, table: Mapping[str, Any], files: Sequence[Layer]) -> Described:

@@ -134,6 +134,15 @@ def _two(left: int, large: int, large_name: str, small: int, small_name: str) ->
     return f"{left // large} {large_name}" + (f" {rest} {small_name}" if rest else "")
 
 
+def amount(size: float) -> str:
+    """A number of bytes in its largest unit: "512 B", "1.5 kB", "20 GB"."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 999.5 or unit == "TB":
+            return f"{size:.0f} {unit}" if size >= 10 or unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    raise AssertionError(size)
+
+
 def columns_of(text: str) -> int:
     """How many columns a clean text takes on a terminal."""
     if text.isascii():

@@ -20,6 +20,9 @@ SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'migr
 -- schema_version: the newest migration that was applied
 SELECT coalesce(max(version), 0) FROM migration;
 
+-- quick_check: "ok", or what is broken
+PRAGMA quick_check(5);
+
 -- migrated: remember a migration
 INSERT INTO migration (version, at) VALUES (:version, strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'));
 

@@ -38,6 +38,11 @@ def _init(parser: ArgumentParser) -> None:
     json_flag(parser, "one object")
 
 
+def _doctor(parser: ArgumentParser) -> None:
+    config_flag(parser)
+    json_flag(parser, "one object for each check, one a line")
+
+
 VERBS = {
     "init": Verb(
         "Write an example batch, or the configuration, into the present directory",
@@ -58,5 +63,12 @@ VERBS = {
         "tidegate.cli.config:config",
         _configuration,
         "tidegate config --config ./config.toml",
+    ),
+    "doctor": Verb(
+        "Look at all that tidegate needs, and tell what is wrong and what to do about it",
+        "tidegate.doctor:doctor",
+        _doctor,
+        "tidegate doctor",
+        "Exit codes: 0, or 5 where something is wrong.",
     ),
 }

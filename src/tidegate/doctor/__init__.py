@@ -1,0 +1,68 @@
+"""The verb `doctor`: looks at everything that tidegate needs, and says what is wrong and what to do about it."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from collections.abc import Iterable, Iterator, Sequence
+
+from tidegate.doctor import configured, machine, place, programs, service
+from tidegate.doctor.finding import Case, Finding, Look, Verdict, wrong
+from tidegate.errors import TidegateError
+from tidegate.look import plain
+from tidegate.look.desk import state_of
+from tidegate.look.words import Page, page, shown
+
+SOUND, SICK = 0, 5
+SHADES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.WRONG: "red"}
+WORD, NAME = 7, 15  # columns of a verdict and of a check's name; a longer one pushes what follows to the right
+
+LOOKS: Sequence[tuple[str, Look]] = (
+    ("configuration", configured.configuration),
+    ("variables", configured.variables),
+    ("state directory", place.directory),
+    ("permissions", place.permissions),
+    ("file system", place.file_system),
+    ("free disk", place.free_disk),
+    ("database", place.database),
+    ("supervisor", service.supervisor),
+    ("systemd", service.systemd),
+    ("cgroups", machine.cgroups),
+    ("descriptors", machine.descriptors),
+    ("inotify", machine.inotify),
+    ("clock", machine.clock),
+    ("zone data", machine.zones),
+    ("agents", programs.agents),
+)
+
+
+def doctor(args: Namespace) -> int:
+    """Print one line for each check; 0, or 5 where something is wrong."""
+    case = Case.of(state_of(args), args.config, os.environ)
+    findings, on = [], page()
+    for finding in _findings(case):
+        findings.append(finding)
+        for line in [plain.line(_form(finding))] if args.json else _lines(finding, on):
+            print(line, flush=True)
+    return SICK if any(finding.verdict is Verdict.WRONG for finding in findings) else SOUND
+
+
+def _findings(case: Case) -> Iterator[Finding]:
+    """What each look finds; one that cannot look is a finding, and the next goes on."""
+    for check, look in LOOKS:
+        try:
+            yield from look(check, case)
+        except (TidegateError, OSError, ValueError) as error:
+            yield wrong(check, f"cannot be looked at: {error}", "mend this first")
+
+
+def _form(finding: Finding) -> plain.Form:
+    said = {"check": finding.check, "verdict": finding.verdict.value, "said": shown(finding.said)}
+    return {**said, "do": shown(finding.do)}
+
+
+def _lines(finding: Finding, on: Page) -> Iterable[str]:
+    verdict, check = finding.verdict.value.ljust(WORD), finding.check.ljust(NAME)
+    do = f": {shown(finding.do)}" if finding.do else ""
+    line, *further = on.wrap(f"{verdict}  {check}  {shown(finding.said)}{do}", hang=WORD + NAME + 4)
+    return [on.paint(verdict, SHADES[finding.verdict]) + line[WORD:], *further]

@@ -1,0 +1,80 @@
+"""Looks at what the machine gives: cgroups, descriptors, notices of changed files, the time and its zones."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import tidegate
+from tidegate import clock as clocks
+from tidegate import places
+from tidegate.doctor.finding import Case, Finding, ok, warning, wrong
+
+V2 = Path("/sys/fs/cgroup/cgroup.controllers")
+INOTIFY = Path("/proc/sys/fs/inotify")
+SPARE, EACH = 64, 6  # descriptors that a supervisor needs, and further ones for each attempt
+WATCHES = 2  # for each attempt
+ZONES = ("Europe/Berlin", "America/Los_Angeles", "UTC")  # a few that providers print
+SLACK = timedelta(minutes=5)  # that clocks of file servers may differ
+
+
+def cgroups(check: str, _case: Case) -> Iterator[Finding]:
+    """Whether each attempt can have one: nothing of an agent escapes its own."""
+    if V2.exists():
+        yield ok(check, "not delegated to this process: attempts are followed by session and marks")
+    else:
+        yield ok(check, "no version 2 here: attempts are followed by session and marks")
+
+
+def descriptors(check: str, case: Case) -> Iterator[Finding]:
+    """Whether there are enough for the slots."""
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    slots = case.settings.supervisor.slots
+    needed = SPARE + EACH * slots
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        bound = "" if most == resource.RLIM_INFINITY or most >= needed else " (its hard limit is lower still)"
+        do = f"ulimit -n {needed}, or LimitNOFILE= of the unit, or fewer slots{bound}"
+        yield wrong(check, f"{soft} are too few for {slots} slots", do)
+    else:
+        yield ok(check, f"{'any number' if soft == resource.RLIM_INFINITY else soft} for {slots} slots")
+
+
+def inotify(check: str, case: Case) -> Iterator[Finding]:
+    """Whether output can be followed without polling."""
+    instances = int((INOTIFY / "max_user_instances").read_text())
+    watches = int((INOTIFY / "max_user_watches").read_text())
+    needed = 100 + WATCHES * case.settings.supervisor.slots
+    if instances < 8 or watches < needed:
+        do = "sysctl fs.inotify.max_user_instances=128 fs.inotify.max_user_watches=65536"
+        yield warning(check, f"{instances} instances, {watches} watches: output may be polled for instead", do)
+    else:
+        yield ok(check, f"{instances} instances, {watches} watches for each user")
+
+
+def clock(check: str, case: Case) -> Iterator[Finding]:
+    """Whether the clock is sane: resets are instants."""
+    now = clocks.SystemClock().now()
+    for path in (Path(tidegate.__file__), places.database(case.state)):
+        written = datetime.fromtimestamp(path.stat().st_mtime, UTC) if path.exists() else now
+        if written - now > SLACK:
+            yield wrong(check, f"it is {now:%Y-%m-%d %H:%M} UTC by it, but {path} was written later", "set the clock")
+            return
+    yield ok(check, f"{now.astimezone(clocks.zone()):%Y-%m-%d %H:%M:%S %Z}")
+
+
+def zones(check: str, case: Case) -> Iterator[Finding]:
+    """Whether the times that providers print can be read."""
+    for name in ZONES:
+        try:
+            ZoneInfo(name)
+        except (KeyError, ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError
+            yield wrong(check, f"{name} is not known", "install tzdata: pip install tzdata, or apt install tzdata")
+            return
+    asked = case.environ.get("TZ", "").removeprefix(":")
+    if asked and str(clocks.zone()) != asked:
+        yield warning(check, f"TZ={asked} is no zone's name: times are told in {clocks.zone()}", "TZ=Europe/Berlin")
+    else:
+        yield ok(check, f"there; times are told in {clocks.zone()}")

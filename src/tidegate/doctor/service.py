@@ -1,0 +1,82 @@
+"""Looks who supervises the state directory, and what systemd knows of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tidegate import places
+from tidegate.doctor.ask import Answer, ask
+from tidegate.doctor.finding import Case, Finding, ok, warning, wrong
+from tidegate.look.who import owner
+
+BOOTED = Path("/run/systemd/system")  # sd_booted(3)
+UNIT = "tidegate.service"
+SHOWN = ("LoadState", "ActiveState", "SubState", "MainPID", "Result")
+
+
+def supervisor(check: str, case: Case) -> Iterator[Finding]:
+    """Who owns the lock."""
+    pid = owner(places.lock(case.state))
+    if pid is None:
+        yield ok(check, "nobody works here: `tidegate serve`, or `tidegate run FILE`")
+    elif _is_stopped(pid):
+        yield warning(check, f"pid {pid} works here, but it is stopped", f"kill -CONT {pid}")
+    else:
+        yield ok(check, f"pid {pid} works here{_command(pid)}")
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether a process is suspended, say by Ctrl-Z."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except (OSError, IndexError):
+        return False
+
+
+def _command(pid: int) -> str:
+    try:
+        words = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).rstrip("\0").split("\0")
+    except OSError:
+        return ""
+    return f" ({' '.join(words)[:200]})" if words != [""] else ""
+
+
+def systemd(check: str, case: Case) -> Iterator[Finding]:
+    """Whether it is there, and how the unit is."""
+    if not BOOTED.is_dir():
+        yield ok(check, "not the init of this machine: `tidegate serve` runs in a terminal, or under another one")
+        return
+    if case.environ.get("NOTIFY_SOCKET"):
+        yield ok(check, "started this process")
+        return
+    commands = {scope: ("systemctl", *scope, "show", UNIT, f"--property={','.join(SHOWN)}") for scope in ((), USER)}
+    answers = ask(list(commands.values()), case.environ)
+    for scope, answer in zip(commands, answers, strict=True):
+        if told := _told(check, " ".join(scope), answer):
+            yield told
+            return
+    yield ok(check, f"booted; there is no {UNIT}: deploy/README.md tells how to install it")
+
+
+USER = ("--user",)
+
+
+def _told(check: str, scope: str, answer: Answer) -> Finding | None:
+    """How the unit of one manager is; None where it knows none."""
+    unit = _properties(answer.stdout) if answer.exit == 0 else {}
+    if unit.get("LoadState") in (None, "not-found"):
+        return None
+    state = f"{UNIT}{f' ({scope})' if scope else ''} is {unit.get('ActiveState')} ({unit.get('SubState')})"
+    look = f"systemctl {scope} status {UNIT}".replace("  ", " ")
+    if unit.get("ActiveState") == "failed":
+        return wrong(check, f"{state}: {unit.get('Result')}", look)
+    if unit.get("LoadState") != "loaded":
+        return wrong(check, f"{UNIT} is {unit.get('LoadState')}", look)
+    pid = f", pid {unit['MainPID']}" if unit.get("MainPID", "0") != "0" else ""
+    return ok(check, f"{state}{pid}")
+
+
+def _properties(text: str) -> Mapping[str, str]:
+    return {key: value for key, _, value in (line.partition("=") for line in text.splitlines())}
