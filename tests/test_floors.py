@@ -53,6 +53,7 @@ def test_implementations_of_a_port_never_import_each_other(folder: str) -> None:
         "rows",
         "ledger",
         "claim",
+        "ends",
         "vault",
         "connection",
         "health",

@@ -65,6 +65,22 @@ class Origin(StrEnum):
     BUDGET = "budget"
 
 
+class Halt(StrEnum):
+    """What a hold does to the attempts in its scope that run already."""
+
+    NONE = ""  # they go on to their ends
+    FREEZE = "freeze"  # they stand still until the hold is lifted
+    INTERRUPT = "interrupt"  # they are ended and queued again, with their sessions
+
+
+class Ask(StrEnum):
+    """What a door may ask of a running supervisor."""
+
+    CANCEL = "cancel"  # end a running job
+    DRAIN = "drain"
+    UPGRADE = "upgrade"
+
+
 class Stream(StrEnum):
     """Which of an agent's two output files a line came from."""
 
@@ -264,7 +280,11 @@ class Spec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """A job as a door hands it in: `name` is the user's id, unique within its batch."""
+    """A job as a door hands it in: `name` is the user's id, unique within its batch; "" for its own id in decimal.
+
+    It waits for `not_before`, and for the success of the jobs whose ids are in `needs`; neither is a part of what it
+    does, so the same job with others is the same job.
+    """
 
     name: str
     account: str
@@ -272,6 +292,8 @@ class NewJob:
     model: str | None = None
     priority: int = 0
     group: str = ""
+    not_before: datetime | None = None
+    needs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,7 +301,8 @@ class Job:
     """One piece of work for one agent, as the store knows it.
 
     `attempts` counts the charged ones; `launches` counts all. `resumed` puts a cut-off job ahead of fresh work of
-    the same priority. `limited_in_a_row` and `limited_since` serve the guard against endless limits.
+    the same priority. `limited_in_a_row` and `limited_since` serve the guard against endless limits. `unmet` is how
+    many of the jobs that it needs have not succeeded yet.
     """
 
     id: int
@@ -303,6 +326,7 @@ class Job:
     reason: str = ""
     created_at: datetime
     ended_at: datetime | None = None
+    unmet: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -357,7 +381,7 @@ class Hold:
     until somebody lifts it); a limit hold whose `until` has passed turns into a ramp at the next claim: `ramp` true,
     `allow` 1, then 2, 4, ..., counting only attempts whose epoch is greater than the hold's. `resets_at` is what the
     provider said, without the margin. `misses` counts refusals in a row that named no reset. `canary` is the last
-    canary's job.
+    canary's job. `halt` is what the hold does to attempts that run already.
     """
 
     scope: str
@@ -375,6 +399,18 @@ class Hold:
     ramp: bool = False
     misses: int = 0
     canary: int | None = None
+    halt: Halt = Halt.NONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a door asks of a running supervisor, pending until it is answered; `target` is the job of a cancel."""
+
+    id: int
+    at: datetime
+    verb: Ask
+    by: str
+    target: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -392,18 +428,19 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Supervisor:
-    """One incarnation of one supervisor process."""
+    """One incarnation of one supervisor process; `batch` is the one that it works on, None for all."""
 
     uuid: str
     host: str
     pid: int
     boot_id: str
     started_at: datetime
+    batch: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """What a submit did with each job of a batch, by name."""
+    """What a submit did with each job of a batch, by name; `jobs` are the ids of those handed in, in their order."""
 
     batch: Batch
     added: tuple[str, ...] = ()
@@ -411,6 +448,7 @@ class Submission:
     changed: tuple[str, ...] = ()  # differ from the stored definition, which was kept
     updated: tuple[str, ...] = ()  # differ, and now have the new definition
     absent: tuple[str, ...] = ()  # stored in this batch but not handed in
+    jobs: tuple[int, ...] = ()
 
 
 FAMILIES = ("opus", "sonnet", "haiku", "fable")  # models that claude's providers limit one by one (2.1.330)

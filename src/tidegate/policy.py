@@ -1,7 +1,7 @@
 """Every decision about jobs and holds, as pure functions of values.
 
-`after` is the state machine for ends; `claimed` and `released` are the other transitions. Nothing outside this room
-decides a `state`. Randomness comes in as `jitter`, a number in [0, 1).
+`after` is the state machine for ends; `claimed`, `released`, `cancelled`, `retried` and `skipped` are the other
+transitions. Nothing outside this room decides a `state`. Randomness comes in as `jitter`, a number in [0, 1).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import signal
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal, assert_never
+from typing import Final, Literal, assert_never
 
 from tidegate.model import (
     Cancelled,
@@ -23,6 +23,7 @@ from tidegate.model import (
     Limit,
     Limited,
     Lost,
+    NewJob,
     Origin,
     Outcome,
     Progress,
@@ -206,6 +207,48 @@ def claimed(job: Job) -> Job:
 def released(job: Job, reason: str) -> Job:
     """A claimed job whose attempt never started: queued again, ahead of fresh work, uncharged."""
     return replace(job, state=State.QUEUED, resumed=True, reason=reason)
+
+
+def cancelled(job: Job, by: str, now: datetime) -> Job:
+    """A queued job whose end somebody asked for; any other as it is."""
+    return _stopped(job, State.CANCELLED, f"cancelled by {by}", now)
+
+
+def skipped(job: Job, needed: Job, now: datetime) -> Job:
+    """A queued job after one that it needs has ended without success; any other as it is."""
+    ended = "ended in an error" if needed.state is State.ERROR else f"{_WAS.get(needed.state, '')}{needed.state}"
+    return _stopped(job, State.SKIPPED, f"needs {needed.name}, which {ended}", now)
+
+
+_WAS: Final[Mapping[State, str]] = {State.CANCELLED: "was ", State.SKIPPED: "was "}
+
+
+def _stopped(job: Job, state: State, reason: str, now: datetime) -> Job:
+    return replace(_ended(job, state, reason, now), not_before=None) if job.state is State.QUEUED else job
+
+
+def retried(job: Job) -> Job:
+    """A job that has ended, queued anew with all of its attempts, and with its session; any other as it is."""
+    if not job.state.is_final:
+        return job
+    return replace(
+        job,
+        state=State.QUEUED,
+        not_before=None,
+        attempts=0,
+        lost=0,
+        limited_in_a_row=0,
+        limited_since=None,
+        resumed=False,
+        reason="",
+        ended_at=None,
+    )
+
+
+def edited(job: Job, new: NewJob) -> Job:
+    """A queued job with another definition; a session is one agent's own."""
+    changed = replace(job, spec=new.spec, account=new.account, model=new.model, group=new.group, priority=new.priority)
+    return changed if new.spec.agent == job.spec.agent else replace(changed, session=None, resumed=False)
 
 
 def after(job: Job, outcome: Outcome, now: datetime, *, rules: Rules, jitter: float = 0.5) -> Job:

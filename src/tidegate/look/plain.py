@@ -102,6 +102,7 @@ def hold(one: Hold) -> Form:
         "window": one.window.value,
         "allow": one.allow,
         "ramp": one.ramp,
+        "halt": one.halt.value,
         "since": iso(one.since),
         "until": iso(one.until),
         "resets_at": iso(one.resets_at),

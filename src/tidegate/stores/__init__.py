@@ -9,6 +9,7 @@ from typing import Protocol
 
 from tidegate.model import (
     Account,
+    Ask,
     Attempt,
     Batch,
     Event,
@@ -17,6 +18,7 @@ from tidegate.model import (
     NewJob,
     Origin,
     Outcome,
+    Request,
     State,
     Submission,
     Supervisor,
@@ -92,6 +94,40 @@ class Store(Protocol):
 
     def set_priority(self, job: int, priority: int, now: datetime) -> None:
         """Change a queued job's place in the queue."""
+
+    # --- what becomes of jobs ---
+
+    def cancel(self, job: int, now: datetime, *, by: str) -> Job:
+        """End a queued job; ask for the end of a running one; one that has ended stays. The job as it is now.
+
+        A running job that is requeued while the request is pending ends as cancelled; an end of its own stands.
+        Raises BadInput for an unknown id, as the two below.
+        """
+
+    def retry(self, job: int, now: datetime, *, by: str) -> Job:
+        """Queue a job that has ended anew, with all of its attempts and its session; any other stays as it is.
+
+        One that needs a job which has ended without success is skipped again at once: retry that one first.
+        """
+
+    def edit(self, job: int, new: NewJob, now: datetime, *, by: str) -> Job:
+        """A queued job's new definition, account, model, group and priority; its name, batch, needs and times stay.
+
+        Raises BadInput where it is not queued.
+        """
+
+    # --- what doors ask of a running supervisor ---
+
+    def ask(self, verb: Ask, now: datetime, *, by: str, target: int | None = None) -> Request:
+        """Ask for something; while it is pending, asking again changes nothing. Raises BadInput for a cancel of a job
+        that does not run.
+        """
+
+    def requests(self) -> list[Request]:
+        """What is asked for and not answered yet, oldest first. A cancel goes by itself with its job's end."""
+
+    def answered(self, request: int, now: datetime) -> None:
+        """A request was obeyed, or is refused: it is pending no more."""
 
     # --- the work ---
 

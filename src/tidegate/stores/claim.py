@@ -11,7 +11,7 @@ from heapq import heapify, heappop, heapreplace
 from tidegate import policy
 from tidegate.model import Account, Attempt, Hold, Job, Origin, Supervisor
 from tidegate.policy import Rules
-from tidegate.stores.rows import Candidate, Known, Lane, Rows, iso_or_none
+from tidegate.stores.rows import Candidate, Known, Lane, Rows, about, iso_or_none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +40,6 @@ def turn_due(rows: Rows, now: datetime) -> None:
         else:
             rows.drop_hold(hold)
             rows.event(now, "gate lifted", scope=hold.scope, data={**about(hold), "by": "time"})
-
-
-def about(hold: Hold) -> dict[str, str]:
-    """Which of a scope's holds an event is about."""
-    return {"origin": hold.origin.value, "window": hold.window.value}
 
 
 class _Taking:
@@ -217,4 +212,5 @@ def told(hold: Hold) -> dict[str, object]:
         "reason": hold.reason,
         "evidence": hold.evidence,
         "by": hold.by,
+        **({"halt": hold.halt.value} if hold.halt else {}),
     }

@@ -17,7 +17,7 @@ from tidegate.errors import StoreBroken
 from tidegate.stores import Busy
 from tidegate.stores.vault import private
 
-SCHEMA: Final = 1  # the newest migration that this program knows
+SCHEMA: Final = 2  # the newest migration that this program knows
 BUSY: Final = 10.0  # seconds to wait for other writers
 MOMENT: Final = 0.001  # seconds between two looks whether they are done
 

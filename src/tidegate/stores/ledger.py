@@ -12,6 +12,7 @@ from tidegate import policy
 from tidegate.errors import BadInput, NotOwner
 from tidegate.model import (
     Account,
+    Ask,
     Attempt,
     Batch,
     Failed,
@@ -22,6 +23,7 @@ from tidegate.model import (
     NewJob,
     Origin,
     Outcome,
+    Request,
     State,
     Submission,
     Succeeded,
@@ -31,8 +33,9 @@ from tidegate.model import (
     family,
 )
 from tidegate.policy import Rules
-from tidegate.stores.claim import Claimer, about, claim, told
-from tidegate.stores.rows import Defined, Known, Rows, Standing, is_text, iso
+from tidegate.stores import ends
+from tidegate.stores.claim import Claimer, claim, told
+from tidegate.stores.rows import Defined, Known, Rows, Standing, about, is_text, iso
 
 CHUNK: Final = 1000  # jobs that a submit writes in one transaction
 MOST: Final = 2**31  # a priority lies between its negative and this
@@ -96,7 +99,14 @@ class Ledger:
                 found = Batch(batch.name, self._rows.batch(batch.name))
                 self._submit_chunk(found, jobs[start : start + CHUNK], now, update=update, done=done)
         absent = self._absent(found.id, jobs) if whole else []
-        return Submission(batch=found, absent=tuple(absent), **{what: tuple(names) for what, names in done.items()})
+        return Submission(
+            batch=found,
+            added=tuple(done["added"]),
+            unchanged=tuple(done["unchanged"]),
+            changed=tuple(done["changed"]),
+            updated=tuple(done["updated"]),
+            absent=tuple(absent),
+        )
 
     def _submit_chunk(
         self, batch: Batch, jobs: Sequence[NewJob], now: datetime, *, update: bool, done: dict[str, list[str]]
@@ -136,6 +146,59 @@ class Ledger:
                 self._rows.put_priority(job, priority)
                 self._rows.event(now, "job updated", job=job, data={"priority": priority})
 
+    # --- what becomes of jobs ---
+
+    def cancel(self, job: int, now: datetime, *, by: str) -> Job:
+        """End a queued job; ask for the end of a running one; one that has ended stays. The job as it is now."""
+        with self._rows.transaction():
+            return ends.cancel(self._rows, self._job(job), now, _kept(by))
+
+    def retry(self, job: int, now: datetime, *, by: str) -> Job:
+        """Queue a job that has ended anew, with all of its attempts and its session; any other stays as it is."""
+        with self._rows.transaction():
+            return ends.retry(self._rows, self._job(job), now, _kept(by))
+
+    def edit(self, job: int, new: NewJob, now: datetime, *, by: str) -> Job:
+        """A queued job's new definition, account, model, group and priority; its name, batch, needs and times stay.
+
+        Raises BadInput where it is not queued.
+        """
+        with self._rows.transaction():
+            found = self._job(job)
+            _check(Batch(found.batch_name), [new])
+            if found.state is not State.QUEUED:
+                raise BadInput(f"job {job} is {found.state}: only a queued job can be changed")
+            changed = policy.edited(found, new)
+            if changed != found:
+                self._rows.redefine(job, found.batch, self._rows.define(new))
+                self._rows.put_job(changed)
+                self._rows.event(now, "job updated", job=job, data={"by": _kept(by)})
+            return changed
+
+    def _job(self, id: int) -> Job:
+        found = self._rows.job(id) if 0 < id < 2**63 else None
+        if found is None:
+            raise BadInput(f"no job #{id} here")
+        return found
+
+    # --- what doors ask of a running supervisor ---
+
+    def ask(self, verb: Ask, now: datetime, *, by: str, target: int | None = None) -> Request:
+        """Ask for something; while it is pending, asking again changes nothing. Raises BadInput for a cancel of a job
+        that does not run.
+        """
+        with self._rows.transaction():
+            if verb is Ask.CANCEL and (target is None or self._job(target).state is not State.RUNNING):
+                raise BadInput(f"job #{target} is not running")
+            return ends.ask(self._rows, verb, now, by=_kept(by), target=target)
+
+    def answered(self, request: int, now: datetime) -> None:
+        """A request was obeyed, or is refused: it is pending no more."""
+        with self._rows.transaction():
+            if (found := self._rows.request(request)) is not None:
+                self._rows.drop_request(request)
+                self._rows.event(now, f"{found.verb} answered", job=found.target, data={"by": found.by})
+
     # --- the work ---
 
     def claim(
@@ -158,9 +221,13 @@ class Ledger:
             if mine.ended_at is not None:
                 _same_end(mine, ended)
                 return
+            ties = self._rows.ties(job.id)
+            after = ends.obeyed(self._rows, policy.released(job, reason), ties, now)
             self._rows.put_attempt(ended)
-            self._rows.put_job(policy.released(job, reason))
+            self._rows.put_job(after)
             self._rows.event(now, "attempt unclaimed", job=job.id, attempt=mine.n, data={"reason": reason})
+            if after.state.is_final:
+                ends.close(self._rows, after, ties, now, attempt=mine.n)
 
     def note_session(self, attempt: Attempt, session: str, now: datetime) -> None:
         """Remember the conversation id while the attempt runs. Raises NotOwner."""
@@ -237,7 +304,9 @@ class Ledger:
     def _ended(
         self, running: Job, attempt: Attempt, outcome: Outcome, now: datetime, *, rules: Rules, jitter: float
     ) -> Job:
-        job = policy.after(running, outcome, now, rules=rules, jitter=jitter)
+        ties = self._rows.ties(running.id)
+        after = policy.after(running, outcome, now, rules=rules, jitter=jitter)
+        job = ends.obeyed(self._rows, after, ties, now)
         if job.reason != (reason := _kept(job.reason)):
             job = replace(job, reason=reason)
         self._rows.put_job(job)
@@ -254,8 +323,7 @@ class Ledger:
             ended["session_gone"] = True
         self._rows.event(now, "attempt ended", job=job.id, attempt=attempt.n, data=ended)
         if job.state.is_final:
-            told_end = {"state": job.state.value, "reason": job.reason}
-            self._rows.event(now, "job ended", job=job.id, attempt=attempt.n, data=told_end)
+            ends.close(self._rows, job, ties, now, attempt=attempt.n)
         elif policy.stuck(job, others_progressed=self._others_progressed(job), rules=rules):
             self._stick(job, now)
         return job

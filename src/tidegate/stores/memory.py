@@ -13,6 +13,7 @@ from tidegate import policy
 from tidegate.errors import StoreBroken
 from tidegate.model import (
     Account,
+    Ask,
     Attempt,
     Batch,
     Event,
@@ -20,6 +21,7 @@ from tidegate.model import (
     Job,
     NewJob,
     Origin,
+    Request,
     State,
     Supervisor,
     Window,
@@ -27,7 +29,7 @@ from tidegate.model import (
 )
 from tidegate.stores import Turn
 from tidegate.stores.ledger import Ledger
-from tidegate.stores.rows import Candidate, Crowd, Defined, Known, Lane, Standing, define
+from tidegate.stores.rows import Candidate, Crowd, Defined, Known, Lane, Standing, Ties, define
 
 Key = tuple[str, Origin, Window]
 Old = tuple[dict[Any, Any], Hashable, Any]
@@ -49,6 +51,9 @@ class _Rows:
         self.jobs: dict[int, Job] = {}
         self.digests: dict[int, bytes] = {}
         self.attempts: dict[tuple[int, int], Attempt] = {}
+        self.requested: dict[int, Request] = {}
+        self.met: dict[tuple[int, int], bool] = {}
+        self.last: dict[str, int] = {}
         self.is_open = True
         self._lanes: dict[tuple[int, str, str, str], int] = {}
         self._written: list[Old] = []
@@ -81,7 +86,7 @@ class _Rows:
         while len(self._written) > mark:
             table, key, old = self._written.pop()
             if old is _NOTHING:
-                del table[key]
+                table.pop(key, None)
             else:
                 table[key] = old
 
@@ -89,6 +94,15 @@ class _Rows:
         assert self._depth, "writes outside of a transaction are not allowed"
         self._written.append((table, key, table.get(key, _NOTHING)))
         table[key] = value
+
+    def _drop(self, table: dict[Any, Any], key: Hashable) -> None:
+        self._put(table, key, table.get(key))
+        del table[key]
+
+    def _next(self, what: str) -> int:
+        """The next number of a kind; none is given twice, whatever is forgotten meanwhile."""
+        self._put(self.last, what, self.last.get(what, 0) + 1)
+        return self.last[what]
 
     def event(
         self,
@@ -152,9 +166,7 @@ class _Rows:
         self._put(self.holds, (hold.scope, hold.origin, hold.window), hold)
 
     def drop_hold(self, hold: Hold) -> None:
-        key = (hold.scope, hold.origin, hold.window)
-        self._put(self.holds, key, hold)
-        del self.holds[key]
+        self._drop(self.holds, (hold.scope, hold.origin, hold.window))
 
     def opening(self, scope: str) -> tuple[int, datetime] | None:
         return self.openings.get(scope)
@@ -216,7 +228,7 @@ class _Rows:
     def names(self, batch: int) -> list[str]:
         return [job.name for job in self.jobs.values() if job.batch == batch]
 
-    # --- jobs and attempts ---
+    # --- jobs ---
 
     def promote(self, now: datetime) -> None:
         for job in list(self.jobs.values()):
@@ -234,12 +246,13 @@ class _Rows:
         found = [
             Candidate(-job.priority, 1 - job.resumed, job.id)
             for job in self.jobs.values()
-            if job.state is State.QUEUED and job.not_before is None and self._lane(job) == lane and not self._held(job)
+            if self._is_ready(job) and self._lane(job) == lane
         ]
         return sorted(found)[:most]
 
-    def _held(self, job: Job) -> bool:
-        return any(hold.allow == 0 for hold in self.holds_on(f"job:{job.id}"))
+    def _is_ready(self, job: Job) -> bool:
+        free = job.state is State.QUEUED and job.not_before is None and not job.unmet
+        return free and not any(hold.allow == 0 for hold in self.holds_on(f"job:{job.id}"))
 
     def _lane(self, job: Job) -> Lane:
         what = (job.batch, job.batch_name, job.account, family(job.model))
@@ -264,6 +277,41 @@ class _Rows:
 
     def put_priority(self, job: int, priority: int) -> None:
         self._put(self.jobs, job, replace(self.jobs[job], priority=priority))
+
+    # --- what hangs on a job ---
+
+    def ties(self, job: int) -> Ties:
+        return Ties(self.pending(Ask.CANCEL, job) is not None, bool(self.waiting_for(job)))
+
+    def waiting_for(self, job: int) -> list[int]:
+        return sorted(one for (one, needs), met in self.met.items() if needs == job and not met)
+
+    def unmet(self, job: int) -> list[int]:
+        return sorted(needs for (one, needs), met in self.met.items() if one == job and not met)
+
+    def meet(self, job: int) -> None:
+        for one in self.waiting_for(job):
+            self._put(self.met, (one, job), value=True)
+            self._put(self.jobs, one, replace(self.jobs[one], unmet=self.jobs[one].unmet - 1))
+
+    def requests(self) -> list[Request]:
+        return list(self.requested.values())
+
+    def request(self, id: int) -> Request | None:
+        return self.requested.get(id)
+
+    def pending(self, verb: Ask, target: int | None) -> Request | None:
+        return next((one for one in self.requested.values() if (one.verb, one.target) == (verb, target)), None)
+
+    def add_request(self, at: datetime, verb: Ask, by: str, target: int | None) -> Request:
+        made = Request(id=self._next("request"), at=at, verb=verb, by=by, target=target)
+        self._put(self.requested, made.id, made)
+        return made
+
+    def drop_request(self, id: int) -> None:
+        self._drop(self.requested, id)
+
+    # --- attempts ---
 
     def attempt(self, job: int, n: int) -> Attempt | None:
         return self.attempts.get((job, n))
@@ -326,6 +374,11 @@ class MemoryStore(Ledger):
         """Every hold."""
         with self._look() as rows:
             return rows.every_hold()
+
+    def requests(self) -> list[Request]:
+        """What doors ask of a running supervisor and is not answered yet, oldest first."""
+        with self._look() as rows:
+            return rows.requests()
 
     def batches(self) -> list[Batch]:
         """Every batch, oldest first."""

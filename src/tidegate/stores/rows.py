@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
 
-from tidegate.model import Account, Attempt, Hold, Job, NewJob, Origin, Spec, State, Supervisor, Window
+from tidegate.model import Account, Ask, Attempt, Hold, Job, NewJob, Origin, Request, Spec, State, Supervisor, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,18 @@ class Standing(NamedTuple):
     id: int
     state: State
     digest: bytes
+
+
+class Ties(NamedTuple):
+    """What hangs on a job: somebody asks for its end, others wait for its success."""
+
+    asked: bool
+    needed: bool
+
+
+def about(hold: Hold) -> dict[str, str]:
+    """Which of a scope's holds an event is about."""
+    return {"origin": hold.origin.value, "window": hold.window.value}
 
 
 class Rows(Protocol):
@@ -177,7 +189,7 @@ class Rows(Protocol):
     def names(self, batch: int) -> Sequence[str]:
         """The name of every job of a batch, oldest first."""
 
-    # --- jobs and attempts ---
+    # --- jobs ---
 
     def promote(self, now: datetime) -> None:
         """Clear the `not_before` of every queued job that is due."""
@@ -205,6 +217,37 @@ class Rows(Protocol):
 
     def put_priority(self, job: int, priority: int) -> None:
         """Move a job in its lane."""
+
+    # --- what hangs on a job ---
+
+    def ties(self, job: int) -> Ties:
+        """What hangs on a job."""
+
+    def waiting_for(self, job: int) -> Sequence[int]:
+        """The jobs that wait for a job's success, by id."""
+
+    def unmet(self, job: int) -> Sequence[int]:
+        """The jobs that a job needs and that have never succeeded, by id."""
+
+    def meet(self, job: int) -> None:
+        """A job has succeeded: those that waited for it wait for one less, for good."""
+
+    def requests(self) -> Sequence[Request]:
+        """What is asked for and not answered yet, oldest first."""
+
+    def request(self, id: int) -> Request | None:
+        """One request."""
+
+    def pending(self, verb: Ask, target: int | None) -> Request | None:
+        """The request for this."""
+
+    def add_request(self, at: datetime, verb: Ask, by: str, target: int | None) -> Request:
+        """A new request."""
+
+    def drop_request(self, id: int) -> None:
+        """A request is answered."""
+
+    # --- attempts ---
 
     def attempt(self, job: int, n: int) -> Attempt | None:
         """One attempt."""

@@ -14,13 +14,16 @@ from pathlib import Path
 from tidegate.errors import StoreBroken
 from tidegate.model import (
     Account,
+    Ask,
     Attempt,
     Batch,
     Event,
+    Halt,
     Hold,
     Job,
     NewJob,
     Origin,
+    Request,
     State,
     Supervisor,
     Usage,
@@ -37,6 +40,7 @@ from tidegate.stores.rows import (
     Known,
     Lane,
     Standing,
+    Ties,
     define,
     iso,
     iso_or_none,
@@ -144,6 +148,7 @@ class _Rows:
             ramp=hold.ramp,
             misses=hold.misses,
             canary=hold.canary,
+            halt=hold.halt.value,
         )
 
     def drop_hold(self, hold: Hold) -> None:
@@ -225,7 +230,7 @@ class _Rows:
             found[key] = row[0]
         return found[key]
 
-    # --- jobs and attempts ---
+    # --- jobs ---
 
     def promote(self, now: datetime) -> None:
         self._file.run("promote", now=iso(now))
@@ -273,6 +278,42 @@ class _Rows:
 
     def put_priority(self, job: int, priority: int) -> None:
         self._file.run("put_priority", id=job, priority=priority)
+
+    # --- what hangs on a job ---
+
+    def ties(self, job: int) -> Ties:
+        asked, needed = self._file.row("ties", job=job) or (0, 0)
+        return Ties(bool(asked), bool(needed))
+
+    def waiting_for(self, job: int) -> list[int]:
+        return [id for (id,) in self._file.rows("waiting_for", job=job)]
+
+    def unmet(self, job: int) -> list[int]:
+        return [id for (id,) in self._file.rows("unmet", job=job)]
+
+    def meet(self, job: int) -> None:
+        self._file.run("count_met", job=job)
+        self._file.run("meet", job=job)
+
+    def requests(self) -> list[Request]:
+        return [_request(row) for row in self._file.rows("requests")]
+
+    def request(self, id: int) -> Request | None:
+        row = self._file.row("request", id=id)
+        return _request(row) if row else None
+
+    def pending(self, verb: Ask, target: int | None) -> Request | None:
+        row = self._file.row("pending", verb=verb.value, target=target)
+        return _request(row) if row else None
+
+    def add_request(self, at: datetime, verb: Ask, by: str, target: int | None) -> Request:
+        self._file.run("add_request", at=iso(at), verb=verb.value, by=by, target=target)
+        return Request(id=self._file.last_id(), at=at, verb=verb, by=by, target=target)
+
+    def drop_request(self, id: int) -> None:
+        self._file.run("drop_request", id=id)
+
+    # --- attempts ---
 
     def attempt(self, job: int, n: int) -> Attempt | None:
         row = self._file.row("attempt", job=job, n=n)
@@ -339,6 +380,7 @@ class _Rows:
             reason=row[19],
             created_at=datetime.fromisoformat(row[20]),
             ended_at=_at(row[21]),
+            unmet=row[23],
             spec=spec,
         )
 
@@ -398,6 +440,11 @@ class SqliteStore(Ledger):
         """Every hold."""
         with self._file.look():
             return self._looks.every_hold()
+
+    def requests(self) -> list[Request]:
+        """What doors ask of a running supervisor and is not answered yet, oldest first."""
+        with self._file.look():
+            return self._looks.requests()
 
     def batches(self) -> list[Batch]:
         """Every batch, oldest first."""
@@ -504,8 +551,14 @@ def _at(text: str | None) -> datetime | None:
 
 
 def _supervisor(row: Row) -> Supervisor:
-    uuid, host, pid, boot_id, started_at = row
-    return Supervisor(uuid=uuid, host=host, pid=pid, boot_id=boot_id, started_at=datetime.fromisoformat(started_at))
+    uuid, host, pid, boot_id, started_at, batch = row
+    began = datetime.fromisoformat(started_at)
+    return Supervisor(uuid=uuid, host=host, pid=pid, boot_id=boot_id, started_at=began, batch=batch)
+
+
+def _request(row: Row) -> Request:
+    id, at, verb, by, target = row
+    return Request(id=id, at=datetime.fromisoformat(at), verb=Ask(verb), by=by, target=target)
 
 
 def _hold(row: Row) -> Hold:
@@ -525,6 +578,7 @@ def _hold(row: Row) -> Hold:
         ramp=bool(row[12]),
         misses=row[13],
         canary=row[14],
+        halt=Halt(row[15]),
     )
 
 

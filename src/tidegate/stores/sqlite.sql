@@ -236,6 +236,38 @@ CREATE TRIGGER hold_lifted AFTER DELETE ON hold WHEN old.scope GLOB 'job:[0-9]*'
   WHERE id = CAST(substr(old.scope, 5) AS INTEGER);
 END;
 
+-- migration_2: needs, requests, hours, and what a hold does to what runs
+ALTER TABLE hold ADD COLUMN halt TEXT NOT NULL DEFAULT '' CHECK (halt IN ('', 'freeze', 'interrupt'));
+ALTER TABLE supervisor ADD COLUMN batch INTEGER;  -- the one that it works on; NULL: all
+ALTER TABLE job ADD COLUMN unmet INTEGER NOT NULL DEFAULT 0;  -- how many of its needs are not met
+
+CREATE TABLE need (  -- jobs that must succeed before a job may start
+  job   INTEGER NOT NULL REFERENCES job (id),
+  needs INTEGER NOT NULL REFERENCES job (id),
+  met   INTEGER NOT NULL DEFAULT 0,  -- once it has succeeded, for good
+  PRIMARY KEY (job, needs)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX need_of ON need (needs, met);
+
+CREATE TABLE request (  -- what doors ask of a running supervisor, until it is answered
+  id     INTEGER PRIMARY KEY AUTOINCREMENT,
+  at     TEXT NOT NULL,
+  verb   TEXT NOT NULL CHECK (verb IN ('cancel', 'drain', 'upgrade')),
+  target INTEGER,  -- the job of a cancel
+  by     TEXT NOT NULL
+) STRICT;
+CREATE INDEX request_of ON request (verb, target);
+
+CREATE TABLE hours (  -- when jobs of a scope may start; outside of them a claim holds the scope
+  scope TEXT PRIMARY KEY,
+  hours TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+DROP INDEX job_ready;
+CREATE INDEX job_ready ON job (lane, priority DESC, resumed DESC, id)
+  WHERE state = 'queued' AND not_before IS NULL AND held = 0 AND unmet = 0;
+CREATE INDEX job_ended ON job (ended_at) WHERE ended_at IS NOT NULL;
+
 -- begin: a transaction that writes: waits its turn here, and nowhere later
 BEGIN IMMEDIATE;
 
@@ -264,16 +296,17 @@ PRAGMA data_version;
 INSERT INTO event (at, name, job, attempt, scope, data) VALUES (:at, :name, :job, :attempt, :scope, :data);
 
 -- add_supervisor: a new incarnation
-INSERT INTO supervisor (uuid, host, pid, boot_id, started_at) VALUES (:uuid, :host, :pid, :boot_id, :started_at);
+INSERT INTO supervisor (uuid, host, pid, boot_id, started_at, batch)
+VALUES (:uuid, :host, :pid, :boot_id, :started_at, :batch);
 
 -- end_supervisor: that incarnation has left
 UPDATE supervisor SET left_at = :now WHERE uuid = :uuid AND left_at IS NULL;
 
 -- supervisor: one incarnation that has not left
-SELECT uuid, host, pid, boot_id, started_at FROM supervisor WHERE uuid = :uuid AND left_at IS NULL;
+SELECT uuid, host, pid, boot_id, started_at, batch FROM supervisor WHERE uuid = :uuid AND left_at IS NULL;
 
 -- supervisors: the incarnations that have not left
-SELECT uuid, host, pid, boot_id, started_at FROM supervisor WHERE left_at IS NULL ORDER BY started_at, uuid;
+SELECT uuid, host, pid, boot_id, started_at, batch FROM supervisor WHERE left_at IS NULL ORDER BY started_at, uuid;
 
 -- account: one account
 SELECT name, max_running, cautious, progress_at, progress_job, other_progress_at, blanks FROM account
@@ -311,12 +344,12 @@ SELECT min(until) FROM hold WHERE ramp = 0 AND until > :now;
 
 -- put_hold: write a hold
 INSERT INTO hold (scope, origin, "window", allow, since, until, reason, evidence, by, epoch, resets_at, exact, ramp,
-  misses, canary)
+  misses, canary, halt)
 VALUES (:scope, :origin, :window, :allow, :since, :until, :reason, :evidence, :by, :epoch, :resets_at, :exact, :ramp,
-  :misses, :canary)
+  :misses, :canary, :halt)
 ON CONFLICT (scope, origin, "window") DO UPDATE SET
   allow = :allow, since = :since, until = :until, reason = :reason, evidence = :evidence, by = :by, epoch = :epoch,
-  resets_at = :resets_at, exact = :exact, ramp = :ramp, misses = :misses, canary = :canary;
+  resets_at = :resets_at, exact = :exact, ramp = :ramp, misses = :misses, canary = :canary, halt = :halt;
 
 -- drop_hold: remove a hold
 DELETE FROM hold WHERE scope = :scope AND origin = :origin AND "window" = :window;
@@ -344,7 +377,7 @@ FROM lane JOIN batch ON batch.id = lane.batch WHERE lane.queued > 0 AND lane.bat
 
 -- ready: the best jobs of a lane that may be claimed, from the index alone
 SELECT -priority, 1 - resumed, id FROM job
-WHERE lane = :lane AND state = 'queued' AND not_before IS NULL AND held = 0
+WHERE lane = :lane AND state = 'queued' AND not_before IS NULL AND held = 0 AND unmet = 0
 ORDER BY priority DESC, resumed DESC, id LIMIT :most;
 
 -- heads: the best job of each of these lanes that may be claimed
@@ -352,7 +385,7 @@ SELECT asked.value, -job.priority, 1 - job.resumed, job.id
 FROM json_each(:lanes) AS asked
 CROSS JOIN job ON job.id = (
   SELECT id FROM job
-  WHERE lane = asked.value AND state = 'queued' AND not_before IS NULL AND held = 0
+  WHERE lane = asked.value AND state = 'queued' AND not_before IS NULL AND held = 0 AND unmet = 0
   ORDER BY priority DESC, resumed DESC, id LIMIT 1
 );
 
@@ -383,6 +416,38 @@ WHERE id = :id;
 
 -- put_priority: a job's place in its lane
 UPDATE job SET priority = :priority WHERE id = :id;
+
+-- ties: whether a job's end is asked for, and whether others wait for its success
+SELECT
+  EXISTS (SELECT 1 FROM request WHERE verb = 'cancel' AND target = :job),
+  EXISTS (SELECT 1 FROM need WHERE needs = :job AND met = 0);
+
+-- waiting_for: the jobs that wait for a job's success
+SELECT job FROM need WHERE needs = :job AND met = 0 ORDER BY job;
+
+-- count_met: they wait for one job less,
+UPDATE job SET unmet = unmet - 1 WHERE id IN (SELECT job FROM need WHERE needs = :job AND met = 0);
+
+-- meet: for good
+UPDATE need SET met = 1 WHERE needs = :job AND met = 0;
+
+-- unmet: the jobs that a job needs and that have never succeeded
+SELECT needs FROM need WHERE job = :job AND met = 0 ORDER BY needs;
+
+-- requests: what is asked for and not answered yet
+SELECT id, at, verb, by, target FROM request ORDER BY id;
+
+-- pending: one request by what it asks for
+SELECT id, at, verb, by, target FROM request WHERE verb = :verb AND target IS :target;
+
+-- request: one request
+SELECT id, at, verb, by, target FROM request WHERE id = :id;
+
+-- add_request: a new request
+INSERT INTO request (at, verb, by, target) VALUES (:at, :verb, :by, :target);
+
+-- drop_request: a request is answered
+DELETE FROM request WHERE id = :id;
 
 -- attempt: one attempt
 SELECT * FROM attempt WHERE job = :job AND n = :n;

@@ -1,0 +1,94 @@
+"""What a job's end means for what hangs on it: requests to end it, and jobs that need it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from tidegate import policy
+from tidegate.model import Ask, Job, Origin, Request, State
+from tidegate.stores.rows import Rows, Ties, about
+
+
+def cancel(rows: Rows, job: Job, now: datetime, by: str) -> Job:
+    """End a queued job; ask for the end of a running one. To be called, as the others, inside a transaction."""
+    if job.state is State.RUNNING:
+        ask(rows, Ask.CANCEL, now, by=by, target=job.id)
+        return job
+    end = policy.cancelled(job, by, now)
+    if end is not job:
+        rows.put_job(end)
+        _unstick(rows, job, now, by)
+        close(rows, end, rows.ties(job.id), now)
+    return end
+
+
+def _unstick(rows: Rows, job: Job, now: datetime, by: str) -> None:
+    """Nobody needs to look at a job any more that somebody has ended."""
+    for hold in rows.holds_on(f"job:{job.id}"):
+        if hold.origin is Origin.HUMAN:
+            rows.drop_hold(hold)
+            rows.event(now, "gate lifted", scope=hold.scope, data={**about(hold), "by": by})
+
+
+def retry(rows: Rows, job: Job, now: datetime, by: str) -> Job:
+    """Queue a job that has ended anew; where one that it needs has ended without success it is skipped again."""
+    again = policy.retried(job)
+    dead = dead_need(rows, job.id)
+    if again is job or (dead is not None and job.state is State.SKIPPED):
+        return job
+    rows.event(now, "job retried", job=job.id, data={"by": by})
+    if dead is not None:
+        again = policy.skipped(again, dead, now)
+        _tell(rows, again, now, None)
+    rows.put_job(again)
+    return again
+
+
+def dead_need(rows: Rows, job: int) -> Job | None:
+    """The first of the jobs that a job needs which has ended without success."""
+    found = (rows.job(id) for id in rows.unmet(job))
+    return next((needed for needed in found if needed is not None and needed.state.is_final), None)
+
+
+def ask(rows: Rows, verb: Ask, now: datetime, *, by: str, target: int | None) -> Request:
+    """The pending request for this, made if there is none."""
+    pending = rows.pending(verb, target)
+    if pending is None:
+        pending = rows.add_request(now, verb, by, target)
+        rows.event(now, f"{verb} asked", job=target, data={"by": by})
+    return pending
+
+
+def obeyed(rows: Rows, job: Job, ties: Ties, now: datetime) -> Job:
+    """A job that was requeued while somebody asked for its end has ended; any other stays as it is."""
+    asked = rows.pending(Ask.CANCEL, job.id) if ties.asked else None
+    return policy.cancelled(job, asked.by, now) if asked else job
+
+
+def close(rows: Rows, job: Job, ties: Ties, now: datetime, *, attempt: int | None = None) -> None:
+    """Tell that a job has ended, take away the request for that, and settle with the jobs that need it."""
+    _tell(rows, job, now, attempt)
+    if ties.asked and (asked := rows.pending(Ask.CANCEL, job.id)) is not None:
+        rows.drop_request(asked.id)
+    if ties.needed and job.state is State.SUCCEEDED:
+        rows.meet(job.id)
+    elif ties.needed:
+        _skip(rows, job, now)
+
+
+def _skip(rows: Rows, dead: Job, now: datetime) -> None:
+    """Every queued job that needs one that ended without success, and those that need it, and so on."""
+    ended = [dead]
+    while ended:
+        needed = ended.pop()
+        for id in rows.waiting_for(needed.id):
+            found = rows.job(id)
+            if found is not None and (job := policy.skipped(found, needed, now)) is not found:
+                rows.put_job(job)
+                _tell(rows, job, now, None)
+                ended.append(job)
+
+
+def _tell(rows: Rows, job: Job, now: datetime, attempt: int | None) -> None:
+    data = {"state": job.state.value, "reason": job.reason}
+    rows.event(now, "job ended", job=job.id, attempt=attempt, data=data)
