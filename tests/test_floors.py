@@ -10,11 +10,11 @@ import tidegate
 SRC = Path(tidegate.__file__).parent
 FLOORS = {
     0: "model errors __init__",
-    1: "policy resets when batch allowed redact clock bell doorbell places",
-    2: "gate launch watch workspace agents stores",
+    1: "policy resets when batch allowed redact clock bell doorbell places signals",
+    2: "gate launch watch workspace agents stores systemd",
     3: "attempt explain",
     4: "supervisor",
-    5: "settings logs files look narrate bottom run check demo daemon doctor cli __main__ examples",
+    5: "settings logs files look narrate bottom standing run serve check demo daemon doctor cli __main__ examples",
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}
 FILES = sorted(SRC.rglob("*.py"))

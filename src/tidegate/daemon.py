@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import gc
 import os
@@ -17,8 +18,10 @@ from typing import TYPE_CHECKING
 import anyio
 import structlog
 
-from tidegate import doorbell, places
+from tidegate import doorbell, places, settings, signals
 from tidegate.attempt import Means
+from tidegate.bell import Bell
+from tidegate.clock import SystemClock
 from tidegate.errors import AlreadyRunning
 from tidegate.model import Hold, Origin, Spec
 from tidegate.model import Supervisor as Incarnation
@@ -30,9 +33,10 @@ from tidegate.watch import Watcher
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tidegate.agents import Agent
+    from tidegate.agents import Agent, Known
     from tidegate.clock import Clock
     from tidegate.policy import Rules
+    from tidegate.settings import Settings
     from tidegate.stores import Store
 
 log = structlog.get_logger()
@@ -61,9 +65,28 @@ class Shift:
     silence: float | None
 
 
+def shift_for(said: Settings, known: Known, state: Path, store: Store) -> Shift:
+    """What the settings in force ask for."""
+    return Shift(
+        state=state,
+        store=store,
+        clock=SystemClock(),
+        rules=settings.rules(said),
+        agents=known.of,
+        environment=settings.environment(said, os.environ),
+        slots=said.supervisor.slots,
+        grace=said.supervisor.grace,
+        timeout=said.attempt.timeout,
+        silence=said.attempt.silence,
+    )
+
+
 @dataclass(slots=True)
 class Duty:
-    """A supervising process under way: `ended_by` is the first signal that asked for its end."""
+    """A supervising process under way: `ended_by` is the first signal that asked for its end.
+
+    `news` rings after something has happened and been told.
+    """
 
     shift: Shift
     ask: Writer
@@ -71,6 +94,7 @@ class Duty:
     batch: int | None
     narrator: Narrator
     ended_by: signal.Signals | None = None
+    news: Bell = field(default_factory=Bell)
     supervisor: Supervisor = field(init=False)
 
 
@@ -99,9 +123,17 @@ def incarnation(clock: Clock) -> Incarnation:
     )
 
 
+Obey = Callable[["Duty", signal.Signals], Awaitable[None]]
+
+
 @asynccontextmanager
-async def on_duty(shift: Shift, batch: int | None, is_over: Callable[[Duty], Awaitable[bool]]) -> AsyncIterator[Duty]:
-    """Everything around the supervisor: entered, listening and narrating; left in order."""
+async def on_duty(
+    shift: Shift, batch: int | None, is_over: Callable[[Duty], Awaitable[bool]], obey: Obey | None = None
+) -> AsyncIterator[Duty]:
+    """Everything around the supervisor: entered, listening and narrating; left in order.
+
+    `obey` does what a signal means, where it means something else than in the foreground.
+    """
     me = incarnation(shift.clock)
     gc.freeze()  # what is there by now stays: each collection of the whole would walk it for 20 ms
     async with Writer(shift.store) as ask, Watcher(shift.clock) as watcher:
@@ -112,8 +144,9 @@ async def on_duty(shift: Shift, batch: int | None, is_over: Callable[[Duty], Awa
         duty = Duty(shift, ask, me, batch, narrator)
         duty.supervisor = Supervisor(_post(duty, watcher, lambda: is_over(duty)))
         async with anyio.create_task_group() as around:
-            for task in (_listen, _answer_bell, _narrate):
-                around.start_soon(task, duty)
+            around.start_soon(_listen, duty, obey or foreground)
+            around.start_soon(_answer_bell, duty)
+            around.start_soon(_narrate, duty)
             yield duty
             around.cancel_scope.cancel()
         await ask(shift.store.leave, me.uuid, shift.clock.now())
@@ -151,7 +184,8 @@ def _post(duty: Duty, watcher: Watcher, is_over: Callable[[], Awaitable[bool]]) 
 async def _narrate(duty: Duty) -> None:
     while True:
         rung = duty.supervisor.bell.next()
-        await duty.narrator.catch_up()
+        if await duty.narrator.catch_up():
+            duty.news.ring()
         with anyio.move_on_after(1.0):
             await rung.wait()
         await anyio.sleep(NARRATE)
@@ -168,22 +202,31 @@ async def _answer_bell(duty: Duty) -> None:
         os.close(fd)
 
 
-async def _listen(duty: Duty) -> None:
-    """The only receiver of signals."""
-    with anyio.open_signal_receiver(*LISTENED) as signals:
-        async for number in signals:
-            match number:
-                case signal.SIGUSR1:
-                    await _pause(duty, Origin.OPERATOR, "paused by SIGUSR1")
-                case signal.SIGUSR2:
-                    await _resume(duty, Origin.OPERATOR)
-                case signal.SIGTSTP:
-                    await _pause(duty, Origin.HOST, "paused from the terminal")
-                    os.kill(os.getpid(), signal.SIGSTOP)
-                case signal.SIGCONT:
-                    await _resume(duty, Origin.HOST)
-                case _:
-                    await _end(duty, signal.Signals(number))
+async def _listen(duty: Duty, obey: Obey) -> None:
+    """Act on the signals, also on those that came before anybody listened."""
+    bell, loop = Bell(), asyncio.get_running_loop()
+    with signals.waking(lambda: loop.call_soon_threadsafe(bell.ring)):
+        while True:
+            rung = bell.next()
+            while (number := signals.take()) is not None:
+                await obey(duty, number)
+            await rung.wait()
+
+
+async def foreground(duty: Duty, number: signal.Signals) -> None:
+    """What a signal means to a program that somebody watches."""
+    match number:
+        case signal.SIGUSR1:
+            await _pause(duty, Origin.OPERATOR, "paused by SIGUSR1")
+        case signal.SIGUSR2:
+            await _resume(duty, Origin.OPERATOR)
+        case signal.SIGTSTP:
+            await _pause(duty, Origin.HOST, "paused from the terminal")
+            os.kill(os.getpid(), signal.SIGSTOP)
+        case signal.SIGCONT:
+            await _resume(duty, Origin.HOST)
+        case _:
+            await _end(duty, number)
 
 
 async def _end(duty: Duty, number: signal.Signals) -> None:

@@ -76,8 +76,9 @@ class Narrator:
         self._names: dict[int, str] = {}
         self.tally = Tally()
 
-    async def catch_up(self) -> None:
-        """Tell everything that has happened since the last time."""
+    async def catch_up(self) -> bool:
+        """Tell everything that has happened since the last time; whether something has."""
+        before = self._after
         while events := await self._ask(self._store.events, after=self._after, most=PAGE):
             log: FilteringBoundLogger = structlog.get_logger().bind()  # once: a lazy logger binds at each use
             names = await self._names_in(events, log)
@@ -85,6 +86,7 @@ class Narrator:
                 self._after = event.seq
                 self.tally.count(event)
                 _tell(log, event, names)
+        return self._after != before
 
     async def _names_in(self, events: Sequence[Event], log: FilteringBoundLogger) -> Mapping[int, str]:
         """The names of the jobs that these events are told of; those of the last events are still known."""

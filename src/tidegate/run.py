@@ -17,13 +17,12 @@ from typing import TextIO, cast
 import anyio
 import structlog
 
-from tidegate import agents, files, logs, places, settings
+from tidegate import agents, files, logs, places, settings, signals
 from tidegate.agents import Known
 from tidegate.batch import Expanded
 from tidegate.bottom import Bottom
 from tidegate.check import preflight
-from tidegate.clock import SystemClock
-from tidegate.daemon import Duty, Shift, on_duty, owning
+from tidegate.daemon import LISTENED, Duty, Shift, on_duty, owning, shift_for
 from tidegate.gate import Key, key
 from tidegate.look import why
 from tidegate.look.words import Page, counted, page, shown
@@ -265,18 +264,8 @@ def work(batch: Expanded, said: Settings, known: Known, state: Path, *, update: 
     logs.set_up(level=said.log.level, form=said.log.format, stream=cast("TextIO", bottom) if bottom else None)
     with closing(sqlite.open(places.database(state))) as store:
         batch = preflight(batch, said, known, store)
-        shift = Shift(
-            state=state,
-            store=store,
-            clock=SystemClock(),
-            rules=settings.rules(said),
-            agents=known.of,
-            environment=settings.environment(said, os.environ),
-            slots=said.supervisor.slots,
-            grace=said.supervisor.grace,
-            timeout=said.attempt.timeout,
-            silence=said.attempt.silence,
-        )
+        signals.keep(*LISTENED)
+        shift = shift_for(said, known, state, store)
         report = anyio.run(partial(supervise, batch, shift, update=update, bottom=bottom))
     _print(summary(report, state))
     return report.code

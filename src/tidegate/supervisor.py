@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -72,7 +72,10 @@ class Supervisor:
         self.gate = Gate(post.me.host)
         self._post = post
         self.left: list[Job] = []
-        self._draining = False
+        self.begun = anyio.Event()
+        self.draining = anyio.Event()
+        self._here = anyio.CancelScope()
+        self._detached = False
         self._running: dict[int, Running] = {}
         self._stopped: Outcome | None = None
         self._version = 0
@@ -82,20 +85,30 @@ class Supervisor:
         """How many attempts are under way that this supervisor sees to their end."""
         return sum(map(self._is_ours, self._running.values()))
 
+    @property
+    def _starts_none(self) -> bool:
+        return self._detached or self.draining.is_set()
+
     def _is_ours(self, running: Running) -> bool:
         """Whether an attempt is of the batch that is worked on; one of another batch is adopted, never waited for."""
         return self._post.batch in (None, running.job.batch)
 
     async def run(self) -> None:
-        """Adopt what still runs, then work until over, or drained; `left` are then the jobs whose agents run on."""
-        async with anyio.create_task_group() as others, anyio.create_task_group() as attempts:
-            async with anyio.create_task_group() as clockwork:
-                clockwork.start_soon(self._tick, clockwork)
-                await self._adopt(attempts, others)
-                await self._work(attempts)
-                clockwork.cancel_scope.cancel()
-            self.left += [running.job for running in self._running.values() if not self._is_ours(running)]
-            others.cancel_scope.cancel()
+        """Adopt what still runs, then work until over, drained or detached.
+
+        `begun` is set when all is adopted, `draining` when nothing new is started any more; at the end `left` are the
+        jobs of other batches whose agents run on.
+        """
+        with self._here:
+            async with anyio.create_task_group() as others, anyio.create_task_group() as attempts:
+                async with anyio.create_task_group() as clockwork:
+                    clockwork.start_soon(self._tick, clockwork)
+                    await self._adopt(attempts, others)
+                    self.begun.set()
+                    await self._work(attempts)
+                    clockwork.cancel_scope.cancel()
+                self.left += [running.job for running in self._running.values() if not self._is_ours(running)]
+                others.cancel_scope.cancel()
 
     async def _work(self, attempts: TaskGroup) -> None:
         while True:
@@ -103,14 +116,35 @@ class Supervisor:
             rung = self.bell.next()  # the ticket, before the look
             if await self._start_next(attempts):
                 continue
-            if not self.running and (self._draining or await self._post.is_over()):
+            if not self.running and (self.draining.is_set() or await self._post.is_over()):
                 return
             with self._post.clock.move_on_at(await self._next_due()):
                 await rung.wait()
 
     def drain(self) -> None:
         """Start nothing new; `run` returns when the attempts have ended."""
-        self._draining = True
+        self.draining.set()
+        self.bell.ring()
+
+    def detach(self) -> None:
+        """Leave every agent running, for the next incarnation to adopt; `run` returns at once."""
+        self._detached = True
+        self._here.cancel()
+
+    def refit(
+        self,
+        *,
+        slots: int,
+        rules: Rules,
+        pick: Callable[[Spec], Agent],
+        environment: Mapping[str, str],
+        grace: float,
+        timeout: float | None,
+        silence: float | None,
+    ) -> None:
+        """Work with other numbers, agents and means from now on; what runs keeps those that it was launched with."""
+        means = replace(self._post.means, environment=environment, grace=grace, timeout=timeout, silence=silence)
+        self._post = replace(self._post, slots=slots, rules=rules, pick=pick, means=means)
         self.bell.ring()
 
     async def stop(self, why: str) -> None:
@@ -126,14 +160,14 @@ class Supervisor:
 
     async def _start_next(self, attempts: TaskGroup) -> bool:
         post, free = self._post, self._post.slots - len(self._running)
-        if self._draining or free <= 0:
+        if self._starts_none or free <= 0:
             return False
         with anyio.CancelScope(shield=True):  # a claim and its hand-over are one
             claims = await post.ask(
                 post.store.claim, post.me.uuid, post.clock.now(), most=free, batch=post.batch, rules=post.rules
             )
             for job, attempt in claims:
-                if self._draining:  # since the claim was asked for
+                if self._starts_none:  # since the claim was asked for
                     await self._give_back(attempt, "draining before the launch")
                 else:
                     self._hand_over(attempts, job, attempt)

@@ -18,6 +18,12 @@ def _run(parser: ArgumentParser) -> None:
     log_format_flag(parser)
 
 
+def _serve(parser: ArgumentParser) -> None:
+    config_flag(parser)
+    parser.add_argument("--slots", type=whole, metavar="N", help="how many agents run at once on this host")
+    log_format_flag(parser)
+
+
 def _demo(parser: ArgumentParser) -> None:
     log_format_flag(parser)
 
@@ -44,6 +50,15 @@ VERBS = {
         "The same file again goes on where it was: ended jobs stay ended, new ones are added.\n"
         "Exit codes: 0 all succeeded, 1 some failed, 2 bad file or usage, 5 errors of the infrastructure remain,\n"
         "6 needs a person, 75 incomplete because of a limit, 130 or 143 interrupted: run it again to go on.",
+    ),
+    "serve": Verb(
+        "Work on all that is submitted, until told to stop",
+        "tidegate.serve:serve",
+        _serve,
+        "tidegate serve --slots 4",
+        "Signals: TERM leaves the agents running for the next start to adopt; INT lets what runs end first, a second\n"
+        "one ends it now; HUP reads the configuration again; USR1 and USR2 pause and resume this host.\n"
+        "Exit codes: 0 told to stop, 2 bad configuration or usage, 5 the infrastructure failed or another one works.",
     ),
     "demo": Verb(
         "Show a batch of 12 jobs that meets a usage limit and gets through it, in under a minute",

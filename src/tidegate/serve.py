@@ -1,0 +1,243 @@
+"""The verb `serve`: works on all that is submitted, until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TextIO, cast
+
+import anyio
+import structlog
+
+from tidegate import __version__, agents, daemon, logs, places, settings, signals, standing, systemd
+from tidegate.agents import Known
+from tidegate.batch import Declared
+from tidegate.bottom import Bottom
+from tidegate.daemon import LISTENED, Duty, Shift, on_duty, owning, shift_for
+from tidegate.errors import BadInput
+from tidegate.look.words import page
+from tidegate.model import Account
+from tidegate.settings import Flag, Loaded, Settings
+from tidegate.stores import Store, sqlite
+from tidegate.systemd import Manager
+
+log = structlog.get_logger()
+
+OK = 0
+EXTENSION = 30.0  # seconds that the service manager is asked for while what runs comes to its end
+
+
+@dataclass(slots=True, kw_only=True)
+class Service:
+    """A serving process: how it was asked for, the settings in force, and who is told how it stands.
+
+    `refused` says why the configuration that was to be read last is not in force, "" where it is; `told` is the line
+    that was told last.
+    """
+
+    config: str | None
+    flags: Sequence[Flag]
+    said: Settings
+    manager: Manager
+    bottom: Bottom | None
+    refused: str = ""
+    told: str = ""
+
+
+def serve(args: Namespace) -> int:
+    """Serve until told to stop; 0. Raises BadInput, AlreadyRunning, StoreBroken."""
+    asked = {"--slots": ("supervisor.slots", args.slots), "--log-format": ("log.format", args.log_format)}
+    flags = [Flag(name, key, str(value)) for name, (key, value) in asked.items() if value is not None]
+    loaded = settings.load(args.config, os.environ, flags)
+    service = Service(
+        config=args.config,
+        flags=flags,
+        said=loaded.settings,
+        manager=systemd.manager(os.environ, os.getpid()),
+        bottom=Bottom(sys.stderr) if sys.stderr.isatty() else None,
+    )
+    known = _known(service, loaded)
+    signals.keep(*LISTENED)
+    state = places.state_dir(args.state_dir, os.environ)
+    with closing(sqlite.open(places.database(state))) as store, owning(state):
+        anyio.run(partial(_serve, service, shift_for(service.said, known, state, store)))
+    return OK
+
+
+def _known(service: Service, loaded: Loaded) -> Known:
+    """The agents of these settings, and the log as they want it. Raises BadSetting."""
+    known = agents.known(settings.agents(loaded.settings))
+    stream = cast("TextIO", service.bottom) if service.bottom else None
+    logs.set_up(level=loaded.settings.log.level, form=loaded.settings.log.format, stream=stream)
+    for warning in loaded.warnings:
+        log.warning("doubtful setting", detail=warning)
+    return known
+
+
+async def _serve(service: Service, shift: Shift) -> None:
+    async with on_duty(shift, None, _never, partial(_obey, service)) as duty:
+        known = agents.known(settings.agents(service.said))
+        await _set_accounts(duty, settings.accounts(service.said), {}, known)
+        log.info("serving", pid=duty.me.pid, version=__version__, state=str(shift.state), slots=shift.slots)
+        async with anyio.create_task_group() as beside:
+            for task in (_tell_ready, _tell_standing, _feed_watchdog, _ask_for_time):
+                beside.start_soon(task, service, duty)
+            await duty.supervisor.run()
+            beside.cancel_scope.cancel()
+        service.manager.tell("STOPPING=1")
+    log.info("served", left_running=duty.supervisor.running)
+
+
+async def _never(_duty: Duty) -> bool:
+    """Serving is not over before somebody says so."""
+    return False
+
+
+# --- signals ---
+
+
+async def _obey(service: Service, duty: Duty, number: signal.Signals) -> None:
+    match number:
+        case signal.SIGHUP if _hung_up(service):
+            _detach(duty, number)
+        case signal.SIGHUP:
+            await _reload(service, duty)
+        case signal.SIGTERM if duty.ended_by is None:
+            _detach(duty, number)
+        case signal.SIGINT if duty.ended_by is None:
+            await daemon.foreground(duty, number)
+            await _tell(service, duty)
+        case _:
+            await daemon.foreground(duty, number)
+
+
+def _hung_up(service: Service) -> bool:
+    """Whether the terminal that this was started on is gone: nobody asks for another configuration that way."""
+    return service.bottom is not None and not os.isatty(sys.stderr.fileno())
+
+
+def _detach(duty: Duty, number: signal.Signals) -> None:
+    duty.ended_by = number
+    log.info("detaching", signal=number.name, running=duty.supervisor.running, agents="run on for the next start")
+    duty.supervisor.detach()
+
+
+# --- reading the configuration again ---
+
+
+async def _reload(service: Service, duty: Duty) -> None:
+    """Take what the configuration says now for all that is launched from now on; a bad one changes nothing."""
+    service.manager.tell("RELOADING=1", f"MONOTONIC_USEC={int(duty.shift.clock.monotonic() * 1e6)}")
+    try:
+        loaded = settings.load(service.config, os.environ, service.flags)
+        known = _known(service, loaded)
+        before, said = service.said, loaded.settings
+        service.said, service.refused = said, ""
+        await _set_accounts(duty, settings.accounts(said), settings.accounts(before), known)
+        _refit(duty, said, known)  # after the accounts: more slots start more at once
+        log.info("configuration read", slots=said.supervisor.slots)
+    except BadInput as bad:
+        service.refused = str(bad)
+        log.error("configuration refused", reason=str(bad), in_force="the old one")  # noqa: TRY400 - no bug of ours
+    finally:
+        service.manager.tell("READY=1")
+    await _tell(service, duty)
+
+
+def _refit(duty: Duty, said: Settings, known: Known) -> None:
+    shift = duty.shift = shift_for(said, known, duty.shift.state, duty.shift.store)
+    duty.supervisor.refit(
+        slots=shift.slots,
+        rules=shift.rules,
+        pick=shift.agents,
+        environment=shift.environment,
+        grace=shift.grace,
+        timeout=shift.timeout,
+        silence=shift.silence,
+    )
+
+
+async def _set_accounts(duty: Duty, now: Mapping[str, Declared], before: Mapping[str, Declared], known: Known) -> None:
+    """Make known what the configuration says of accounts, where it says something else than before.
+
+    What it has never said anything about is a batch's to say.
+    """
+    changed = {name: now.get(name, Declared()) for name in {**before, **now} if now.get(name) != before.get(name)}
+    if changed:
+        accounts = await duty.ask(_accounts, duty.shift.store, changed, before, known)
+        await duty.ask(duty.shift.store.set_accounts, accounts, duty.shift.clock.now())
+        await duty.supervisor.look()
+
+
+def _accounts(
+    store: Store, changed: Mapping[str, Declared], before: Mapping[str, Declared], known: Known
+) -> list[Account]:
+    there = {one.name: one for one in store.accounts()}
+    accounts = []
+    for name, said in changed.items():
+        account = there.get(name, Account(name=name))
+        most = said.concurrency
+        if most is None and (name not in before or before[name].concurrency is None):
+            most = account.max_running
+        agent = said.agent or name
+        limited = account.cautious or (agent in known.names and known.has_limits(agent))
+        accounts.append(replace(account, max_running=most, cautious=limited and said.preflight != "off"))
+    return accounts
+
+
+# --- telling how things stand ---
+
+
+async def _tell_ready(service: Service, duty: Duty) -> None:
+    await duty.supervisor.begun.wait()
+    service.manager.tell("READY=1")
+
+
+async def _tell_standing(service: Service, duty: Duty) -> None:
+    """The bottom line and the service manager's status, as often as something happens."""
+    try:
+        while True:
+            rung = duty.news.next()
+            await _tell(service, duty)
+            await rung.wait()
+    finally:
+        if service.bottom is not None:
+            service.bottom.show("")
+
+
+async def _tell(service: Service, duty: Duty) -> None:
+    counts = await duty.ask(duty.shift.store.counts)
+    mood = "draining" if duty.supervisor.draining.is_set() else ""
+    if service.refused:
+        mood = f"old configuration in force ({service.refused})"
+    line = standing.line(counts, duty.supervisor.gate.holds(), duty.me.host, page(), mood=mood)
+    if line != service.told:
+        service.told = line
+        service.manager.tell(f"STATUS={line}")
+        if service.bottom is not None:
+            service.bottom.show(line)
+
+
+async def _feed_watchdog(service: Service, duty: Duty) -> None:
+    """Tell the service manager that all is well, while the loop and the store answer."""
+    if service.manager.watchdog is None:
+        return
+    while True:
+        await duty.ask(duty.shift.store.version)
+        service.manager.tell("WATCHDOG=1")
+        await anyio.sleep(service.manager.watchdog / 2)
+
+
+async def _ask_for_time(service: Service, duty: Duty) -> None:
+    """Ask for more time again and again, while what runs comes to its end."""
+    await duty.supervisor.draining.wait()
+    service.manager.tell("STOPPING=1")
+    while True:
+        service.manager.tell(f"EXTEND_TIMEOUT_USEC={int(EXTENSION * 1e6)}")
+        await anyio.sleep(EXTENSION / 3)

@@ -1,0 +1,306 @@
+"""The verb `serve`: until told to stop, signals, another configuration, the service manager."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from installed import Json, Tidegate, until
+
+from tidegate import doorbell, places
+from tidegate.model import Batch, NewJob, Spec
+from tidegate.stores import sqlite
+
+Serve = Callable[..., "subprocess.Popen[str]"]
+
+
+def shell(name: str, script: str, **more: object) -> NewJob:
+    return NewJob(name=name, account="command", spec=Spec(command=("sh", "-c", script), **more))  # type: ignore[arg-type]
+
+
+def submit(tidegate: Tidegate, *jobs: NewJob, batch: str = "b") -> None:
+    """Hand jobs in as any other process does."""
+    store = sqlite.open(places.database(tidegate.state))
+    store.submit(Batch(batch), jobs, datetime.now(UTC), whole=False)
+    store.close()
+    doorbell.ring(tidegate.state)
+
+
+def told(tidegate: Tidegate, number: int = 0) -> list[Json]:
+    """What a started program has logged so far."""
+    lines = (tidegate.place / f"started.{number}").read_text().splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+
+
+def has_told(tidegate: Tidegate, event: str, number: int = 0) -> list[Json]:
+    return [line for line in told(tidegate, number) if line["event"] == event]
+
+
+@pytest.fixture
+def serve(tidegate: Tidegate) -> Serve:
+    """Starts `tidegate serve` and waits until it works."""
+
+    def start(*args: str) -> subprocess.Popen[str]:
+        number = len(tidegate.started)
+        process = tidegate.start("serve", *args)
+        until(lambda: has_told(tidegate, "serving", number) or process.poll() is not None)
+        return process
+
+    return start
+
+
+def waits_for(path: Path, then: str = "true") -> str:
+    return f"while [ ! -e {path} ]; do sleep 0.05; done; {then}"
+
+
+def running(tidegate: Tidegate) -> int:
+    return list(tidegate.states().values()).count("running")
+
+
+# --- working -----------------------------------------------------------------------------------
+
+
+def test_it_works_on_every_batch_until_it_is_told_to_stop(tidegate: Tidegate, serve: Serve) -> None:
+    process = serve()
+    submit(tidegate, shell("a", "true"), batch="one")
+    submit(tidegate, shell("b", "true"), batch="two")
+    until(lambda: tidegate.states() == {"a": "succeeded", "b": "succeeded"})
+    assert process.poll() is None, "it serves on"
+    process.terminate()
+    assert process.wait(10) == 0
+
+
+def test_a_second_one_is_refused_by_name(tidegate: Tidegate, serve: Serve) -> None:
+    process = serve()
+    done = tidegate("serve")
+    assert done.returncode == 5
+    assert f"pid {process.pid}" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_bad_configuration_at_the_start_is_exit_code_2(tidegate: Tidegate) -> None:
+    (tidegate.place / "c.toml").write_text("[supervisor]\nslots = 0\n")
+    done = tidegate("serve", "--config", "c.toml")
+    assert done.returncode == 2
+    assert done.stderr.startswith("tidegate: c.toml: [supervisor] slots: ")
+    assert done.stderr.count("\n") == 1
+    assert not tidegate.state.exists(), "nothing half-done is left behind"
+
+
+# --- signals -----------------------------------------------------------------------------------
+
+
+def test_term_leaves_the_agents_running_and_the_next_start_adopts_them(
+    tidegate: Tidegate, serve: Serve, tmp_path: Path
+) -> None:
+    first = serve("--slots", "3")
+    submit(tidegate, *(shell(f"j{n}", f"echo one; {waits_for(tmp_path / 'go')}; echo two; exit {n}") for n in range(3)))
+    until(lambda: running(tidegate) == 3)
+    began = time.monotonic()
+    first.terminate()
+    assert first.wait(10) == 0
+    assert time.monotonic() - began < 3, "promptly"
+    assert running(tidegate) == 3
+    serve("--slots", "3")
+    (tmp_path / "go").touch()
+    until(lambda: "running" not in tidegate.states().values())
+    ends = {event["job"]: event["data"]["exit"] for event in tidegate.events("attempt ended")}
+    assert ends == {"j0": 0, "j1": 1, "j2": 2}
+    assert tidegate("logs", "j1", "--attempt", "1").stdout == "one\ntwo\n"
+    assert len(tidegate.events("attempt adopted")) == 3
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_int_drains_and_a_second_signal_requeues_what_runs(tidegate: Tidegate, serve: Serve, second: int) -> None:
+    process = serve("--slots", "1")
+    submit(tidegate, shell("a", "sleep 60"), shell("b", "true"))
+    until(lambda: running(tidegate) == 1)
+    process.send_signal(signal.SIGINT)
+    until(lambda: has_told(tidegate, "draining"))
+    assert process.poll() is None, "it waits for what runs"
+    process.send_signal(second)
+    assert process.wait(20) == 0
+    jobs = {job["job"]: (job["state"], job["attempts"]) for job in tidegate.lines("list")}
+    assert jobs == {"a": ("queued", 0), "b": ("queued", 0)}
+
+
+def test_int_lets_what_runs_end_and_starts_nothing_new(tidegate: Tidegate, serve: Serve, tmp_path: Path) -> None:
+    process = serve("--slots", "1")
+    submit(tidegate, shell("a", waits_for(tmp_path / "go")), shell("b", "true"))
+    until(lambda: running(tidegate) == 1)
+    process.send_signal(signal.SIGINT)
+    until(lambda: has_told(tidegate, "draining"))
+    (tmp_path / "go").touch()
+    assert process.wait(20) == 0
+    assert tidegate.states() == {"a": "succeeded", "b": "queued"}
+
+
+def test_usr1_pauses_this_host_over_a_restart_until_usr2(tidegate: Tidegate, serve: Serve) -> None:
+    process = serve()
+    process.send_signal(signal.SIGUSR1)
+    until(lambda: tidegate.events("gate shut"))
+    process.terminate()
+    assert process.wait(10) == 0
+    again = serve()
+    submit(tidegate, shell("a", "true"))
+    time.sleep(1.5)  # a tick, in which it could have started
+    assert tidegate.states() == {"a": "queued"}
+    again.send_signal(signal.SIGUSR2)
+    until(lambda: tidegate.states() == {"a": "succeeded"})
+
+
+@pytest.mark.parametrize("verb", ["run", "serve"])
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_a_signal_before_it_listens_does_not_end_it(tidegate: Tidegate, verb: str, number: int) -> None:
+    args = ["serve"] if verb == "serve" else ["run", tidegate.batch('{"command": ["true"]}\n', "b.jsonl")]
+    process = tidegate.start(*args)
+    signals = Path(f"/proc/{process.pid}/status")
+    until(lambda: int(signals.read_text().partition("SigCgt:")[2].split()[0], 16) & 1 << (number - 1))
+    process.send_signal(number)
+    if number == signal.SIGUSR1:
+        until(lambda: places.database(tidegate.state).exists() and tidegate.events("gate shut"))
+        process.send_signal(signal.SIGUSR2)
+    if verb == "serve":
+        until(lambda: has_told(tidegate, "serving"))
+        process.terminate()
+    assert process.wait(20) == 0
+
+
+def test_a_closed_terminal_leaves_the_agents_to_the_next_start(tidegate: Tidegate) -> None:
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.chdir(tidegate.place)
+        os.execve(sys.executable, [sys.executable, "-m", "tidegate", "serve"], tidegate.environment())
+    screen = b""
+    while b"serving" not in screen:
+        screen += os.read(fd, 4096)
+    assert b"{" not in screen, "a person reads it"
+    submit(tidegate, shell("a", "sleep 60"))
+    until(lambda: running(tidegate) == 1)
+    while b"1 running" not in screen:
+        screen += os.read(fd, 4096)
+    os.close(fd)
+    until(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid)
+    assert tidegate.states() == {"a": "running"}
+
+
+# --- another configuration ---------------------------------------------------------------------
+
+
+def test_hup_takes_a_good_configuration_and_keeps_the_old_one_where_it_is_bad(
+    tidegate: Tidegate, serve: Serve, tmp_path: Path
+) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text("[supervisor]\nslots = 1\n")
+    process = serve("--config", str(config))
+    waiting = waits_for(tmp_path / "go")
+    submit(tidegate, *(shell(f"j{n}", waiting) for n in range(4)))
+    until(lambda: running(tidegate) == 1)
+    config.write_text("[supervisor]\nslots = many\n")
+    process.send_signal(signal.SIGHUP)
+    until(lambda: has_told(tidegate, "configuration refused"))
+    (refused,) = has_told(tidegate, "configuration refused")
+    assert refused["level"] == "error"
+    assert str(config) in refused["reason"]
+    assert running(tidegate) == 1
+    config.write_text('[supervisor]\nslots = 3\n[accounts.command]\nconcurrency = 2\n[environment.set]\nNEW = "new"\n')
+    process.send_signal(signal.SIGHUP)
+    until(lambda: running(tidegate) == 2)
+    config.write_text("[supervisor]\nslots = 3\n")
+    process.send_signal(signal.SIGHUP)
+    until(lambda: running(tidegate) == 3)
+    assert len(tidegate.events("attempt ended")) == 0, "what runs goes on"
+
+
+def test_what_is_launched_after_hup_has_the_new_environment(tidegate: Tidegate, serve: Serve, tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text("")
+    process = serve("--config", str(config))
+    config.write_text('[environment.set]\nNEW = "new"\n')
+    process.send_signal(signal.SIGHUP)
+    until(lambda: has_told(tidegate, "configuration read"))
+    submit(tidegate, shell("a", "echo $NEW"))
+    until(lambda: tidegate.states() == {"a": "succeeded"})
+    assert tidegate("logs", "a").stdout == "new\n"
+
+
+# --- the service manager -----------------------------------------------------------------------
+
+
+class Manager:
+    """A socket as a service manager listens on, and all that it was told."""
+
+    def __init__(self, address: str) -> None:
+        self.heard: list[str] = []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(f"\0{address[1:]}" if address.startswith("@") else address)
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        with suppress(OSError):
+            while told := self._socket.recv(65536):
+                self.heard += told.decode().splitlines()
+
+    def status(self) -> str:
+        return next((line for line in reversed(self.heard) if line.startswith("STATUS=")), "")
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture(params=["path", "abstract"])
+def manager(request: pytest.FixtureRequest, tidegate: Tidegate, tmp_path: Path) -> Iterator[Manager]:
+    address = f"@tidegate-test-{os.getpid()}-{id(request)}" if request.param == "abstract" else str(tmp_path / "notify")
+    tidegate.env["NOTIFY_SOCKET"] = address
+    manager = Manager(address)
+    yield manager
+    manager.close()
+
+
+def test_the_service_manager_hears_when_it_is_ready_and_how_it_stands(
+    tidegate: Tidegate, serve: Serve, manager: Manager, tmp_path: Path
+) -> None:
+    process = serve("--slots", "1")
+    until(lambda: "READY=1" in manager.heard)
+    until(lambda: manager.status() == "STATUS=nothing to do")
+    submit(tidegate, shell("a", waits_for(tmp_path / "go")), shell("b", "true"))
+    until(lambda: manager.status() == "STATUS=1 running, 1 queued")
+    tidegate("pause", "command", "--reason", "lunch")
+    until(lambda: "command paused by" in manager.status() and "lunch" in manager.status())
+    (tmp_path / "c.toml").write_text("")
+    manager.heard.clear()
+    process.send_signal(signal.SIGHUP)
+    until(lambda: "READY=1" in manager.heard)
+    assert manager.heard[0] == "RELOADING=1"
+    assert manager.heard[1].startswith("MONOTONIC_USEC=")
+    process.send_signal(signal.SIGINT)
+    until(lambda: "STOPPING=1" in manager.heard and any("EXTEND_TIMEOUT_USEC=" in line for line in manager.heard))
+    until(lambda: manager.status().startswith("STATUS=draining: 1 running"))
+    (tmp_path / "go").touch()
+    assert process.wait(20) == 0
+
+
+def test_the_watchdog_is_fed_only_while_the_process_runs(tidegate: Tidegate, serve: Serve, manager: Manager) -> None:
+    tidegate.env["WATCHDOG_USEC"] = "400000"
+    process = serve()
+    until(lambda: manager.heard.count("WATCHDOG=1") > 3)
+    process.send_signal(signal.SIGSTOP)
+    until(lambda: Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+    fed = manager.heard.count("WATCHDOG=1")
+    time.sleep(1)
+    assert manager.heard.count("WATCHDOG=1") == fed
+    process.send_signal(signal.SIGCONT)
+    until(lambda: manager.heard.count("WATCHDOG=1") > fed)
