@@ -1,0 +1,1 @@
+"""Tests against a real systemd, booted for them in namespaces."""
