@@ -14,7 +14,7 @@ FLOORS = {
     2: "gate launch watch workspace agents stores systemd",
     3: "attempt explain",
     4: "supervisor",
-    5: "settings logs files look narrate bottom standing run serve check demo daemon doctor cli __main__ examples",
+    5: "settings logs files look narrate bottom standing run serve reap check demo daemon doctor cli __main__ examples",
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}
 FILES = sorted(SRC.rglob("*.py"))

@@ -123,7 +123,7 @@ class Running:
         if not self._has_exited and self._asked is None:
             self._asked = outcome
             if isinstance(outcome, Interrupted):
-                _write_asked(self.directory, outcome.reason)
+                note_interrupted(self.directory, outcome.reason)
         if self._child is not None:
             await self._child.end(self._means.grace)
 
@@ -273,7 +273,8 @@ def _intent(directory: Path) -> Mapping[str, object]:
 # --- an end that was asked for, as the next incarnation must know it: TERM alone looks like a failure ---
 
 
-def _write_asked(directory: Path, reason: str) -> None:
+def note_interrupted(directory: Path, reason: str) -> None:
+    """Leave word in an attempt's directory that its agent is being interrupted."""
     with suppress(OSError):  # no directory yet, or a full disk: nothing keeps an agent from being ended
         fd = os.open(directory / "asked", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from tidegate.cli.arguments import TEMPLATES, Verb, config_flag, json_flag
+from tidegate.cli.arguments import TEMPLATES, Verb, config_flag, json_flag, text
 
 
 def _explain(parser: ArgumentParser) -> None:
@@ -43,6 +43,14 @@ def _doctor(parser: ArgumentParser) -> None:
     json_flag(parser, "one object for each check, one a line")
 
 
+def _reap(parser: ArgumentParser) -> None:
+    config_flag(parser)
+    parser.add_argument("--unit", type=text, default="", metavar="UNIT", help="only where this unit really stops")
+    parser.add_argument(
+        "--job", type=text, default="", metavar="LINE", help="what `systemctl list-jobs` says of that unit"
+    )
+
+
 VERBS = {
     "init": Verb(
         "Write an example batch, or the configuration, into the present directory",
@@ -70,5 +78,13 @@ VERBS = {
         _doctor,
         "tidegate doctor",
         "Exit codes: 0, or 5 where something is wrong.",
+    ),
+    "reap": Verb(
+        "End every agent that a stopped supervisor left running; their jobs are queued again",
+        "tidegate.reap:reap",
+        _reap,
+        "tidegate reap",
+        "The units of deploy/ run it where they stop (ExecStopPost=). By hand it is for agents whose supervisor was\n"
+        "killed and will not come back. Exit codes: 0, or 5 where a supervisor works or the database is broken.",
     ),
 }
