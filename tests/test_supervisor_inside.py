@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from tidegate.agents import Command, Known, Reader, known
 from tidegate.batch import Expanded
 from tidegate.clock import SystemClock
 from tidegate.daemon import Shift
-from tidegate.model import Exit, NewJob, Sighting, Spec, State, Stream, Usage
+from tidegate.model import Exit, NewJob, Sighting, Spec, State, Stream, Usage, Variables
 from tidegate.policy import Rules
 from tidegate.run import Report, supervise
 from tidegate.stores import Store, sqlite
@@ -32,6 +32,7 @@ class Odd:
     has_limits: bool = False
     proof: bool = False
     programs: tuple[str, ...] = ()
+    variables: Variables = field(default_factory=Variables)
 
     def command(self, spec: Spec, *, session: str | None, new_session: str) -> Command:
         return Command(argv=spec.command)
@@ -66,6 +67,7 @@ async def worked(store: Store, state: Path, *jobs: NewJob) -> Report:
         clock=SystemClock(),
         rules=Rules(),
         agents=agents.of,
+        credentials={},
         environment={"PATH": os.environ["PATH"]},
         slots=4,
         grace=1.0,

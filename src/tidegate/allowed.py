@@ -243,13 +243,14 @@ def _dotted(key: str) -> str:
 
 def variables(value: object) -> dict[str, str]:
     """Environment variables."""
-    said = mapping_of(_variable, any_text)(value)
+    said = mapping_of(variable, any_text)(value)
     if sum(len(key.encode()) + len(one.encode()) + 2 for key, one in said.items()) > ARGV_MOST:
         raise Wrong(f"must be at most {ARGV_MOST:,} bytes together")
     return said
 
 
-def _variable(value: object) -> str:
+def variable(value: object) -> str:
+    """The name of an environment variable."""
     said = name(value)
     if not VARIABLE.fullmatch(said):  # /bin/sh, under which agents run, passes no others on
         raise Wrong(f"must be letters, digits and _ (no digit first), {but(said)}")

@@ -7,7 +7,7 @@ import os
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
 
@@ -15,11 +15,12 @@ import anyio
 import structlog
 
 from tidegate import clock as clocks
-from tidegate import launch, policy
+from tidegate import credentials, launch, policy
 from tidegate.agents import Agent, Command
 from tidegate.agents.reading import results
 from tidegate.clock import Clock
-from tidegate.errors import NotLaunched, NotNow
+from tidegate.credentials import Credential
+from tidegate.errors import NoCredential, NotLaunched, NotNow
 from tidegate.launch import Child, Order
 from tidegate.model import (
     Attempt,
@@ -27,6 +28,7 @@ from tidegate.model import (
     Failed,
     Interrupted,
     Job,
+    Kind,
     Limit,
     Limited,
     Outcome,
@@ -48,14 +50,15 @@ Tell = Callable[[Sighting], Awaitable[None]]
 class Means:
     """What every attempt of a supervisor works with.
 
-    `environment` is the part of the supervisor's own that agents may see. `grace` is the time from TERM to KILL;
-    `timeout` and `silence` are for jobs that name none, None for no bound; `silence` only for agents whose provider has
-    limits: a program that sleeps is no sign of one. All in seconds.
+    `environment` is the part of the supervisor's own that agents may see; `credentials` are the accounts'. `grace` is
+    the time from TERM to KILL; `timeout` and `silence` are for jobs that name none, None for no bound; `silence` only
+    for agents whose provider has limits: a program that sleeps is no sign of one. All in seconds.
     """
 
     clock: Clock
     watcher: Watcher
     environment: Mapping[str, str]
+    credentials: Mapping[str, Credential] = field(default_factory=dict)
     grace: float = 10.0
     timeout: float | None = None
     silence: float | None = None
@@ -106,6 +109,9 @@ class Running:
         except NotLaunched as error:
             again = isinstance(error, NotNow)
             return Ended(outcome=Failed(reason=str(error), valid=False, retry=again), session=self.job.session)
+        except NoCredential as error:  # a person must act, and no job of the account is to blame
+            limit = Limit(kind=Kind.AUTH, evidence=str(error))
+            return Ended(outcome=Limited(limit), session=self.job.session)
         return await self._stay(child)
 
     async def adopt(self) -> Ended:
@@ -135,11 +141,16 @@ class Running:
     def _order(self, command: Command) -> Order:
         spec = self.job.spec
         ours = {"TIDEGATE_JOB": self.job.name, "TIDEGATE_BATCH": self.job.batch_name}
-        environment = {**self._means.environment, **command.env, **spec.env, **ours}
+        environment = credentials.environment(
+            self._means.credentials.get(self.job.account),
+            {**self._means.environment, **command.env},
+            spec.env,
+            self._agent.variables,
+        )
         return Order(
             argv=command.argv,
             cwd=Path(spec.cwd),
-            env=environment,
+            env={**environment, **ours},
             stdin=command.stdin,
             marker=f"{self.attempt.supervisor}/{self.job.id}/{self.attempt.n}",
         )

@@ -85,7 +85,13 @@ async def ask(accounts: Mapping[str, str], said: Settings, known: Known) -> list
     clock = SystemClock()
     with tempfile.TemporaryDirectory(prefix="tidegate-check-") as place:
         async with Watcher(clock) as watcher:
-            means = Means(clock=clock, watcher=watcher, environment=settings.environment(said, os.environ), grace=2.0)
+            means = Means(
+                clock=clock,
+                watcher=watcher,
+                environment=settings.environment(said, os.environ),
+                credentials=settings.granted(said, known.variables, os.environ),
+                grace=2.0,
+            )
             return [
                 await _answer(name, known.agents[agent], means, Path(place) / str(number))
                 for number, (name, agent) in enumerate(accounts.items())

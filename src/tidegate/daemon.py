@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from tidegate.agents import Agent, Known
     from tidegate.clock import Clock
+    from tidegate.credentials import Credential
     from tidegate.policy import Rules
     from tidegate.settings import Settings
     from tidegate.stores import Store
@@ -50,7 +51,8 @@ LISTENED = (*ENDING, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP, signal.SIGC
 class Shift:
     """What a supervising process works with, as plain values; durations in seconds.
 
-    `agents` gives the agent of a job; `environment` is the part of this process's own that agents may see.
+    `agents` gives the agent of a job; `environment` is the part of this process's own that agents may see;
+    `credentials` are the accounts'.
     """
 
     state: Path
@@ -59,6 +61,7 @@ class Shift:
     rules: Rules
     agents: Callable[[Spec], Agent]
     environment: Mapping[str, str]
+    credentials: Mapping[str, Credential]
     slots: int
     grace: float
     timeout: float | None
@@ -66,7 +69,7 @@ class Shift:
 
 
 def shift_for(said: Settings, known: Known, state: Path, store: Store) -> Shift:
-    """What the settings in force ask for."""
+    """What the settings in force ask for. Raises BadSetting where they do not fit the agents."""
     return Shift(
         state=state,
         store=store,
@@ -74,6 +77,7 @@ def shift_for(said: Settings, known: Known, state: Path, store: Store) -> Shift:
         rules=settings.rules(said),
         agents=known.of,
         environment=settings.environment(said, os.environ),
+        credentials=settings.granted(said, known.variables, os.environ),
         slots=said.supervisor.slots,
         grace=said.supervisor.grace,
         timeout=said.attempt.timeout,
@@ -159,6 +163,7 @@ def _post(duty: Duty, watcher: Watcher, is_over: Callable[[], Awaitable[bool]]) 
         clock=shift.clock,
         watcher=watcher,
         environment=shift.environment,
+        credentials=shift.credentials,
         grace=shift.grace,
         timeout=shift.timeout,
         silence=shift.silence,

@@ -14,7 +14,7 @@ from tidegate.agents import Command, Known, Reader
 from tidegate.agents.claude import Claude
 from tidegate.batch import Expanded
 from tidegate.clock import SystemClock
-from tidegate.model import Account, NewJob, Spec
+from tidegate.model import Account, NewJob, Spec, Variables
 from tidegate.run import work
 from tidegate.settings import Flag
 
@@ -48,6 +48,7 @@ class Demo:
     has_limits: bool = True
     proof: bool = True
     programs: tuple[str, ...] = ()
+    variables: Variables = field(default_factory=Variables)
     _claude: Claude = field(default_factory=Claude)
 
     def command(self, spec: Spec, *, session: str | None, new_session: str) -> Command:

@@ -21,6 +21,10 @@ class NotNow(NotLaunched):
     """Raised when the machine lacks what a launch needs (processes, descriptors, disk): trying again can help."""
 
 
+class NoCredential(TidegateError):
+    """Raised when an account's credential cannot be read or handed over; names the account, and its file or key."""
+
+
 class NotOwner(TidegateError):
     """Raised when a finish or a session comes for an attempt that this supervisor does not own any more."""
 

@@ -250,6 +250,21 @@ class Exit:
     code: int | None
 
 
+# --- credentials -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variables:
+    """The variables in which an agent's CLI takes a credential.
+
+    `takes` are pairs: how a credential begins ("" for any), and its variable; the first that fits counts. `rivals` are
+    further variables that would win over these, or choose another provider.
+    """
+
+    takes: tuple[tuple[str, str], ...] = ()
+    rivals: tuple[str, ...] = ()
+
+
 # --- work --------------------------------------------------------------------------------------
 
 

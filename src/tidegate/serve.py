@@ -138,9 +138,10 @@ async def _reload(service: Service, duty: Duty) -> None:
         loaded = settings.load(service.config, os.environ, service.flags)
         known = _known(service, loaded)
         before, said = service.said, loaded.settings
+        shift = shift_for(said, known, duty.shift.state, duty.shift.store)
         service.said, service.refused = said, ""
         await _set_accounts(duty, settings.accounts(said), settings.accounts(before), known)
-        _refit(duty, said, known)  # after the accounts: more slots start more at once
+        _refit(duty, shift)  # after the accounts: more slots start more at once
         log.info("configuration read", slots=said.supervisor.slots)
     except BadInput as bad:
         service.refused = str(bad)
@@ -150,13 +151,14 @@ async def _reload(service: Service, duty: Duty) -> None:
     await _tell(service, duty)
 
 
-def _refit(duty: Duty, said: Settings, known: Known) -> None:
-    shift = duty.shift = shift_for(said, known, duty.shift.state, duty.shift.store)
+def _refit(duty: Duty, shift: Shift) -> None:
+    duty.shift = shift
     duty.supervisor.refit(
         slots=shift.slots,
         rules=shift.rules,
         pick=shift.agents,
         environment=shift.environment,
+        credentials=shift.credentials,
         grace=shift.grace,
         timeout=shift.timeout,
         silence=shift.silence,

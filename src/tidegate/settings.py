@@ -18,9 +18,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from tidegate import allowed, batch, places
+from tidegate import allowed, batch, credentials, places
 from tidegate.allowed import Check, Typed
+from tidegate.credentials import Credential
 from tidegate.errors import BadInput, BadSetting
+from tidegate.model import Variables
 from tidegate.policy import Rules
 from tidegate.redact import redacted, redacted_variable
 
@@ -49,6 +51,40 @@ PASSED = tuple(LISTED.split())
 
 def _is(check: Check[object]) -> BeforeValidator:
     return BeforeValidator(check)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A credential as it is written, and the file that says so; None for a variable, where paths are those of cwd."""
+
+    said: str
+    file: str | None = None
+
+    @property
+    def beside(self) -> Path:
+        """The directory that its path starts from."""
+        return Path(self.file).absolute().parent if self.file else Path.cwd()
+
+
+class _Written(str):
+    """A credential's name, and the file that it was read from."""
+
+    __slots__ = ("file",)
+    file: str
+
+
+def _credential(value: object) -> Named:
+    """The name of a credential: a path where it has a slash, else a plain word."""
+    if isinstance(value, Named):
+        return value
+    if isinstance(value, str) and redacted(value) != value:
+        raise allowed.Wrong("must be the name of a file that holds the secret, not the secret itself")
+    said = allowed.path(value)
+    if "/" not in said:
+        allowed.word(said)
+    elif said.startswith("~") and not said.startswith("~/"):
+        raise allowed.Wrong(f"only ~/... stands for a home directory, {allowed.but(said)}")
+    return Named(str(said), getattr(value, "file", None))
 
 
 Seconds = Annotated[float, _is(allowed.seconds(zero=True))]
@@ -113,6 +149,8 @@ class AccountTable(Table):
     agent: Annotated[str | None, _is(allowed.or_none(allowed.word))] = None
     concurrency: Annotated[int | None, _is(allowed.or_none(allowed.whole(1, 10_000)))] = None
     preflight: Annotated[str, _is(allowed.one_of(*batch.PREFLIGHT))] = "canary"
+    credential: Annotated[Named | None, _is(allowed.or_none(_credential))] = None
+    credential_variable: Annotated[str | None, _is(allowed.or_none(allowed.variable))] = None
 
 
 class LogTable(Table):
@@ -240,7 +278,18 @@ def _named_file(config: str | None, environ: Mapping[str, str]) -> bool:
 def _files(config: str | None, environ: Mapping[str, str]) -> list[Layer]:
     named = _named_file(config, environ)
     read = ((str(path), _text(path, must=named)) for path in places.config_files(config, environ))
-    return [Layer(place, _toml(text, place), file=True) for place, text in read if text is not None]
+    return [Layer(place, _placed(_toml(text, place), place), file=True) for place, text in read if text is not None]
+
+
+def _placed(values: dict[str, Any], place: str) -> dict[str, Any]:
+    """The values of a file, where each name of a credential knows which file that is."""
+    accounts = values.get("accounts")
+    for table in accounts.values() if isinstance(accounts, dict) else ():
+        said = table.get("credential") if isinstance(table, dict) else None
+        if isinstance(said, str):
+            table["credential"] = _Written(said)
+            table["credential"].file = place
+    return values
 
 
 def _text(path: Path, *, must: bool) -> str | None:
@@ -460,6 +509,32 @@ def accounts(settings: Settings) -> dict[str, batch.Declared]:
     }
 
 
+def granted(settings: Settings, agents: Mapping[str, Variables], environ: Mapping[str, str]) -> dict[str, Credential]:
+    """Each account's credential: where it lies, and in which variable it goes. `agents` are those of the known agents.
+
+    Raises BadSetting where no variable is known for an account's agent, and none is named.
+    """
+    return {
+        name: _granted(name, account, account.credential, agents, environ)
+        for name, account in settings.accounts.items()
+        if account.credential is not None
+    }
+
+
+def _granted(
+    name: str, account: AccountTable, said: Named, agents: Mapping[str, Variables], environ: Mapping[str, str]
+) -> Credential:
+    agent = account.agent or name
+    variables = agents.get(agent)  # None for an account that several agents may use: the job's agent tells
+    if variables is not None and not variables.takes and account.credential_variable is None:
+        where = f"{said.file}: " if said.file else ""
+        needed = f'the variable in which {agent} takes it is not known: say credential_variable = "NAME"'
+        raise BadSetting(f"{where}[accounts.{name}] credential: {needed}")
+    path, by_systemd = credentials.located(said.said, said.beside, environ, places.home(environ))
+    variable = account.credential_variable
+    return Credential(account=name, path=path, granted=by_systemd, variable=variable, variables=variables)
+
+
 def agents(settings: Settings) -> tuple[Described, ...]:
     """The agents that the configuration describes."""
     from tidegate.agents.table import described  # noqa: PLC0415
@@ -497,6 +572,8 @@ def _shown(keys: Sequence[str], value: object) -> object:
     match value:
         case None:
             return "none"  # as it is written
+        case Named(said):
+            return said
         case str():
             return redacted_variable(keys[-1], value) if {"set", "env"} & {*keys[1:-1]} else redacted(value)
         case list() | tuple():

@@ -19,6 +19,7 @@ from tidegate.agents import Agent
 from tidegate.attempt import Ended, Means, Running
 from tidegate.bell import Bell
 from tidegate.clock import Clock
+from tidegate.credentials import Credential
 from tidegate.errors import BadInput, NotOwner, StoreBroken
 from tidegate.gate import Gate
 from tidegate.model import (
@@ -138,12 +139,20 @@ class Supervisor:
         rules: Rules,
         pick: Callable[[Spec], Agent],
         environment: Mapping[str, str],
+        credentials: Mapping[str, Credential],
         grace: float,
         timeout: float | None,
         silence: float | None,
     ) -> None:
         """Work with other numbers, agents and means from now on; what runs keeps those that it was launched with."""
-        means = replace(self._post.means, environment=environment, grace=grace, timeout=timeout, silence=silence)
+        means = replace(
+            self._post.means,
+            environment=environment,
+            credentials=credentials,
+            grace=grace,
+            timeout=timeout,
+            silence=silence,
+        )
         self._post = replace(self._post, slots=slots, rules=rules, pick=pick, means=means)
         self.bell.ring()
 

@@ -13,7 +13,7 @@ from test_captures import Recording, of
 from tidegate.agents import Agent, Command, Reader
 from tidegate.attempt import Ended, Means, Running
 from tidegate.clock import SystemClock
-from tidegate.model import Attempt, Job, Limit, Limited, Sighting, Spec, Succeeded
+from tidegate.model import Attempt, Job, Limit, Limited, Sighting, Spec, Succeeded, Variables
 from tidegate.watch import Watcher
 
 REPLAY = 'cat "$0"; cat "$1" >&2; exit "$2"'
@@ -42,6 +42,10 @@ class Replay:
     @property
     def programs(self) -> tuple[str, ...]:
         return ()
+
+    @property
+    def variables(self) -> Variables:
+        return self.agent.variables
 
     def command(self, spec: Spec, *, session: str | None, new_session: str) -> Command:
         files = []

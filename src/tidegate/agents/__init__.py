@@ -8,7 +8,7 @@ from datetime import datetime, tzinfo
 from typing import Protocol
 
 from tidegate.errors import BadInput
-from tidegate.model import Exit, Sighting, Spec, Stream
+from tidegate.model import Exit, Sighting, Spec, Stream, Variables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +59,10 @@ class Agent(Protocol):
     def programs(self) -> tuple[str, ...]:
         """File names of the CLI: a job's `command` that begins with one of them is recognised as this agent."""
 
+    @property
+    def variables(self) -> Variables:
+        """The variables in which the CLI takes a credential; none where that is not known."""
+
     def command(self, spec: Spec, *, session: str | None, new_session: str) -> Command:
         """The command that starts `spec`, or continues `session` where one is given and the agent can.
 
@@ -84,6 +88,11 @@ class Known:
     def names(self) -> tuple[str, ...]:
         """Their names, sorted."""
         return tuple(sorted(self.agents))
+
+    @property
+    def variables(self) -> Mapping[str, Variables]:
+        """The variables in which each takes a credential."""
+        return {name: agent.variables for name, agent in self.agents.items()}
 
     def recognise(self, argv: Sequence[str]) -> str:
         """The name of the agent whose program an argv runs, also behind `env`, `timeout`, `npx` and the like.

@@ -12,7 +12,7 @@ from tidegate.agents.reading import argv
 from tidegate.agents.reading.argv import Grammar, Part, Program
 from tidegate.agents.reading.stream import StreamJson
 from tidegate.agents.reading.tail import Tails
-from tidegate.model import Exit, Result, SessionGone, Sighting, Spec, Stream
+from tidegate.model import Exit, Result, SessionGone, Sighting, Spec, Stream, Variables
 
 RESUME_PROMPT = "Continue where you left off."
 
@@ -24,6 +24,15 @@ ENVIRONMENT = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "CLAUDE_CODE_RETRY_WATCHDOG": "",
 }
+
+# A token of `claude setup-token`, or a key. In `claude -p` a key wins over a token, and each of the rest over both.
+VARIABLES = Variables(
+    takes=(("sk-ant-oat", "CLAUDE_CODE_OAUTH_TOKEN"), ("sk-ant-", "ANTHROPIC_API_KEY")),
+    rivals=(
+        *("ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN_FILE_DESCRIPTOR", "CLAUDE_CODE_API_KEY_FILE_DESCRIPTOR"),
+        *("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY"),
+    ),
+)
 
 # From `claude --help` of 2.1.330, and the flags that it does not show.
 GRAMMAR = Grammar(
@@ -74,6 +83,7 @@ class Claude:
     has_limits: bool = True
     proof: bool = True
     programs: tuple[str, ...] = ("claude",)
+    variables: Variables = VARIABLES
     program: tuple[str, ...] = ("claude",)
 
     def command(self, spec: Spec, *, session: str | None, new_session: str) -> Command:

@@ -12,9 +12,11 @@ from tidegate.agents.reading import argv, frames
 from tidegate.agents.reading.argv import Grammar, Part
 from tidegate.agents.reading.frames import Json
 from tidegate.agents.reading.tail import TEXT_MOST, Tails
-from tidegate.model import Exit, Limit, Progress, Result, SessionGone, SessionSeen, Sighting, Spec, Stream
+from tidegate.model import Exit, Limit, Progress, Result, SessionGone, SessionSeen, Sighting, Spec, Stream, Variables
 
 RESUME_PROMPT = "Continue where you left off."
+# developers.openai.com/codex/environment-variables: a key for `codex exec`; CODEX_ACCESS_TOKEN is a ChatGPT token's.
+VARIABLES = Variables(takes=(("", "CODEX_API_KEY"),), rivals=("CODEX_ACCESS_TOKEN", "OPENAI_API_KEY"))
 
 # From `codex --help` and `codex exec --help` of 0.169.0. An -i takes several files; "--image=FILE" one.
 GRAMMAR = Grammar(
@@ -47,6 +49,7 @@ class Codex:
     has_limits: bool = True
     proof: bool = True
     programs: tuple[str, ...] = ("codex",)
+    variables: Variables = VARIABLES
 
     def command(self, spec: Spec, *, session: str | None, new_session: str) -> Command:  # noqa: ARG002 - the port's
         """The command that starts `spec`, or resumes `session`; codex gives a conversation its id itself."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 
 from tidegate.agents import Command, Reader
 from tidegate.agents.reading.tail import Tails
 from tidegate.errors import BadInput
-from tidegate.model import Exit, Sighting, Spec, Stream
+from tidegate.model import Exit, Sighting, Spec, Stream, Variables
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class Program:
     has_limits: bool = False
     proof: bool = False
     programs: tuple[str, ...] = ()
+    variables: Variables = field(default_factory=Variables)
 
     def command(self, spec: Spec, *, session: str | None, new_session: str) -> Command:  # noqa: ARG002 - the port's
         """The job's command as it is, its prompt (if it has one) on stdin. Raises BadInput where it has no command."""

@@ -24,6 +24,7 @@ from tidegate.model import (
     Sighting,
     Spec,
     Stream,
+    Variables,
 )
 
 RESUME_PROMPT = "Continue where you left off."
@@ -47,6 +48,12 @@ SESSION_FLAGS = ("--session-id", "--session-file", "--resume", "-r")
 PROMPT_FLAGS = ("-p", "--prompt", "-i", "--prompt-interactive")
 SUBCOMMANDS = argv.flags("mcp extensions extension skills skill hooks hook gemma")
 
+# The rest choose Vertex or a login in its place.
+VARIABLES = Variables(
+    takes=(("", "GEMINI_API_KEY"),),
+    rivals=("GOOGLE_API_KEY", "GOOGLE_GENAI_USE_VERTEXAI", "GOOGLE_GENAI_USE_GCA"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Gemini:
@@ -61,6 +68,7 @@ class Gemini:
     has_limits: bool = True
     proof: bool = True
     programs: tuple[str, ...] = ("gemini",)
+    variables: Variables = VARIABLES
 
     def command(self, spec: Spec, *, session: str | None, new_session: str) -> Command:
         """The command that starts `spec` under the id `new_session`, or resumes `session`; prompts go to stdin."""

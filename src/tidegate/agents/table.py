@@ -9,7 +9,7 @@ from datetime import datetime, tzinfo
 from functools import lru_cache
 from typing import Any
 
-from tidegate import resets
+from tidegate import allowed, resets
 from tidegate.agents import Command, Reader
 from tidegate.agents.reading import frames, wording
 from tidegate.agents.reading.stream import StreamJson
@@ -26,6 +26,7 @@ from tidegate.model import (
     Sighting,
     Spec,
     Stream,
+    Variables,
     Window,
 )
 
@@ -60,6 +61,8 @@ class Table:
     the caller chooses. Without `resume` the agent begins anew. `session` finds the conversation's id in a line (its
     first group), `gone` a line that says that there is no such conversation.
 
+    `credential` is the variable in which the CLI takes its key or token.
+
     `output` is "stream-json" (claude's), "events" (other JSON lines; `progress` are the types of those that the model's
     answers come in, `answer` the way to the text in one of them) or "text". `failed` finds a line near the end
     that means failure though the CLI exits 0; `noise` lines that are never the reason of a failure. `proof`: success
@@ -73,6 +76,7 @@ class Table:
     resume: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    credential: str = ""
     has_limits: bool = True
     proof: bool = True
     output: str = "text"
@@ -99,6 +103,11 @@ class Table:
         patterns |= {f"limits {n}": one.pattern for n, one in enumerate(self.limits, 1)}
         for key, pattern in patterns.items():
             _checked(f"{where} {key}", pattern, group=key == "session" and bool(pattern))
+
+    @property
+    def variables(self) -> Variables:
+        """The variable in which the CLI takes a credential, where the table names one."""
+        return Variables(takes=(("", self.credential),) if self.credential else ())
 
     def command(self, spec: Spec, *, session: str | None, new_session: str) -> Command:
         """The command that starts `spec`, or continues `session` where `resume` says how."""
@@ -318,6 +327,13 @@ def _env(place: str, value: object) -> dict[str, str]:
     return {str(key): one for key, one in value.items()}
 
 
+def _variable(place: str, value: object) -> str:
+    try:
+        return allowed.variable(value)
+    except allowed.Wrong as wrong:
+        raise BadSetting(f"{place}: {wrong}") from None
+
+
 def _limits(place: str, value: object) -> tuple[Refusal, ...]:
     if not isinstance(value, list | tuple):
         raise BadSetting(f"{place}: must be tables, [[...limits]], not {value!r}")
@@ -348,6 +364,7 @@ KEYS = {
     **dict.fromkeys(("start", "resume", "programs", "progress"), _strs),
     **dict.fromkeys(("has_limits", "proof"), _bool),
     "env": _env,
+    "credential": _variable,
     "limits": _limits,
 }
 
@@ -380,6 +397,7 @@ COPILOT = Table(
     start=("copilot", "--output-format", "json", "{args}", "-p", "{prompt}"),
     resume=("copilot", "--output-format", "json", "--resume={session}", "{args}", "-p", "{prompt}"),
     programs=("copilot",),
+    credential="COPILOT_GITHUB_TOKEN",  # before GH_TOKEN and GITHUB_TOKEN (docs.github.com: authenticate Copilot CLI)
     output="events",
     session=r'"sessionId":"([0-9a-f-]{36})"|copilot --resume=([0-9a-f-]{36})',
     progress=("assistant.message", "assistant.reasoning"),
@@ -392,6 +410,7 @@ CURSOR = Table(
     start=("cursor-agent", "-p", "--output-format", "stream-json", "{args}", "{prompt}"),
     resume=("cursor-agent", "-p", "--output-format", "stream-json", "--resume", "{session}", "{args}", "{prompt}"),
     programs=("cursor-agent",),
+    credential="CURSOR_API_KEY",
     output="stream-json",
     source="cursor.com/docs/cli: print mode, output formats, --resume; its limit lines from public reports; not run",
 )
@@ -400,6 +419,7 @@ AMP = Table(
     start=("amp", "--stream-json", "{args}", "-x", "{prompt}"),
     resume=("amp", "threads", "continue", "{session}", "--stream-json", "{args}", "-x", "{prompt}"),
     programs=("amp",),
+    credential="AMP_API_KEY",
     output="stream-json",
     source="ampcode.com/news/streaming-json: claude's frames, session_id T-..., threads continue; not run",
 )

@@ -33,6 +33,7 @@ from tidegate.model import (
     family,
 )
 from tidegate.policy import Rules
+from tidegate.redact import redacted, without_known
 from tidegate.stores import ends
 from tidegate.stores.claim import Claimer, claim, told
 from tidegate.stores.rows import Defined, Known, Rows, Standing, about, is_text, iso
@@ -235,7 +236,7 @@ class Ledger:
             job, mine = self._owned(attempt)
             if mine.ended_at is not None:
                 raise _not_owner(attempt)
-            session = _kept(session)
+            session = _session_kept(session)
             if session != mine.session:
                 self._rows.put_attempt(replace(mine, session=session))
                 self._rows.event(now, "session seen", job=job.id, attempt=mine.n, data={"session": session})
@@ -276,7 +277,7 @@ class Ledger:
         with self._rows.transaction():
             job, mine = self._owned(attempt)
             blank = self._is_blank(job, mine, outcome, now, rules)
-            known = _kept(session) if session else mine.session
+            known = _session_kept(session) if session else mine.session
             ended = replace(
                 mine,
                 ended_at=now,
@@ -486,5 +487,14 @@ def _detail(outcome: Outcome) -> str:
 
 
 def _kept(text: str) -> str:
-    """An agent's words as a row keeps them: cut to LONGEST, and valid Unicode."""
-    return text[:LONGEST].encode("utf-8", "replace").decode("utf-8")
+    """An agent's words as a row keeps them: without secrets, cut to LONGEST, and valid Unicode."""
+    return _text(redacted(text))
+
+
+def _session_kept(session: str) -> str:
+    """A conversation's id as a row keeps it: what only looks like a secret stays, or nobody could resume it."""
+    return _text(without_known(session))
+
+
+def _text(words: str) -> str:
+    return words[:LONGEST].encode("utf-8", "replace").decode("utf-8")
