@@ -178,6 +178,11 @@ def test_a_credential_that_was_read_is_taken_out_of_any_text_even_where_it_was_c
     assert redacted("second thoughts") == "second thoughts"
 
 
+def test_another_token_that_begins_like_one_that_was_read_is_taken_out_as_a_whole(tmp_path: Path) -> None:
+    credentials.read(Credential(account="a", path=secret(tmp_path / "a", OAUTH)))
+    assert redacted("sk-ant-oat01-zyxwvuts87654321 was refused") == "sk-ant-[redacted] was refused"
+
+
 def test_each_long_line_of_a_credential_is_taken_out(tmp_path: Path) -> None:
     value = "-----BEGIN\nQm9uam91ciBsZSBtb25k\nshort\n-----END"
     credentials.read(Credential(account="a", path=secret(tmp_path / "a", value)))

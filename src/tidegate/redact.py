@@ -74,7 +74,7 @@ HINTS = (
 
 def redacted(text: str) -> str:
     """The text with every secret that is known or looks like one replaced by "[redacted]"."""
-    text = without_known(text)
+    text = _without_whole(text)
     if len(text) < SHORTEST:
         return text
     if any(start in text for start in STARTS):
@@ -82,7 +82,7 @@ def redacted(text: str) -> str:
     for pattern, hints in HINTS:
         if any(hint in text for hint in hints):
             text = pattern.sub(rf"\1{GONE}", text)
-    return text
+    return _without_parts(text)
 
 
 def redacted_variable(name: str, value: str) -> str:
@@ -111,19 +111,29 @@ def learn(secret: str) -> None:
 
 def without_known(text: str) -> str:
     """The text without the secrets that were learnt, also where it begins or ends inside of one."""
+    return _without_parts(_without_whole(text))
+
+
+def _without_whole(text: str) -> str:
     for secret in _known.values:
-        if len(secret) < SHORTEST:
+        if secret in text:
             text = text.replace(secret, GONE)
-            continue
-        text = _without_head(text, secret)
-        end = text.find(secret[-SHORTEST:], 0, len(secret))
-        if end >= 0 and secret.endswith(text[: end + SHORTEST]):
-            text = GONE + text[end + SHORTEST :]
+    return text
+
+
+def _without_parts(text: str) -> str:
+    """After all that looks like a secret: tokens of one issuer begin alike."""
+    for secret in _known.values:
+        if len(secret) > SHORTEST:
+            text = _without_head(text, secret)
+            end = text.find(secret[-SHORTEST:], 0, len(secret)) + SHORTEST
+            if end >= SHORTEST and secret.endswith(text[:end]):
+                text = GONE + text[end:]
     return text
 
 
 def _without_head(text: str, secret: str) -> str:
-    """The text without the secret, and without as much of its beginning as is there."""
+    """The text without as much of the secret's beginning as is there."""
     at = text.find(secret[:SHORTEST])
     while at >= 0:
         end = at + SHORTEST

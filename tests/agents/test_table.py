@@ -234,7 +234,7 @@ def test_explain_reads_by_a_table_of_the_configuration() -> None:
     ('start = ["r"]\nsession = "("', "session: '(' is no regular expression"),
     ('start = ["r"]\nsession = "abc"', "session: 'abc' needs a group"),
     ('start = ["r"]\noutput = "xml"', "output: must be one of text, events, stream-json, not 'xml'"),
-    ('start = ["r"]\nstrat = 1', "strat: is no key; allowed are answer, env"),
+    ('start = ["r"]\nstrat = 1', "strat: is no key; allowed are answer, credential, env"),
     ('start = ["r"]\nproof = "yes"', "proof: must be true or false, not 'yes'"),
     ('start = ["r"]\nenv = { A = 1 }', "env: must be a table of texts"),
     ('start = ["r"]\nlimits = 3', "limits: must be tables"),
