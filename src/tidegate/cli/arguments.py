@@ -6,6 +6,7 @@ from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from typing import NamedTuple
 
+SHELLS = ("bash", "zsh", "fish")
 TEMPLATES = ("night", "compare", "config")  # what `init` can write; the first is its default
 
 

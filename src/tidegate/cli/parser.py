@@ -46,7 +46,7 @@ def parse(argv: Sequence[str]) -> Namespace:
         _root().error(f"no verb {first.verb!r}{_meant(first.verb)}")
     verb = VERBS[first.verb]
     given = Namespace(door=verb.door, state_dir=first.state_dir)
-    return _parser_of(first.verb, verb).parse_args(first.rest, given)
+    return parser_of(first.verb, verb).parse_args(first.rest, given)
 
 
 def _root() -> Parser:
@@ -68,7 +68,8 @@ def _root() -> Parser:
     return root
 
 
-def _parser_of(name: str, verb: Verb) -> Parser:
+def parser_of(name: str, verb: Verb) -> Parser:
+    """The parser of one verb's arguments."""
     parser = Parser(
         prog=f"tidegate {name}",
         description=f"{verb.does}.\n{verb.more}".rstrip(),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import SUPPRESS, ArgumentParser
 
-from tidegate.cli.arguments import TEMPLATES, Verb, config_flag, json_flag, text
+from tidegate.cli.arguments import SHELLS, TEMPLATES, Verb, config_flag, json_flag, text
 
 
 def _explain(parser: ArgumentParser) -> None:
@@ -51,6 +51,12 @@ def _reap(parser: ArgumentParser) -> None:
     )
 
 
+def _completion(parser: ArgumentParser) -> None:
+    parser.add_argument("shell", nargs="?", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
+    parser.add_argument("--values", choices=("jobs", "batches", "accounts", "agents", "scopes"), help=SUPPRESS)
+    json_flag(parser, "one object for each verb and what it takes, one a line, for other shells")
+
+
 VERBS = {
     "init": Verb(
         "Write an example batch, or the configuration, into the present directory",
@@ -86,5 +92,13 @@ VERBS = {
         "tidegate reap",
         "The units of deploy/ run it where they stop (ExecStopPost=). By hand it is for agents whose supervisor was\n"
         "killed and will not come back. Exit codes: 0, or 5 where a supervisor works or the database is broken.",
+    ),
+    "completion": Verb(
+        "Print a script that completes verbs, flags, jobs and accounts in a shell",
+        "tidegate.cli.completion:completion",
+        _completion,
+        "tidegate completion bash >> ~/.bashrc",
+        'zsh: tidegate completion zsh > "${fpath[1]}/_tidegate"\n'
+        "fish: tidegate completion fish > ~/.config/fish/completions/tidegate.fish",
     ),
 }
