@@ -18,6 +18,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from delegated import delegated
 
 import tidegate
 from tidegate import launch
@@ -33,15 +34,24 @@ ALL_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL, sig
 
 
 def order(*argv: str, cwd: Path = Path("/"), stdin: bytes | None = None, env: Mapping[str, str] = PATH) -> Order:
-    return Order(argv=argv, cwd=cwd, env=env, stdin=stdin, marker=f"test/{os.getpid()}/{time.monotonic_ns()}")
+    marker = f"test/{os.getpid()}/{time.monotonic_ns()}"
+    return Order(argv=argv, cwd=cwd, env=env, stdin=stdin, marker=marker, cgroup=True)
 
 
 def shell(script: str) -> Order:
     return order(SH, "-c", script)
 
 
+@pytest.fixture(params=["marks", "cgroup"])
+def cgroup(request: pytest.FixtureRequest) -> Iterator[Path | None]:
+    """Where attempts have cgroups of their own; None where their marks alone tell whose a process is."""
+    with delegated() if request.param == "cgroup" else contextlib.nullcontext() as root:
+        assert launch.cgroup_root() == root
+        yield root
+
+
 @pytest.fixture
-async def place(tmp_path: Path) -> AsyncIterator[Path]:
+async def place(tmp_path: Path, cgroup: Path | None) -> AsyncIterator[Path]:
     """An attempt's directory; whatever a failing test has left running is ended."""
     directory = tmp_path / "attempts" / "7" / "1"
     yield directory
@@ -92,12 +102,14 @@ async def test_an_attempt_has_its_files_and_nobody_else_may_read_them(place: Pat
     assert {stat.S_IMODE(path.stat().st_mode) for path in (place, place.parent, place.parent.parent)} == {0o700}
 
 
-async def test_the_intent_is_written_with_the_boot_and_the_marker(place: Path) -> None:
+async def test_the_intent_is_written_with_the_boot_the_marker_and_the_cgroup(place: Path, cgroup: Path | None) -> None:
     what = order("/bin/true")
     child = await launch.launch(what, place, {"job": 7, "argv": ["/bin/true"]})
     intent = json.loads((place / "attempt.json").read_text())
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    assert intent == {"job": 7, "argv": ["/bin/true"], "boot_id": boot, "marker": what.marker}
+    made = [str(path) for path in cgroup.glob("attempt-7-1-*")] if cgroup else []
+    where = {"cgroup": made[0]} if cgroup else {}
+    assert intent == {"job": 7, "argv": ["/bin/true"], "boot_id": boot, "marker": what.marker, **where}
     assert await child.wait() == Exit(0)
 
 
@@ -588,7 +600,7 @@ async def test_dead_orphans_are_buried_while_the_agent_runs(place: Path, monkeyp
     await child.wait()
 
 
-async def test_many_at_once_leave_nothing(tmp_path: Path) -> None:
+async def test_many_at_once_leave_nothing(tmp_path: Path, cgroup: Path | None) -> None:
     codes: dict[int, Exit] = {}
     files = len(list(Path("/proc/self/fd").iterdir()))
 
@@ -606,6 +618,7 @@ async def test_many_at_once_leave_nothing(tmp_path: Path) -> None:
     await until(lambda: len(list(Path("/proc/self/fd").iterdir())) <= files + 3)
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     assert not [pid for pid in children if processes.tag_of(int(pid)) is not None]
+    assert not (cgroup and list(cgroup.glob("attempt-*")))
 
 
 # --- while it runs ---
@@ -648,7 +661,7 @@ from tidegate import launch
 
 async def main():
     argv, env = ("/bin/sh", "-c", sys.argv[2]), {"PATH": os.environ["PATH"]}
-    what = launch.Order(argv=argv, cwd=Path("/"), env=env, marker=sys.argv[3])
+    what = launch.Order(argv=argv, cwd=Path("/"), env=env, marker=sys.argv[3], cgroup=True)
     child = await launch.launch(what, Path(sys.argv[1]), {})
     print(child.pid, flush=True)
     THEN

@@ -3,7 +3,7 @@
 An agent runs under a tiny `/bin/sh` that outlives this program: a crash, an upgrade or an ordinary exit of the
 supervisor ends no agent and loses no exit status. An attempt's directory holds
 
-    attempt.json   the intent, written before the launch: what the caller says, `boot_id`, `marker`
+    attempt.json   the intent, written before the launch: what the caller says, `boot_id`, `marker`, its `cgroup`
     lock           locked as long as the shim lives; its first line is the shim's pid, its second the exit status
     stdout.log     append-only, what the agent prints
     stderr.log     likewise; where a signal ends the agent, dash adds its word for it ("Killed")
@@ -11,6 +11,8 @@ supervisor ends no agent and loses no exit status. An attempt's directory holds
 
 Every process of an attempt carries two marks from birth: `TIDEGATE_ATTEMPT` in its environment, and a soft limit of
 file locks, which Linux has not looked at since 2.4: it survives `setsid`, a double fork and a cleared environment.
+An agent that clears the one and resets the other can leave processes that no adopter finds. Where a cgroup is
+delegated to the supervisor each attempt has one of its own, and nothing can leave it by forking.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from pathlib import Path
 import anyio
 
 from tidegate.errors import NotLaunched, NotNow
+from tidegate.launch.cgroup import Cgroup, cgroup_root, made
 from tidegate.launch.child import Child, adopt
 from tidegate.launch.offspring import family
 from tidegate.launch.order import Order, program_of
@@ -43,6 +46,7 @@ __all__ = [
     "Unstarted",
     "adopt",
     "boot_id",
+    "cgroup_root",
     "found",
     "launch",
     "was_started",
@@ -50,7 +54,8 @@ __all__ = [
 
 # $1 is the agent's stdin, $2 the mark among the limits, the rest the agent's argv. The lock comes as stdin, because
 # dash can close no descriptor above 9. A signal that the agent sends to its group must not end the shim. A full disk
-# delays the status, it does not lose it. The agent is no subshell's child: dash can start it by vfork then.
+# delays the status, it does not lose it. The agent is no subshell's child: dash can start it by vfork then. Only where
+# it has a cgroup a subshell joins that first; where that fails, the marks are what the agent is known by.
 SHIM = """\
 exec 9<&0 8>&2 <"$1" 2>/dev/null
 ulimit -Sw "$2" || ulimit -Sx "$2"
@@ -61,6 +66,8 @@ echo $$ >&9 || exit 125
 s=$? n=0
 until echo $s >&9 || [ $n -ge 60 ]; do n=$((n + 1)); sleep 5; done
 """
+AGENT = '"$@"'
+JOINING = '(echo 0 2>/dev/null >"$1"; shift; exec "$@")'  # the rest of the words begin with the cgroup's door then
 
 
 async def launch(order: Order, directory: Path, intent: Mapping[str, object]) -> Child:
@@ -73,12 +80,13 @@ async def launch(order: Order, directory: Path, intent: Mapping[str, object]) ->
     place = absolute(directory)
     try:
         program = program_of(order)
-        with _files(place) as files:
-            source = _write_down(order, place, intent)
-            process = await _spawn(order, program, source, files)
+        with _files(place) as files, made(place, order.marker, wanted=order.cgroup) as cgroup:
+            where = {"cgroup": str(cgroup.path)} if cgroup else {}
+            source = _write_down(order, place, {**intent, **where})
+            process = await _spawn(order, (*_shim(order, source, cgroup), program), files)
     except (OSError, ValueError) as error:
         raise _refusal(error, program) from error
-    return Child(place, order.marker, process.pid, gone=process.wait, ours=family.are_ours)
+    return Child(place, order.marker, process.pid, gone=process.wait, ours=family.are_ours, cgroup=cgroup)
 
 
 def _make(place: Path) -> None:
@@ -139,11 +147,19 @@ def _write_down(order: Order, place: Path, intent: Mapping[str, object]) -> str:
     return f"{place}/stdin"
 
 
-async def _spawn(order: Order, program: str, source: str, files: tuple[int, int, int]) -> asyncio.subprocess.Process:
+def _shim(order: Order, source: str, cgroup: Cgroup | None) -> tuple[str, ...]:
+    """The words of the shim, before those of the agent."""
+    words = ("tidegate-shim", source, str(tag_for(order.marker)))
+    if cgroup is None:
+        return ("/bin/sh", "-c", SHIM, *words)
+    return ("/bin/sh", "-c", SHIM.replace(AGENT, JOINING), *words, cgroup.door)
+
+
+async def _spawn(order: Order, before: tuple[str, ...], files: tuple[int, int, int]) -> asyncio.subprocess.Process:
     with family.birth(), anyio.CancelScope(shield=True):  # a cancel in here would kill the shim and leave the agent
         process = await asyncio.create_subprocess_exec(
-            *("/bin/sh", "-c", SHIM, "tidegate-shim", source, str(tag_for(order.marker))),
-            *(program, *order.argv[1:]),
+            *before,
+            *order.argv[1:],
             stdin=files[0],
             stdout=files[1],
             stderr=files[2],

@@ -13,6 +13,7 @@ import anyio
 import structlog
 
 from tidegate.errors import NotLaunched
+from tidegate.launch.cgroup import Cgroup, found_again
 from tidegate.launch.offspring import family
 from tidegate.launch.processes import (
     Look,
@@ -49,7 +50,9 @@ async def adopt(directory: Path) -> Child:
     intent = intent_of(place)
     held = state_of(place).held
     family.prepare()
-    child = Child(place, str(intent.get("marker", "")), pid, over=not held and intent.get("boot_id") != boot_id())
+    marker, over = str(intent.get("marker", "")), not held and intent.get("boot_id") != boot_id()
+    cgroup = None if over else found_again(place, marker, intent.get("cgroup"))
+    child = Child(place, marker, pid, over=over, cgroup=cgroup)
     if held:
         child.take_up()
     return child
@@ -78,6 +81,7 @@ class Child:
         gone: Callable[[], Awaitable[object]] | None = None,
         ours: bool = False,
         over: bool = False,
+        cgroup: Cgroup | None = None,
     ) -> None:
         self.directory = directory
         self.marker = marker
@@ -87,6 +91,7 @@ class Child:
         self._pidfd: int | None = None
         self._ours = ours  # its orphans come to this process
         self._over = over  # another run of the machine: no process of it can be left
+        self._cgroup = cgroup  # where there is none, or nothing has joined it, the marks tell whose a process is
         if ours:
             family.join(self)
 
@@ -133,6 +138,8 @@ class Child:
         """End what the agent left behind: TERM, `grace` seconds, KILL; how many processes that were."""
         count = 0 if await self._is_clean() else await self._put_down(grace)
         family.leave(self)
+        if self._cgroup is not None:
+            await self._cgroup.remove()
         return count
 
     def let_go(self) -> None:
@@ -145,10 +152,13 @@ class Child:
     # --- while it runs ---
 
     def cpu(self) -> float:
-        """Seconds of processor time used so far by the agent's session and descendants.
+        """Seconds of processor time used so far by what runs of the agent, and by its dead.
 
-        Falls where an orphan ends, whose time nobody inherits.
+        Without a cgroup, of its session and its descendants; falls then where an orphan ends, whose time nobody
+        inherits.
         """
+        if self._cgroup is not None and self._is_grouped():
+            return self._cgroup.cpu()
         look = Look()
         for pid in all_pids():
             look.add(process_of(pid))
@@ -156,6 +166,8 @@ class Child:
 
     async def freeze(self) -> None:
         """Stop every process of the agent where it is, until `thaw()` or `end()`."""
+        if self._cgroup is not None and await self._cgroup.freeze():
+            return
         for _ in range(20):  # what was forked meanwhile is caught in the next round
             running = [process for process in await self._members() if process.state != "T"]
             if not running:
@@ -166,6 +178,8 @@ class Child:
 
     async def thaw(self) -> None:
         """Let the agent's processes go on."""
+        if self._cgroup is not None:
+            self._cgroup.thaw()
         for process in await self._members():
             send(process, signal.SIGCONT)
 
@@ -218,11 +232,28 @@ class Child:
                     told.add((process.pid, process.started))
                     send(process, number)
                     send(process, signal.SIGCONT)  # a stopped process hears TERM only when it goes on
+            self._let_the_cgroup_hear(number)
             await all_gone(members)
+
+    def _let_the_cgroup_hear(self, number: signal.Signals) -> None:
+        if self._cgroup is not None and number == signal.SIGKILL:
+            self._cgroup.kill()  # also what was forked since the look
+        elif self._cgroup is not None:
+            self._cgroup.thaw()
+
+    def _is_grouped(self) -> bool:
+        """Whether anything lives in the agent's cgroup."""
+        return self._cgroup is not None and self._cgroup.is_populated()
 
     async def _members(self) -> list[Process]:
         """The living processes of the agent, without the shim."""
         family.reap()
+        if self._cgroup is not None and (grouped := self._cgroup.members()):
+            return grouped
+        return await self._marked()  # also what has left its cgroup, as a scope of systemd does
+
+    async def _marked(self) -> list[Process]:
+        """Those that carry its marks, or descend from one that does."""
         if self._over:
             return []
         look = await census.take()
@@ -239,11 +270,11 @@ class Child:
         """Whether surely nothing is left, told without a look at every process of the machine.
 
         Orphans of a launched agent are handed to this process: nothing unknown among its children, and no member
-        in the group, is nothing.
+        in the process group, is nothing.
         """
         if self._over:
             return True
-        if not self._ours or self._gone is not None:
+        if not self._ours or self._gone is not None or self._is_grouped():
             return False
         strangers = await family.strangers()
         if strangers is None or any(self._is_mine(pid) for pid in strangers):

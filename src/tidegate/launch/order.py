@@ -17,7 +17,7 @@ class Order:
 
     `env` is the complete environment; `marker` is unique to the attempt and joins it as TIDEGATE_ATTEMPT. Names that
     `/bin/sh` cannot hold (other than letters, digits and `_`) do not reach the agent, and IFS, OPTIND and PPID
-    are the shell's own.
+    are the shell's own. `cgroup`: in a cgroup of its own, where this process may make one.
     """
 
     argv: tuple[str, ...]
@@ -25,6 +25,7 @@ class Order:
     env: Mapping[str, str]
     stdin: bytes | None = None
     marker: str
+    cgroup: bool = False
 
 
 def program_of(order: Order) -> str:
