@@ -37,7 +37,7 @@ def attempts(state: Path) -> Path:
 
 def attempt(state: Path, job: int, n: int) -> Path:
     """The directory of one attempt: named by internal ids, for a user's id may hold a slash."""
-    return attempts(state) / str(job) / str(n)
+    return Path(f"{state}/attempts/{job}/{n}")
 
 
 def config_files(flag: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> tuple[Path, ...]:

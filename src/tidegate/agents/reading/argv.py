@@ -38,7 +38,7 @@ def program(argv: Sequence[str]) -> Program | None:
     for _ in range(8):
         if place >= len(argv):
             return None
-        name = PurePosixPath(argv[place]).name
+        name = argv[place].rpartition("/")[2]
         if name not in LAUNCHERS:
             return _at(argv, place, name)
         place = LAUNCHERS[name](argv, place + 1)
