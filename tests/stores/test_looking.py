@@ -23,6 +23,24 @@ def test_counts_are_by_state_and_by_batch(world: World) -> None:
     assert world.store.counts(99) == nothing
 
 
+def test_counts_are_by_account_too(world: World) -> None:
+    one = world.submit("a", "b", batch="one", account="mine").batch.id
+    world.submit("c", batch="two", account="mine")
+    world.submit("d", batch="one", account="other")
+    assert world.store.counts(account="mine")[State.QUEUED] == 3
+    assert world.store.counts(one, "mine")[State.QUEUED] == 2
+    assert world.store.counts(account="nobody")[State.QUEUED] == 0
+
+
+def test_the_latest_answer_of_each_account_is_told(world: World) -> None:
+    world.submit("a", account="mine")
+    world.submit("b", account="other")
+    assert world.store.answered_at() == {}
+    claim = next(one for one in world.claim(2) if one[0].account == "mine")
+    world.store.note_progress(claim[1], world.now)
+    assert world.store.answered_at() == {"mine": world.now}
+
+
 def test_jobs_are_listed_by_id_whatever_is_asked_for(world: World) -> None:
     first = world.submit("a", "b", "c", batch="one").batch.id
     world.submit("d", "e", batch="two", account="other", model="opus")

@@ -187,8 +187,11 @@ class Store(Protocol):
     def accounts(self) -> list[Account]:
         """Every account that is known, by name."""
 
-    def counts(self, batch: int | None = None) -> dict[State, int]:
-        """How many jobs are in each state; costs the same however many there are."""
+    def answered_at(self) -> dict[str, datetime]:
+        """The latest proof that an account's provider answers, for each account that has one."""
+
+    def counts(self, batch: int | None = None, account: str | None = None) -> dict[State, int]:
+        """How many jobs, of a batch or of an account, are in each state; costs the same however many there are."""
 
     def jobs(
         self,

@@ -390,10 +390,16 @@ class MemoryStore(Ledger):
         with self._look() as rows:
             return [rows.accounts[name].account for name in sorted(rows.accounts)]
 
-    def counts(self, batch: int | None = None) -> dict[State, int]:
-        """How many jobs are in each state."""
+    def answered_at(self) -> dict[str, datetime]:
+        """The latest proof that an account's provider answers, for each account that has one."""
         with self._look() as rows:
-            states = [job.state for job in rows.jobs.values() if batch in (None, job.batch)]
+            return {name: known.at for name, known in rows.accounts.items() if known.at is not None}
+
+    def counts(self, batch: int | None = None, account: str | None = None) -> dict[State, int]:
+        """How many jobs, of a batch or of an account, are in each state."""
+        with self._look() as rows:
+            among = [one for one in rows.jobs.values() if batch in (None, one.batch) and account in (None, one.account)]
+            states = [job.state for job in among]
             return {state: states.count(state) for state in State}
 
     def jobs(

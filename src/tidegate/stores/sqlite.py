@@ -457,10 +457,15 @@ class SqliteStore(Ledger):
             found = self._file.rows("accounts")
             return [Account(name=name, max_running=most, cautious=bool(cautious)) for name, most, cautious in found]
 
-    def counts(self, batch: int | None = None) -> dict[State, int]:
-        """How many jobs are in each state; costs the same however many there are."""
+    def answered_at(self) -> dict[str, datetime]:
+        """The latest proof that an account's provider answers, for each account that has one."""
         with self._file.look():
-            row = self._file.row("counts", batch=batch)
+            return {name: datetime.fromisoformat(at) for name, at in self._file.rows("answered_at")}
+
+    def counts(self, batch: int | None = None, account: str | None = None) -> dict[State, int]:
+        """How many jobs, of a batch or of an account, are in each state; costs the same however many there are."""
+        with self._file.look():
+            row = self._file.row("counts", batch=batch, account=account)
             return dict(zip(State, row or (), strict=True))
 
     def jobs(

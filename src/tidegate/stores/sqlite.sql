@@ -315,6 +315,9 @@ WHERE name = :name;
 -- accounts: every account, by name
 SELECT name, max_running, cautious FROM account ORDER BY name;
 
+-- answered_at: the latest proof that an account's provider answers
+SELECT name, progress_at FROM account WHERE progress_at IS NOT NULL;
+
 -- put_account: write an account
 INSERT INTO account (name, max_running, cautious, progress_at, progress_job, other_progress_at, blanks)
 VALUES (:name, :max_running, :cautious, :at, :job, :other_at, :blanks)
@@ -519,11 +522,11 @@ UPDATE definition SET digest = :digest, spec = :spec WHERE job = :id;
 SELECT coalesce(sum(queued + running + succeeded + failed + error + cancelled + skipped), 0)
 FROM lane WHERE batch = :batch;
 
--- counts: how many jobs of a batch, or of all, are in each state
+-- counts: how many jobs of a batch, of an account or of all are in each state
 SELECT
   coalesce(sum(queued), 0), coalesce(sum(running), 0), coalesce(sum(succeeded), 0), coalesce(sum(failed), 0),
   coalesce(sum(error), 0), coalesce(sum(cancelled), 0), coalesce(sum(skipped), 0)
-FROM lane WHERE :batch IS NULL OR batch = :batch;
+FROM lane WHERE (:batch IS NULL OR batch = :batch) AND (:account IS NULL OR account = :account);
 
 -- filled: the lanes of a batch and an account (NULL: any), with how many jobs each has by state
 SELECT id, queued, running, succeeded, failed, error, cancelled, skipped
