@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import resource
 import signal
 import socket
 import subprocess
@@ -304,3 +305,20 @@ def test_the_watchdog_is_fed_only_while_the_process_runs(tidegate: Tidegate, ser
     assert manager.heard.count("WATCHDOG=1") == fed
     process.send_signal(signal.SIGCONT)
     until(lambda: manager.heard.count("WATCHDOG=1") > fed)
+
+
+# --- where the machine lacks something ---------------------------------------------------------
+
+
+def test_a_launch_that_lacks_descriptors_waits_and_costs_the_job_nothing(tidegate: Tidegate, serve: Serve) -> None:
+    process = serve()
+    used = max(int(fd.name) for fd in Path(f"/proc/{process.pid}/fd").iterdir())
+    soft, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (used + 1, hard))
+    submit(tidegate, *(shell(f"j{n}", "true", max_attempts=1) for n in range(3)))
+    until(lambda: len(tidegate.events("attempt unclaimed")) > 3)
+    assert set(tidegate.states().values()) <= {"queued", "running"}
+    assert "out of file descriptors" in tidegate("status").stdout
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (soft, hard))
+    until(lambda: set(tidegate.states().values()) == {"succeeded"})
+    assert {job["attempts"] for job in tidegate.lines("list")} == {0}

@@ -101,14 +101,15 @@ class Running:
     # --- the story ---
 
     async def run(self) -> Ended:
-        """Start the agent and stay with it to its end."""
+        """Start the agent and stay with it to its end. Raises NotNow where the machine lacks what a launch needs."""
         command = self._command()
         self._session, self._resumes = command.session or self._session, command.resumes
         try:
             child = await launch.launch(self._order(command), self.directory, self._intent(command))
+        except NotNow:
+            raise
         except NotLaunched as error:
-            again = isinstance(error, NotNow)
-            return Ended(outcome=Failed(reason=str(error), valid=False, retry=again), session=self.job.session)
+            return Ended(outcome=Failed(reason=str(error), valid=False, retry=False), session=self.job.session)
         except NoCredential as error:  # a person must act, and no job of the account is to blame
             limit = Limit(kind=Kind.AUTH, evidence=str(error))
             return Ended(outcome=Limited(limit), session=self.job.session)

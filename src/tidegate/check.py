@@ -23,7 +23,7 @@ from tidegate.attempt import Ended, Means, Running
 from tidegate.batch import Declared, Expanded
 from tidegate.cli.config import loaded
 from tidegate.clock import SystemClock
-from tidegate.errors import BadInput
+from tidegate.errors import BadInput, NotNow
 from tidegate.look import plain
 from tidegate.look.words import page, shown
 from tidegate.model import Attempt, Exit, Failed, Job, Limit, Limited, Sighting, Spec, Succeeded, TimedOut
@@ -102,9 +102,16 @@ async def _answer(account: str, agent: Agent, means: Means, place: Path) -> Answ
     running = _question(account, agent, means, place)
     async with anyio.create_task_group() as asking:
         asking.start_soon(_out_of_time, running)
-        ended = await running.run()
+        ended = await _ended(running)
         asking.cancel_scope.cancel()
     return _judged(account, agent.name, ended)
+
+
+async def _ended(running: Running) -> Ended:
+    try:
+        return await running.run()
+    except NotNow as error:
+        return Ended(outcome=Failed(reason=str(error), valid=False))
 
 
 def _question(account: str, agent: Agent, means: Means, place: Path) -> Running:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import anyio
@@ -20,20 +20,23 @@ from tidegate.attempt import Ended, Means, Running
 from tidegate.bell import Bell
 from tidegate.clock import Clock
 from tidegate.credentials import Credential
-from tidegate.errors import BadInput, NotOwner, StoreBroken
+from tidegate.errors import BadInput, NotNow, NotOwner, StoreBroken
 from tidegate.gate import Gate
 from tidegate.model import (
     Attempt,
     Failed,
+    Hold,
     Interrupted,
     Job,
     Limit,
     Limited,
+    Origin,
     Outcome,
     Progress,
     SessionSeen,
     Sighting,
     Spec,
+    Window,
 )
 from tidegate.policy import Rules
 from tidegate.stores import Store
@@ -41,6 +44,7 @@ from tidegate.stores.writer import Writer
 
 log = structlog.get_logger()
 
+BREATH, BREATH_MOST = 1.0, 60.0  # seconds in which nothing is started where the machine lacks what a launch needs
 TICK = 1.0  # seconds between looks at time-outs and at what other processes wrote
 
 
@@ -80,6 +84,7 @@ class Supervisor:
         self._running: dict[int, Running] = {}
         self._stopped: Outcome | None = None
         self._version = 0
+        self._breathless = 0
 
     @property
     def running(self) -> int:
@@ -221,6 +226,9 @@ class Supervisor:
                     return
                 ended = await self._lived(running, adopted=adopted)
                 await self._record(job, attempt, ended)
+            except NotNow as error:
+                await self._catch_breath(job, str(error))
+                await self._give_back(attempt, str(error))
             finally:
                 del self._running[job.id]
                 self.bell.ring()
@@ -228,6 +236,8 @@ class Supervisor:
     async def _lived(self, running: Running, *, adopted: bool) -> Ended:
         try:
             return await (running.adopt() if adopted else running.run())
+        except NotNow:
+            raise
         except Exception as error:  # the end of an attempt is where its errors meet people
             cause = _cause(error)
             if isinstance(cause, StoreBroken):
@@ -238,6 +248,26 @@ class Supervisor:
 
     async def _give_back(self, attempt: Attempt, why: str) -> None:
         await self._post.ask(self._post.store.unclaim, attempt, self._post.clock.now(), why)
+
+    async def _catch_breath(self, job: Job, why: str) -> None:
+        """Where the machine lacks what a launch needs, start nothing for a moment, for longer each time in a row."""
+        post, now = self._post, self._post.clock.now()
+        if not self.gate.is_open(job, now):
+            return
+        wait = policy.backoff(self._breathless, first=BREATH, most=BREATH_MOST)
+        self._breathless += 1
+        scope, until = f"host:{post.me.host}", now + timedelta(seconds=wait)
+        await self._hold(
+            Hold(
+                scope=scope,
+                origin=Origin.HOST,
+                window=Window.MINUTE,
+                since=now,
+                until=until,
+                reason=why,
+                by="tidegate",
+            )
+        )
 
     # --- adopting ---
 
@@ -272,11 +302,13 @@ class Supervisor:
         scope = policy.scope_of(limit, job.account, job.model)
         prior = self.gate.known(scope, policy.window_of(limit))
         hold = policy.hold_for(limit, scope, now, rules=post.rules, prior=prior, jitter=random.random())  # noqa: S311
-        if hold is None:
-            return
+        if hold is not None:
+            await self._hold(hold, attempt)
+
+    async def _hold(self, hold: Hold, attempt: Attempt | None = None) -> None:
         self.gate.shut(hold)  # here at once, then in the row that every claim reads
         try:
-            await post.ask(post.store.hold, hold, now, attempt=attempt)
+            await self._post.ask(self._post.store.hold, hold, self._post.clock.now(), attempt=attempt)
             await self.look()
         finally:
             self.gate.settled(hold)  # after the look: what was claimed before the hold must not slip through between
@@ -288,6 +320,7 @@ class Supervisor:
             if isinstance(ended.outcome, Limited):
                 await self._shut(job, attempt, ended.outcome.limit)
             await self._finish(attempt, ended)
+            self._breathless = 0
         except NotOwner:
             log.warning("result refused", outcome=_name(ended.outcome))
         except StoreBroken:
