@@ -11,7 +11,7 @@ SRC = Path(tidegate.__file__).parent
 FLOORS = {
     0: "model errors __init__",
     1: "policy resets when batch allowed redact clock bell doorbell places signals",
-    2: "credentials gate launch watch workspace agents stores systemd",
+    2: "credentials gate launch watch workspace agents stores systemd handover",
     3: "attempt explain",
     4: "supervisor",
     5: "settings logs files look narrate bottom standing run serve reap check demo daemon doctor cli __main__ examples",

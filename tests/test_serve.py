@@ -13,16 +13,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from datetime import UTC, datetime
+from contextlib import closing, suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from installed import Json, Tidegate, until
 
 from tidegate import doorbell, places
-from tidegate.model import Batch, NewJob, Spec
+from tidegate.model import Ask, Batch, Halt, Hold, NewJob, Origin, Spec
 from tidegate.stores import sqlite
+from tidegate.stores.sqlite import SqliteStore
 
 Serve = Callable[..., "subprocess.Popen[str]"]
 
@@ -322,3 +324,198 @@ def test_a_launch_that_lacks_descriptors_waits_and_costs_the_job_nothing(tidegat
     resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (soft, hard))
     until(lambda: set(tidegate.states().values()) == {"succeeded"})
     assert {job["attempts"] for job in tidegate.lines("list")} == {0}
+
+
+# --- what others ask for -----------------------------------------------------------------------
+
+
+def steer(tidegate: Tidegate, do: Callable[[SqliteStore, datetime], object]) -> None:
+    """Write to the store as a verb does, and ring."""
+    with closing(sqlite.open(places.database(tidegate.state))) as store:
+        do(store, datetime.now(UTC))
+    doorbell.ring(tidegate.state)
+
+
+def number(tidegate: Tidegate, name: str) -> int:
+    return next(int(job["number"]) for job in tidegate.lines("list") if job["job"] == name)
+
+
+def pause(tidegate: Tidegate, scope: str, halt: Halt, until: datetime | None = None) -> None:
+    def hold(store: SqliteStore, now: datetime) -> None:
+        told = Hold(scope=scope, origin=Origin.OPERATOR, since=now, until=until, by="me", reason="lunch", halt=halt)
+        store.hold(told, now)
+
+    steer(tidegate, hold)
+
+
+def resume(tidegate: Tidegate, scope: str) -> None:
+    steer(tidegate, lambda store, now: store.lift(scope, now, by="me", origins=[Origin.OPERATOR]))
+
+
+def process_states(tidegate: Tidegate, name: str) -> set[str]:
+    """The states of the processes of a running job's session, the shim's left out."""
+    (lock,) = tidegate.state.glob(f"attempts/{number(tidegate, name)}/*/lock")
+    leader = lock.read_text().split()[0]
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            pid, _, rest = stat.read_text().partition(" ")
+            fields = rest.rpartition(")")[2].split()
+            if fields[3] == leader and pid != leader:
+                found.add(fields[0])
+    return found
+
+
+def test_a_running_job_that_is_cancelled_ends_as_cancelled(tidegate: Tidegate, serve: Serve) -> None:
+    serve()
+    submit(tidegate, shell("a", "sleep 60"), shell("b", "sleep 60"))
+    until(lambda: running(tidegate) == 2)
+    steer(tidegate, lambda store, now: store.cancel(number(tidegate, "a"), now, by="me"))
+    until(lambda: tidegate.states() == {"a": "cancelled", "b": "running"})
+    (job, _) = tidegate.lines("list")
+    assert (job["reason"], job["attempts"]) == ("cancelled by me", 0)
+
+
+def test_a_cancel_survives_a_supervisor_that_is_killed_on_the_way(
+    tidegate: Tidegate, serve: Serve, tmp_path: Path
+) -> None:
+    (tmp_path / "stay").touch()
+    slow = f"trap 'touch {tmp_path}/told; while [ -e {tmp_path}/stay ]; do sleep 0.05; done; exit 143' TERM"
+    first = serve()
+    submit(tidegate, shell("a", f"{slow}; sleep 60 & wait"))
+    until(lambda: running(tidegate) == 1)
+    steer(tidegate, lambda store, now: store.cancel(number(tidegate, "a"), now, by="me"))
+    until((tmp_path / "told").exists)
+    first.kill()
+    first.wait()
+    (tmp_path / "stay").unlink()
+    until(lambda: [lock for lock in tidegate.state.glob("attempts/*/*/lock") if lock.read_text().count("\n") == 2])
+    serve()
+    until(lambda: tidegate.states() == {"a": "cancelled"})
+
+
+def test_a_drain_that_is_asked_for_lets_what_runs_end(tidegate: Tidegate, serve: Serve, tmp_path: Path) -> None:
+    process = serve("--slots", "1")
+    submit(tidegate, shell("a", waits_for(tmp_path / "go")), shell("b", "true"))
+    until(lambda: running(tidegate) == 1)
+    steer(tidegate, lambda store, now: store.ask(Ask.DRAIN, now, by="me"))
+    until(lambda: has_told(tidegate, "draining"))
+    (tmp_path / "go").touch()
+    assert process.wait(20) == 0
+    assert tidegate.states() == {"a": "succeeded", "b": "queued"}
+
+
+def test_a_drain_that_nobody_heard_is_let_go_by_the_next_start(tidegate: Tidegate, serve: Serve) -> None:
+    serve().terminate()
+    tidegate.started[0].wait()
+    steer(tidegate, lambda store, now: store.ask(Ask.DRAIN, now, by="me"))
+    process = serve()
+    until(lambda: has_told(tidegate, "drain refused", 1))
+    submit(tidegate, shell("a", "true"))
+    until(lambda: tidegate.states() == {"a": "succeeded"})
+    assert process.poll() is None
+
+
+# --- pausing what runs -------------------------------------------------------------------------
+
+
+def test_a_pause_that_freezes_makes_what_runs_in_its_scope_stand_still_until_it_is_lifted(
+    tidegate: Tidegate, serve: Serve, tmp_path: Path
+) -> None:
+    serve()
+    ticks = f"while [ ! -e {tmp_path}/go ]; do echo tick; sleep 0.05; done"
+    other = replace(shell("b", ticks), account="other")
+    submit(tidegate, shell("a", ticks), other)
+    until(lambda: running(tidegate) == 2)
+    pause(tidegate, "command", Halt.FREEZE)
+    until(lambda: process_states(tidegate, "a") == {"T"})
+    assert process_states(tidegate, "b") != {"T"}, "another account's"
+    assert tidegate.states() == {"a": "running", "b": "running"}
+    resume(tidegate, "command")
+    until(lambda: "T" not in process_states(tidegate, "a"))
+    (tmp_path / "go").touch()
+    until(lambda: tidegate.states() == {"a": "succeeded", "b": "succeeded"})
+
+
+def test_what_is_frozen_stays_so_over_a_restart_and_is_thawed_by_whoever_finds_no_hold(
+    tidegate: Tidegate, serve: Serve, tmp_path: Path
+) -> None:
+    first = serve()
+    submit(tidegate, shell("a", waits_for(tmp_path / "go")))
+    until(lambda: running(tidegate) == 1)
+    pause(tidegate, "*", Halt.FREEZE)
+    until(lambda: process_states(tidegate, "a") == {"T"})
+    first.kill()
+    first.wait()
+    second = serve()
+    until(lambda: tidegate.events("attempt adopted"))
+    assert process_states(tidegate, "a") == {"T"}
+    second.terminate()
+    second.wait()
+    resume(tidegate, "*")
+    assert process_states(tidegate, "a") == {"T"}, "nobody is there to thaw it"
+    serve()
+    (tmp_path / "go").touch()
+    until(lambda: tidegate.states() == {"a": "succeeded"})
+
+
+@pytest.mark.slow
+def test_frozen_time_is_no_working_time_even_over_a_restart(tidegate: Tidegate, serve: Serve, tmp_path: Path) -> None:
+    first = serve()
+    submit(tidegate, shell("a", waits_for(tmp_path / "go"), timeout=6.0, max_attempts=1))
+    until(lambda: running(tidegate) == 1)
+    pause(tidegate, "*", Halt.FREEZE)
+    until(lambda: process_states(tidegate, "a") == {"T"})
+    time.sleep(3)
+    first.kill()
+    first.wait()
+    serve()
+    time.sleep(4)  # eight seconds since its launch, of which it has worked two at most
+    resume(tidegate, "*")
+    until(lambda: "T" not in process_states(tidegate, "a"))
+    time.sleep(1.5)  # a look at time-outs
+    (tmp_path / "go").touch()
+    until(lambda: tidegate.states() == {"a": "succeeded"})
+
+
+def test_a_freeze_with_an_end_is_over_by_itself_even_where_it_takes_every_slot(
+    tidegate: Tidegate, serve: Serve, tmp_path: Path
+) -> None:
+    serve("--slots", "1")
+    submit(tidegate, shell("a", waits_for(tmp_path / "go")))
+    until(lambda: running(tidegate) == 1)
+    pause(tidegate, "*", Halt.FREEZE, until=datetime.now(UTC) + timedelta(seconds=3))
+    until(lambda: process_states(tidegate, "a") == {"T"})
+    (tmp_path / "go").touch()
+    until(lambda: tidegate.states() == {"a": "succeeded"})
+
+
+def test_what_is_frozen_can_be_ended(tidegate: Tidegate, serve: Serve) -> None:
+    process = serve()
+    submit(tidegate, shell("a", "sleep 60"), shell("b", "sleep 60"))
+    until(lambda: running(tidegate) == 2)
+    pause(tidegate, "*", Halt.FREEZE)
+    until(lambda: process_states(tidegate, "a") == process_states(tidegate, "b") == {"T"})
+    steer(tidegate, lambda store, now: store.cancel(number(tidegate, "a"), now, by="me"))
+    until(lambda: tidegate.states() == {"a": "cancelled", "b": "running"})
+    process.send_signal(signal.SIGINT)
+    until(lambda: has_told(tidegate, "draining"))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+    assert tidegate.states() == {"a": "cancelled", "b": "queued"}
+
+
+def test_a_pause_that_interrupts_ends_what_runs_and_queues_it_again(
+    tidegate: Tidegate, serve: Serve, tmp_path: Path
+) -> None:
+    serve()
+    submit(tidegate, shell("a", f"[ -e {tmp_path}/go ] || exec sleep 60"))
+    until(lambda: running(tidegate) == 1)
+    pause(tidegate, "batch:b", Halt.INTERRUPT)
+    until(lambda: tidegate.states() == {"a": "queued"})
+    (job,) = tidegate.lines("list")
+    assert job["attempts"] == 0
+    assert [event["data"]["reason"] for event in tidegate.events("attempt ended")] == ["paused by me: lunch"]
+    (tmp_path / "go").touch()
+    resume(tidegate, "batch:b")
+    until(lambda: tidegate.states() == {"a": "succeeded"})

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
@@ -15,7 +13,7 @@ import anyio
 import structlog
 
 from tidegate import clock as clocks
-from tidegate import credentials, launch, policy
+from tidegate import credentials, handover, launch, policy
 from tidegate.agents import Agent, Command
 from tidegate.agents.reading import results
 from tidegate.clock import Clock
@@ -26,7 +24,6 @@ from tidegate.model import (
     Attempt,
     Exit,
     Failed,
-    Interrupted,
     Job,
     Kind,
     Limit,
@@ -77,7 +74,8 @@ class Ended:
 class Running:
     """One attempt from its launch, or its adoption, to its judgement.
 
-    `tell` hears each sighting as it is read, before the attempt's end.
+    `tell` hears each sighting as it is read, before the attempt's end. `is_to_rest`: the agent is to stand still,
+    which `settle` sees to.
     """
 
     def __init__(self, job: Job, attempt: Attempt, *, agent: Agent, directory: Path, means: Means, tell: Tell) -> None:
@@ -94,6 +92,11 @@ class Running:
         self._follow: Follow[Sighting] | None = None
         self._asked: Outcome | None = None
         self._has_exited = False
+        self.is_to_rest = False
+        self._rest = handover.Rest()
+        self._rests_from: float | None = None
+        self._is_unsure = False
+        self._settling = anyio.Lock()
         self._quiet_cpu: float | None = None  # its processor time when the present silence was young
         self._worked_from = means.clock.monotonic()
         self._quiet_from = self._worked_from
@@ -120,19 +123,33 @@ class Running:
         intent = _intent(self.directory)
         session, self._resumes = intent.get("session"), intent.get("resumes") is True
         self._session = session if isinstance(session, str) else self._session
-        self._asked = _read_asked(self.directory)  # the other incarnation was killed while it ended this agent
-        behind = (self._means.clock.now() - self.attempt.started_at).total_seconds()
-        self._worked_from -= max(behind, 0.0)  # it worked on while nobody supervised it
+        self._asked = handover.read_asked(self.directory)  # the other incarnation was killed while it ended this agent
+        self._take_up(handover.read_rest(self.directory))
         return await self._stay(await launch.adopt(self.directory))
+
+    def _take_up(self, rest: handover.Rest) -> None:
+        """Go on from the work and the rest that were before this incarnation."""
+        now = self._means.clock.now()
+        behind = (now - self.attempt.started_at).total_seconds() - rest.until(now)
+        self._worked_from -= max(behind, 0.0)  # it worked on while nobody supervised it
+        self._rest, self._is_unsure = rest, rest.since is not None  # the other may have been killed on the way
+        if rest.since is not None:
+            self._rests_from = self._means.clock.monotonic()
 
     async def end(self, outcome: Outcome) -> None:
         """End the agent; the attempt then ends as `outcome`, unless it has exited or proven something else by then."""
         if not self._has_exited and self._asked is None:
             self._asked = outcome
-            if isinstance(outcome, Interrupted):
-                note_interrupted(self.directory, outcome.reason)
+            handover.write_asked(self.directory, outcome)
         if self._child is not None:
-            await self._child.end(self._means.grace)
+            async with self._settling:  # or it would be frozen again after it is woken to hear of its end
+                child = self._child
+            await child.end(self._means.grace)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether its end was asked for, or has come."""
+        return self._asked is not None or self._has_exited
 
     # --- launching ---
 
@@ -188,6 +205,7 @@ class Running:
             anyio.create_task_group() as reading,
         ):
             reading.start_soon(self._read, self._follow)
+            await self.settle()
             if self._asked is not None:  # its end was asked for while it was being launched
                 await child.end(self._means.grace)
             exit = await child.wait()
@@ -235,11 +253,44 @@ class Running:
         """The zone that the agent prints clock times in."""
         return clocks.zone(self.job.spec.env.get("TZ") or self._means.environment.get("TZ"))
 
+    # --- standing still ---
+
+    async def settle(self) -> None:
+        """Freeze or thaw the agent, as `is_to_rest` says; the next incarnation finds out what was done."""
+        async with self._settling:
+            if self._child is None or self.is_ending or self._is_settled():
+                return
+            if self.is_to_rest:
+                self._rest = self._rest.begun(self._means.clock.now())
+                self._rests_from = self._rests_from or self._means.clock.monotonic()
+                handover.write_rest(self.directory, self._rest)  # first: whoever comes next must know
+                await self._child.freeze()
+            else:
+                await self._child.thaw()
+                self._go_on()
+                handover.write_rest(self.directory, self._rest)
+            self._is_unsure = False
+        log.info("attempt frozen" if self._rest.since else "attempt thawed", **self._names())
+
+    def _is_settled(self) -> bool:
+        return not self._is_unsure and (self._rest.since is not None) == self.is_to_rest
+
+    def _go_on(self) -> None:
+        """Standing still was no work, and no silence."""
+        now = self._means.clock.monotonic()
+        if self._rests_from is not None:
+            self._worked_from += now - self._rests_from
+        self._rest, self._rests_from = self._rest.ended(self._means.clock.now()), None
+        self._quiet_from, self._quiet_cpu = now, None
+
+    def _names(self) -> dict[str, str | int]:
+        return {"job": self.job.name, "attempt": self.attempt.n}
+
     # --- time-outs, in working time ---
 
     def overdue(self) -> Outcome | None:
         """The time-out to end the agent with, where it has worked, or been silent, for longer than it may."""
-        if self._child is None or self._follow is None or self._asked is not None or self._has_exited:
+        if self._child is None or self._follow is None or self.is_ending or self._rests_from is not None:
             return None
         now = self._means.clock.monotonic()
         timeout = self.job.spec.timeout or self._means.timeout
@@ -280,23 +331,3 @@ def _intent(directory: Path) -> Mapping[str, object]:
     except (OSError, ValueError):
         return {}
     return intent if isinstance(intent, dict) else {}
-
-
-# --- an end that was asked for, as the next incarnation must know it: TERM alone looks like a failure ---
-
-
-def note_interrupted(directory: Path, reason: str) -> None:
-    """Leave word in an attempt's directory that its agent is being interrupted."""
-    with suppress(OSError):  # no directory yet, or a full disk: nothing keeps an agent from being ended
-        fd = os.open(directory / "asked", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(fd, reason.encode())
-        finally:
-            os.close(fd)
-
-
-def _read_asked(directory: Path) -> Interrupted | None:
-    try:
-        return Interrupted(reason=(directory / "asked").read_text(errors="replace"))
-    except OSError:
-        return None

@@ -23,7 +23,7 @@ from tidegate.attempt import Means
 from tidegate.bell import Bell
 from tidegate.clock import SystemClock
 from tidegate.errors import AlreadyRunning
-from tidegate.model import Hold, Origin, Spec
+from tidegate.model import Ask, Hold, Origin, Request, Spec
 from tidegate.model import Supervisor as Incarnation
 from tidegate.narrate import Narrator
 from tidegate.stores.writer import Writer
@@ -119,26 +119,37 @@ def owning(state: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def incarnation(clock: Clock) -> Incarnation:
+def incarnation(clock: Clock, batch: int | None) -> Incarnation:
     """Who this process is."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return Incarnation(
-        uuid=str(uuid.uuid4()), host=socket.gethostname(), pid=os.getpid(), boot_id=boot, started_at=clock.now()
+        uuid=str(uuid.uuid4()),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        boot_id=boot,
+        started_at=clock.now(),
+        batch=batch,
     )
 
 
 Obey = Callable[["Duty", signal.Signals], Awaitable[None]]
+Heed = Callable[["Duty", Request], Awaitable[None]]
 
 
 @asynccontextmanager
 async def on_duty(
-    shift: Shift, batch: int | None, is_over: Callable[[Duty], Awaitable[bool]], obey: Obey | None = None
+    shift: Shift,
+    batch: int | None,
+    is_over: Callable[[Duty], Awaitable[bool]],
+    *,
+    obey: Obey | None = None,
+    heed: Heed | None = None,
 ) -> AsyncIterator[Duty]:
     """Everything around the supervisor: entered, listening and narrating; left in order.
 
-    `obey` does what a signal means, where it means something else than in the foreground.
+    `obey` does what a signal means, `heed` what a request asks, where that is something else than in the foreground.
     """
-    me = incarnation(shift.clock)
+    me = incarnation(shift.clock, batch)
     gc.freeze()  # what is there by now stays: each collection of the whole would walk it for 20 ms
     async with Writer(shift.store) as ask, Watcher(shift.clock) as watcher:
         last = await ask(shift.store.last_seq)
@@ -146,7 +157,7 @@ async def on_duty(
         await ask(shift.store.lift, f"host:{me.host}", shift.clock.now(), by="start", origins=(Origin.HOST,))
         narrator = Narrator(shift.store, ask, last)
         duty = Duty(shift, ask, me, batch, narrator)
-        duty.supervisor = Supervisor(_post(duty, watcher, lambda: is_over(duty)))
+        duty.supervisor = Supervisor(_post(duty, watcher, is_over, heed or heeded))
         async with anyio.create_task_group() as around:
             around.start_soon(_listen, duty, obey or foreground)
             around.start_soon(_answer_bell, duty)
@@ -157,7 +168,7 @@ async def on_duty(
         await duty.narrator.catch_up()
 
 
-def _post(duty: Duty, watcher: Watcher, is_over: Callable[[], Awaitable[bool]]) -> Post:
+def _post(duty: Duty, watcher: Watcher, is_over: Callable[[Duty], Awaitable[bool]], heed: Heed) -> Post:
     shift = duty.shift
     means = Means(
         clock=shift.clock,
@@ -178,7 +189,8 @@ def _post(duty: Duty, watcher: Watcher, is_over: Callable[[], Awaitable[bool]]) 
         slots=shift.slots,
         directory=lambda job, n: places.attempt(shift.state, job, n),
         pick=shift.agents,
-        is_over=is_over,
+        is_over=lambda: is_over(duty),
+        heed=lambda request: heed(duty, request),
         batch=duty.batch,
     )
 
@@ -243,6 +255,24 @@ async def _end(duty: Duty, number: signal.Signals) -> None:
     else:
         log.warning("stopping", signal=number.name, running=duty.supervisor.running)
         await duty.supervisor.stop(f"{ENDING[number]} by {number.name}")
+
+
+async def heeded(duty: Duty, request: Request) -> None:
+    """Do what a request asks of a program in the foreground; one that was meant for another incarnation is let go."""
+    refused = "it was asked of another incarnation" if request.at < duty.me.started_at else ""
+    if request.verb is Ask.UPGRADE:
+        refused = refused or "only `tidegate serve` can become another version: end this run, and start it again"
+    await answer(duty, request, refused=refused)
+    if request.verb is Ask.DRAIN and not refused:
+        log.warning("draining", by=request.by, running=duty.supervisor.running)
+        duty.supervisor.drain()
+
+
+async def answer(duty: Duty, request: Request, *, refused: str = "", said: str = "") -> None:
+    """Tell whoever asked what came of it."""
+    if refused:
+        log.warning(f"{request.verb} refused", by=request.by, reason=refused)
+    await duty.ask(duty.shift.store.answered, request.id, duty.shift.clock.now(), refused=refused, said=said)
 
 
 async def _pause(duty: Duty, origin: Origin, reason: str) -> None:

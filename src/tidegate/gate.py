@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from tidegate import policy
-from tidegate.model import Hold, Job, Origin, Window, scopes
+from tidegate.model import Halt, Hold, Job, Origin, Window, scopes
 
 Key = tuple[str, Origin, Window]
 
@@ -61,3 +61,11 @@ class Gate:
         """The holds that keep a job back or limit its kind."""
         mine = set(scopes(job, self._host))
         return [hold for hold in self.holds() if hold.scope in mine and policy.prior_binds(hold, now)]
+
+    def halting(self, job: Job, now: datetime) -> list[Hold]:
+        """The holds that also bind a running attempt of a job."""
+        halts = [hold for hold in self.holds() if hold.halt is not Halt.NONE]
+        if not halts:
+            return []
+        mine = set(scopes(job, self._host))
+        return [hold for hold in halts if hold.scope in mine and policy.prior_binds(hold, now)]

@@ -11,9 +11,10 @@ from pathlib import Path
 import anyio
 import structlog
 
-from tidegate import agents, attempt, daemon, launch, logs, places, settings, systemd
+from tidegate import agents, daemon, handover, launch, logs, places, settings, systemd
 from tidegate.daemon import Duty, Shift, on_duty, owning
 from tidegate.errors import BadInput
+from tidegate.model import Interrupted
 from tidegate.settings import Settings
 from tidegate.stores import sqlite
 
@@ -98,6 +99,6 @@ async def _end_the_rest(state: Path, grace: float) -> None:
 
 async def _end_one(place: Path, grace: float) -> None:
     child = await launch.adopt(place)
-    attempt.note_interrupted(place, WHY)
+    handover.write_asked(place, Interrupted(reason=WHY))
     await child.end(grace)
     child.let_go()

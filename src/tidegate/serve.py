@@ -81,7 +81,7 @@ def _known(service: Service, loaded: Loaded) -> Known:
 
 
 async def _serve(service: Service, shift: Shift) -> None:
-    async with on_duty(shift, None, _never, partial(_obey, service)) as duty:
+    async with on_duty(shift, None, _never, obey=partial(_obey, service)) as duty:
         known = agents.known(settings.agents(service.said))
         await _set_accounts(duty, settings.accounts(service.said), {}, known)
         log.info("serving", pid=duty.me.pid, version=__version__, state=str(shift.state), slots=shift.slots)

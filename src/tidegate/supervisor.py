@@ -23,8 +23,11 @@ from tidegate.credentials import Credential
 from tidegate.errors import BadInput, NotNow, NotOwner, StoreBroken
 from tidegate.gate import Gate
 from tidegate.model import (
+    Ask,
     Attempt,
+    Cancelled,
     Failed,
+    Halt,
     Hold,
     Interrupted,
     Job,
@@ -33,6 +36,7 @@ from tidegate.model import (
     Origin,
     Outcome,
     Progress,
+    Request,
     SessionSeen,
     Sighting,
     Spec,
@@ -53,7 +57,8 @@ class Post:
     """Where and with what a supervisor works.
 
     `directory` gives the place of an attempt's files. `pick` finds the agent of a job. `batch` restricts the claims to
-    one batch. `is_over` says whether to end, asked whenever nothing runs and nothing could be started.
+    one batch. `is_over` says whether to end, asked whenever nothing runs and nothing could be started. `heed` does what
+    somebody asks of the whole supervisor; it is told of each request once.
     """
 
     store: Store
@@ -66,6 +71,7 @@ class Post:
     directory: Callable[[int, int], Path]
     pick: Callable[[Spec], Agent]
     is_over: Callable[[], Awaitable[bool]]
+    heed: Callable[[Request], Awaitable[None]]
     batch: int | None = None
 
 
@@ -85,6 +91,8 @@ class Supervisor:
         self._stopped: Outcome | None = None
         self._version = 0
         self._breathless = 0
+        self._heeded = 0
+        self._errands: TaskGroup | None = None
 
     @property
     def running(self) -> int:
@@ -108,7 +116,8 @@ class Supervisor:
         with self._here:
             async with anyio.create_task_group() as others, anyio.create_task_group() as attempts:
                 async with anyio.create_task_group() as clockwork:
-                    clockwork.start_soon(self._tick, clockwork)
+                    self._errands = clockwork
+                    clockwork.start_soon(self._tick)
                     await self._adopt(attempts, others)
                     self.begun.set()
                     await self._work(attempts)
@@ -195,7 +204,7 @@ class Supervisor:
         except BadInput as error:  # the configuration has changed since the job was submitted
             self._do_without(attempts, job, attempt, str(error), adopted=adopted)
             return
-        running = Running(
+        running = self._running[job.id] = Running(
             job,
             attempt,
             agent=agent,
@@ -203,7 +212,7 @@ class Supervisor:
             means=self._post.means,
             tell=lambda sighting: self._told(job, attempt, sighting),
         )
-        self._running[job.id] = running
+        running.is_to_rest = self._halt_of(job)[0] is Halt.FREEZE
         attempts.start_soon(self._attend, running, adopted)
         if self._stopped is not None and self._is_ours(running):
             attempts.start_soon(running.end, self._stopped)
@@ -273,6 +282,7 @@ class Supervisor:
 
     async def _adopt(self, attempts: TaskGroup, others: TaskGroup) -> None:
         post = self._post
+        await self.see_holds()  # first: what is to stand still is not woken
         for job, attempt in await post.ask(post.store.adopt, post.me.uuid, post.me.host, post.clock.now()):
             if launch.was_started(post.directory(job.id, attempt.n)):
                 ours = post.batch in (None, job.batch)
@@ -346,25 +356,67 @@ class Supervisor:
     # --- looking ---
 
     async def look(self) -> None:
-        """Take the store's word for the holds, and look for work."""
+        """Take the store's word for the holds, heed what is asked, and look for work."""
         await self.see_holds()
+        for request in await self._post.ask(self._post.store.requests):
+            self._heed(request)
         self.bell.ring()
 
     async def see_holds(self) -> None:
         """Take the store's word for the holds, and wake nobody."""
         self.gate.told(await self._post.ask(self._post.store.holds))
+        self._see_halts()
 
-    async def _tick(self, clockwork: TaskGroup) -> None:
-        """Now and then: time-outs, and what other processes wrote without ringing."""
+    async def _tick(self) -> None:
+        """Now and then: time-outs, holds that have run out, and what other processes wrote without ringing."""
         while True:
             await anyio.sleep(TICK)
             for running in list(self._running.values()):
                 if (overdue := running.overdue()) is not None:
-                    clockwork.start_soon(running.end, overdue)  # which takes a while where TERM is ignored
+                    self._end(running, overdue)
+            self._see_halts()
             version = await self._post.ask(self._post.store.version)
             if version != self._version:
                 self._version = version
                 await self.look()
+
+    # --- what is asked of it, and of what runs ---
+
+    def _heed(self, request: Request) -> None:
+        if request.verb is Ask.CANCEL:
+            running = self._running.get(request.target or 0)
+            if running is not None:
+                self._end(running, Cancelled(f"cancelled by {request.by}"))
+        elif request.id > self._heeded and self._errands is not None:
+            self._heeded = request.id
+            self._errands.start_soon(self._heed_one, request)
+
+    async def _heed_one(self, request: Request) -> None:
+        await self._post.heed(request)
+
+    def _end(self, running: Running, outcome: Outcome) -> None:
+        if self._errands is not None and not running.is_ending:
+            self._errands.start_soon(running.end, outcome)  # which takes a while where TERM is ignored
+
+    def _see_halts(self) -> None:
+        """Freeze, thaw or interrupt what runs, as the holds want it now."""
+        for running in self._running.values():
+            halt, why = self._halt_of(running.job)
+            if halt is Halt.INTERRUPT:
+                self._end(running, Interrupted(reason=why))
+            elif running.is_to_rest != (halt is Halt.FREEZE):
+                running.is_to_rest = halt is Halt.FREEZE
+                if self._errands is not None:
+                    self._errands.start_soon(running.settle)
+
+    def _halt_of(self, job: Job) -> tuple[Halt, str]:
+        """What the holds of a running job's scopes want of it, and the reason."""
+        holds = self.gate.halting(job, self._post.clock.now())
+        strongest = max(holds, key=lambda hold: hold.halt is Halt.INTERRUPT, default=None)
+        if strongest is None:
+            return Halt.NONE, ""
+        by = f" by {strongest.by}" if strongest.by else ""
+        return strongest.halt, f"paused{by}" + (f": {strongest.reason}" if strongest.reason else "")
 
     async def _next_due(self) -> datetime | None:
         return await self._post.ask(self._post.store.next_due, self._post.clock.now())

@@ -126,8 +126,8 @@ class Store(Protocol):
     def requests(self) -> list[Request]:
         """What is asked for and not answered yet, oldest first. A cancel goes by itself with its job's end."""
 
-    def answered(self, request: int, now: datetime) -> None:
-        """A request was obeyed, or is refused: it is pending no more."""
+    def answered(self, request: int, now: datetime, *, refused: str = "", said: str = "") -> None:
+        """A request was obeyed, or is `refused` for a reason: it is pending no more; `said` is for whoever asked."""
 
     # --- the work ---
 

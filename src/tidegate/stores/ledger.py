@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -193,12 +193,13 @@ class Ledger:
                 raise BadInput(f"job #{target} is not running")
             return ends.ask(self._rows, verb, now, by=_kept(by), target=target)
 
-    def answered(self, request: int, now: datetime) -> None:
-        """A request was obeyed, or is refused: it is pending no more."""
+    def answered(self, request: int, now: datetime, *, refused: str = "", said: str = "") -> None:
+        """A request was obeyed, or is `refused` for a reason: it is pending no more; `said` is for whoever asked."""
         with self._rows.transaction():
             if (found := self._rows.request(request)) is not None:
                 self._rows.drop_request(request)
-                self._rows.event(now, f"{found.verb} answered", job=found.target, data={"by": found.by})
+                told = {"by": found.by, "refused": _kept(refused), "said": _kept(said)}
+                self._rows.event(now, f"{found.verb} answered", job=found.target, data=_without_blanks(told))
 
     # --- the work ---
 
@@ -484,6 +485,10 @@ def _detail(outcome: Outcome) -> str:
             return limit.evidence
         case _:
             return policy.timed_out(outcome) if isinstance(outcome, TimedOut) else outcome.reason
+
+
+def _without_blanks(data: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in data.items() if value}
 
 
 def _kept(text: str) -> str:

@@ -1,0 +1,85 @@
+"""What one incarnation leaves in an attempt's directory for the next.
+
+To the next one TERM alone looks like a failure, and a frozen agent like a silent one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from tidegate.model import Cancelled, Interrupted, Outcome
+
+
+def write_asked(directory: Path, outcome: Outcome) -> None:
+    """The end that was asked for, where it is one that an exit status does not tell."""
+    if isinstance(outcome, Interrupted | Cancelled):
+        _leave(directory / "asked", {"outcome": type(outcome).__name__.lower(), "reason": outcome.reason})
+
+
+def read_asked(directory: Path) -> Outcome | None:
+    """The end that another incarnation was about to bring about."""
+    match _left(directory / "asked"):
+        case {"outcome": "interrupted", "reason": str(reason)}:
+            return Interrupted(reason=reason)
+        case {"outcome": "cancelled", "reason": str(reason)}:
+            return Cancelled(reason)
+        case _:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """How long an agent has stood still: `seconds` in all, and `since` when it does again (None: it goes)."""
+
+    seconds: float = 0.0
+    since: datetime | None = None
+
+    def until(self, now: datetime) -> float:
+        """Seconds in all until now."""
+        return self.seconds + ((now - self.since).total_seconds() if self.since is not None else 0.0)
+
+    def begun(self, now: datetime) -> Rest:
+        """It stands still from now on."""
+        return replace(self, since=self.since or now)
+
+    def ended(self, now: datetime) -> Rest:
+        """It goes on now."""
+        return Rest(seconds=self.until(now))
+
+
+def write_rest(directory: Path, rest: Rest) -> None:
+    """How long the agent has stood still, and whether it does."""
+    _leave(directory / "rest", {"seconds": rest.seconds, "since": rest.since.isoformat() if rest.since else None})
+
+
+def read_rest(directory: Path) -> Rest:
+    """The same as it was left."""
+    match _left(directory / "rest"):
+        case {"seconds": float(seconds), "since": str(since)}:
+            return Rest(seconds, datetime.fromisoformat(since))
+        case {"seconds": float(seconds)}:
+            return Rest(seconds)
+        case _:
+            return Rest()
+
+
+def _leave(path: Path, facts: Mapping[str, object]) -> None:
+    with suppress(OSError):  # no directory yet, or a full disk: nothing keeps an agent from being ended
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, json.dumps(facts).encode())
+        finally:
+            os.close(fd)
+
+
+def _left(path: Path) -> object:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
