@@ -13,6 +13,7 @@ from pathlib import Path
 import anyio
 import pytest
 from delegated import delegated, mark, move_to, remove
+from installed import Tidegate
 
 import tidegate
 from tidegate import launch
@@ -422,6 +423,38 @@ async def test_empty_cgroups_of_earlier_incarnations_are_removed(place: Path, ro
         assert groups(root) == ["attempt-1-2-b", "attempt-1-3-c"]
         assert (root / "other").exists()
         lives.kill()
+
+
+# --- the whole program ---
+
+SHOWS = """
+[[job]]
+id = "shows"
+command = ["cat", "/proc/self/cgroup"]
+"""
+
+
+def test_a_run_gives_each_attempt_a_cgroup_and_takes_it_away(tidegate: Tidegate, root: Path) -> None:
+    done = tidegate("run", tidegate.batch(SHOWS))
+    assert done.returncode == 0, done.stderr
+    assert f"/{root.name}/attempt-1-1-" in tidegate("logs", "shows").stdout
+    assert groups(root) == []
+
+
+def test_cgroups_can_be_turned_off(tidegate: Tidegate, root: Path) -> None:
+    tidegate.env["TIDEGATE_SUPERVISOR__CGROUPS"] = "off"
+    assert tidegate("run", tidegate.batch(SHOWS)).returncode == 0
+    assert f"/{root.name}\n" in tidegate("logs", "shows").stdout
+    assert diagnosis(tidegate) == "off ([supervisor] cgroups): attempts are followed by session and marks"
+
+
+def test_the_doctor_tells_where_they_are_made(tidegate: Tidegate, root: Path) -> None:
+    assert diagnosis(tidegate) == f"each attempt gets one of its own in {root}"
+
+
+def diagnosis(tidegate: Tidegate) -> object:
+    """What the doctor says of cgroups."""
+    return next(found["said"] for found in tidegate.lines("doctor") if found["check"] == "cgroups")
 
 
 # --- an ordinary user ---

@@ -247,10 +247,11 @@ BAD = [
     ("[supervisor]\nslots = 0", "[supervisor] slots: must be a whole number from 1 to 1000, not 0"),
     ("[supervisor]\nslots = 4.0", "[supervisor] slots: must be a whole number from 1 to 1000, not 4.0"),
     ("[supervisor]\nslots = true", "[supervisor] slots: must be a whole number from 1 to 1000, not true"),
+    ("[supervisor]\ncgroups = 'on'", '[supervisor] cgroups: must be "auto" or "off", not \'on\''),
     ("[supervisor]\nslts = 4", "[supervisor] slts: unknown key; did you mean slots?"),
     (
         "[supervisor]\nx = 4",
-        "[supervisor] x: unknown key; known are slots, grace, max_limited, max_lost",
+        "[supervisor] x: unknown key; known are slots, grace, max_limited, max_lost, cgroups",
     ),
     ("[supervsor]\nslots = 4", "supervsor: unknown key; did you mean supervisor?"),
     (

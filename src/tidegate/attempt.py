@@ -49,7 +49,8 @@ class Means:
 
     `environment` is the part of the supervisor's own that agents may see; `credentials` are the accounts'. `grace` is
     the time from TERM to KILL; `timeout` and `silence` are for jobs that name none, None for no bound; `silence` only
-    for agents whose provider has limits: a program that sleeps is no sign of one. All in seconds.
+    for agents whose provider has limits: a program that sleeps is no sign of one. All in seconds. `cgroups`: each
+    attempt gets one of its own, where that can be.
     """
 
     clock: Clock
@@ -59,6 +60,7 @@ class Means:
     grace: float = 10.0
     timeout: float | None = None
     silence: float | None = None
+    cgroups: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +172,7 @@ class Running:
             cwd=Path(spec.cwd),
             env={**environment, **ours},
             stdin=command.stdin,
+            cgroup=self._means.cgroups,
             marker=f"{self.attempt.supervisor}/{self.job.id}/{self.attempt.n}",
         )
 

@@ -66,6 +66,7 @@ class Shift:
     grace: float
     timeout: float | None
     silence: float | None
+    cgroups: bool = False
 
 
 def shift_for(said: Settings, known: Known, state: Path, store: Store) -> Shift:
@@ -82,6 +83,7 @@ def shift_for(said: Settings, known: Known, state: Path, store: Store) -> Shift:
         grace=said.supervisor.grace,
         timeout=said.attempt.timeout,
         silence=said.attempt.silence,
+        cgroups=said.supervisor.cgroups == "auto",
     )
 
 
@@ -178,6 +180,7 @@ def _post(duty: Duty, watcher: Watcher, is_over: Callable[[Duty], Awaitable[bool
         grace=shift.grace,
         timeout=shift.timeout,
         silence=shift.silence,
+        cgroups=shift.cgroups,
     )
     return Post(
         store=shift.store,

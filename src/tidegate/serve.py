@@ -162,6 +162,7 @@ def _refit(duty: Duty, shift: Shift) -> None:
         grace=shift.grace,
         timeout=shift.timeout,
         silence=shift.silence,
+        cgroups=shift.cgroups,
     )
 
 

@@ -101,12 +101,16 @@ class Table(BaseModel):
 
 
 class SupervisorTable(Table):
-    """How much runs at once on this host, and how often a job may be limited or lost before somebody must look."""
+    """How much runs at once on this host, and how often a job may be limited or lost before somebody must look.
+
+    `cgroups`: whether each attempt gets one of its own, where one is delegated to the supervisor.
+    """
 
     slots: Annotated[int, _is(allowed.whole(1, 1000))] = 4
     grace: Seconds = 10.0
     max_limited: Annotated[int, _is(allowed.whole(1, 1000))] = 8
     max_lost: Annotated[int, _is(allowed.whole(1, 1000))] = 3
+    cgroups: Annotated[str, _is(allowed.one_of("auto", "off"))] = "auto"
 
 
 class LimitsTable(Table):

@@ -157,6 +157,7 @@ class Supervisor:
         grace: float,
         timeout: float | None,
         silence: float | None,
+        cgroups: bool,
     ) -> None:
         """Work with other numbers, agents and means from now on; what runs keeps those that it was launched with."""
         means = replace(
@@ -166,6 +167,7 @@ class Supervisor:
             grace=grace,
             timeout=timeout,
             silence=silence,
+            cgroups=cgroups,
         )
         self._post = replace(self._post, slots=slots, rules=rules, pick=pick, means=means)
         self.bell.ring()

@@ -21,9 +21,15 @@ ZONES = ("Europe/Berlin", "America/Los_Angeles", "UTC")  # a few that providers 
 SLACK = timedelta(minutes=5)  # that clocks of file servers may differ
 
 
-def cgroups(check: str, _case: Case) -> Iterator[Finding]:
+def cgroups(check: str, case: Case) -> Iterator[Finding]:
     """Whether each attempt can have one: nothing of an agent escapes its own."""
-    if V2.exists():
+    from tidegate.launch import cgroup_root  # noqa: PLC0415 - it brings a loop along
+
+    if case.settings.supervisor.cgroups == "off":
+        yield ok(check, "off ([supervisor] cgroups): attempts are followed by session and marks")
+    elif root := cgroup_root():
+        yield ok(check, f"each attempt gets one of its own in {root}")
+    elif V2.exists():
         yield ok(check, "not delegated to this process: attempts are followed by session and marks")
     else:
         yield ok(check, "no version 2 here: attempts are followed by session and marks")
