@@ -12,9 +12,10 @@ FLOORS = {
     0: "model errors __init__",
     1: "policy resets when batch allowed redact clock bell doorbell places signals",
     2: "credentials gate launch watch workspace agents stores systemd handover",
-    3: "attempt explain",
+    3: "attempt explain retention",
     4: "supervisor",
-    5: "settings logs files look narrate bottom standing run serve reap check demo daemon doctor cli __main__ examples",
+    5: "settings logs files look narrate bottom standing run serve reap check demo daemon doctor upkeep cli __main__"
+    " examples",
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}
 FILES = sorted(SRC.rglob("*.py"))

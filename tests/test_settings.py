@@ -256,7 +256,7 @@ BAD = [
     ("[supervsor]\nslots = 4", "supervsor: unknown key; did you mean supervisor?"),
     (
         '"a\\nb" = 1',
-        '"a\\nb": unknown key; known are supervisor, limits, retry, attempt, environment, log, accounts, agents',
+        '"a\\nb": unknown key; known are ' + ", ".join(settings.Settings.model_fields),
     ),
     ("[limits]\njitter = -1", "[limits] jitter: must be 0 or more than 0 seconds, not -1"),
     ("[limits]\nunknown_first = 0", "[limits] unknown_first: must be more than 0 seconds, not 0"),

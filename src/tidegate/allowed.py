@@ -24,6 +24,8 @@ SHOWN = 40  # characters of a wrong value that a message repeats
 UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "min": 60.0, "s": 1.0}
 PART = r"(\d{1,12}(?:\.\d{1,6})?)\s*(d|h|min|m|s)"
 DURATION = re.compile(rf"{PART}(?:\s*{PART})*", re.ASCII)
+SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s*([KMGTkmgt]?)(i?)[Bb]?", re.ASCII)
+SIZE_MOST = 10**15  # bytes
 PLAIN = re.compile(r"\d{1,12}(?:\.\d{1,6})?", re.ASCII)
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]*", re.ASCII)
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -76,6 +78,19 @@ def seconds(*, zero: bool = False) -> Check[float]:
         return float(length)
 
     return check
+
+
+def size(value: object) -> int:
+    """A number of bytes, or text with a unit ("500M", "5GB", "1.5GiB"): thousands, or 1024s where an i says so."""
+    number = _number(value)
+    if number is None and isinstance(value, str) and (said := SIZE.fullmatch(value.strip())):
+        step = 1024 if said[3] else 1000
+        number = float(said[1]) * step ** " KMGT".index(said[2].upper() or " ")
+    if number is None or not math.isfinite(number):
+        raise Wrong(f'must be bytes or text like "500M", "5GB", "20GiB", {but(value)}')
+    if not 0 <= number <= SIZE_MOST:
+        raise Wrong(f"must be from 0 to {SIZE_MOST:,} bytes, {but(value)}")
+    return int(number)
 
 
 def or_none(check: Check[T]) -> Check[T | None]:

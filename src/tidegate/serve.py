@@ -23,9 +23,11 @@ from tidegate.daemon import LISTENED, Duty, Shift, on_duty, owning, shift_for
 from tidegate.errors import BadInput
 from tidegate.look.words import page
 from tidegate.model import Account
+from tidegate.retention import Keep
 from tidegate.settings import Flag, Loaded, Settings
 from tidegate.stores import Store, sqlite
 from tidegate.systemd import Manager
+from tidegate.upkeep import keep_within
 
 log = structlog.get_logger()
 
@@ -88,10 +90,16 @@ async def _serve(service: Service, shift: Shift) -> None:
         async with anyio.create_task_group() as beside:
             for task in (_tell_ready, _tell_standing, _feed_watchdog, _ask_for_time):
                 beside.start_soon(task, service, duty)
+            beside.start_soon(keep_within, partial(_bounds, service), shift.state, shift.clock)
             await duty.supervisor.run()
             beside.cancel_scope.cancel()
         service.manager.tell("STOPPING=1")
     log.info("served", left_running=duty.supervisor.running)
+
+
+def _bounds(service: Service) -> Keep:
+    """How much of the output of ended jobs stays, by the settings now in force."""
+    return Keep(age=service.said.retention.age, size=service.said.retention.size)
 
 
 async def _never(_duty: Duty) -> bool:

@@ -157,6 +157,13 @@ class AccountTable(Table):
     credential_variable: Annotated[str | None, _is(allowed.or_none(allowed.variable))] = None
 
 
+class RetentionTable(Table):
+    """How long, and how much, the output of ended jobs is kept."""
+
+    age: SecondsOrNone = 30 * 86400.0
+    size: Annotated[int | None, _is(allowed.or_none(allowed.size))] = 20 * 10**9
+
+
 class LogTable(Table):
     """What is logged, and in which form."""
 
@@ -174,6 +181,7 @@ class Settings(BaseSettings):
     retry: RetryTable = RetryTable()
     attempt: AttemptTable = AttemptTable()
     environment: EnvironmentTable = EnvironmentTable()
+    retention: RetentionTable = RetentionTable()
     log: LogTable = LogTable()
     accounts: dict[Word, AccountTable] = {}
     agents: dict[Word, dict[str, Any]] = {}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 SHELLS = ("bash", "zsh", "fish")
 TEMPLATES = ("night", "compare", "config")  # what `init` can write; the first is its default
@@ -71,3 +73,26 @@ def text(said: str) -> str:
     except UnicodeEncodeError:
         raise ArgumentTypeError(f"{said!r} is not UTF-8") from None
     return said
+
+
+def age(said: str) -> float:
+    """A length of time as `allowed.seconds` reads it. Raises ArgumentTypeError."""
+    from tidegate import allowed  # noqa: PLC0415 - most verbs take none
+
+    return _allowed(allowed.seconds(zero=True), said)
+
+
+def size(said: str) -> int:
+    """A number of bytes as `allowed.size` reads it. Raises ArgumentTypeError."""
+    from tidegate import allowed  # noqa: PLC0415
+
+    return _allowed(allowed.size, said)
+
+
+def _allowed(check: Callable[[object], T], said: str) -> T:
+    from tidegate.allowed import Typed, Wrong  # noqa: PLC0415
+
+    try:
+        return check(Typed(said))
+    except Wrong as wrong:
+        raise ArgumentTypeError(str(wrong)) from None

@@ -16,7 +16,7 @@ from tidegate.look import plain
 from tidegate.look.desk import Desk, found, listened, note
 from tidegate.look.find import quoted
 from tidegate.look.why import Wait, stand, waits
-from tidegate.look.words import Page
+from tidegate.look.words import Page, clean
 from tidegate.model import Attempt, Job, Stream
 
 BLOCK = 1 << 18  # bytes read at once
@@ -115,7 +115,9 @@ def _copy(desk: Desk, job: Job, attempt: Attempt, args: Namespace) -> None:
             while block := opened.read(BLOCK):
                 out.put(block)
     except FileNotFoundError:
-        note(f"attempt {attempt.n} has no output" + (f": {attempt.detail}" if attempt.detail else ""))
+        was_there = attempt.exit is not None and not file.parent.exists()
+        why = "was removed (tidegate clean, [retention])" if was_there else clean(attempt.detail)
+        note(f"attempt {attempt.n} has no output" + (f": {why}" if why else ""))
     out.close()
 
 

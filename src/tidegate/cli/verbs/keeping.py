@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import SUPPRESS, ArgumentParser
 
-from tidegate.cli.arguments import SHELLS, TEMPLATES, Verb, config_flag, json_flag, text
+from tidegate.cli.arguments import SHELLS, TEMPLATES, Verb, age, config_flag, json_flag, size, text
 
 
 def _explain(parser: ArgumentParser) -> None:
@@ -51,6 +51,14 @@ def _reap(parser: ArgumentParser) -> None:
     )
 
 
+def _clean(parser: ArgumentParser) -> None:
+    parser.add_argument("--older", type=age, metavar="AGE", help="what ended longer ago, as 30d, 12h or 0")
+    parser.add_argument("--larger", type=size, metavar="SIZE", help="the oldest, until all output takes no more: 5GB")
+    parser.add_argument("--dry-run", action="store_true", help="tell, and remove nothing")
+    config_flag(parser)
+    json_flag(parser, "one object")
+
+
 def _completion(parser: ArgumentParser) -> None:
     parser.add_argument("shell", nargs="?", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
     parser.add_argument("--values", choices=("jobs", "batches", "accounts", "agents", "scopes"), help=SUPPRESS)
@@ -84,6 +92,14 @@ VERBS = {
         _doctor,
         "tidegate doctor",
         "Exit codes: 0, or 5 where something is wrong.",
+    ),
+    "clean": Verb(
+        "Remove the output of ended jobs, by age and by size; the jobs stay listed",
+        "tidegate.cli.clean:clean",
+        _clean,
+        "tidegate clean --older 30d --larger 5GB",
+        "Without --older and --larger as [retention] of the configuration says. Output of queued and running jobs is\n"
+        "never removed. Exit codes: 0, or 5 where something could not be removed.",
     ),
     "reap": Verb(
         "End every agent that a stopped supervisor left running; their jobs are queued again",

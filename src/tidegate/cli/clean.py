@@ -1,0 +1,45 @@
+"""The verb `clean`: removes the output of ended jobs."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator
+
+from tidegate.cli.config import loaded
+from tidegate.look import plain
+from tidegate.look.desk import note, opened
+from tidegate.look.words import amount, counted, shown
+from tidegate.retention import Keep, Swept, sweep
+
+CLEAN, RESISTED = 0, 5
+
+
+def clean(args: Namespace) -> int:
+    """Remove what need not stay, and say how much that was; 0, or 5 where something could not be removed."""
+    keep, swept = _keep(args), Swept()
+    with opened(args) as desk:
+        if desk is not None:
+            *_, swept = swept, *sweep(desk.state, desk.store, desk.page.now, keep, dry=args.dry_run)
+    for line in [plain.line(_form(swept))] if args.json else _lines(swept, dry=args.dry_run):
+        print(line)
+    for one in swept.resisted:
+        note(f"cannot be removed: {shown(one)}")
+    return RESISTED if swept.resisted else CLEAN
+
+
+def _keep(args: Namespace) -> Keep:
+    """What the flags say; without any, the settings."""
+    if args.older is None and args.larger is None:
+        said = loaded(args).settings.retention
+        return Keep(age=said.age, size=said.size)
+    return Keep(age=args.older, size=args.larger)
+
+
+def _form(swept: Swept) -> plain.Form:
+    told = {"jobs": swept.jobs, "attempts": swept.attempts, "bytes": swept.size, "bytes_left": swept.left}
+    return {**told, "resisted": [shown(one) for one in swept.resisted]}
+
+
+def _lines(swept: Swept, *, dry: bool) -> Iterator[str]:
+    what = f"the output of {counted(swept.jobs, 'job')} ({counted(swept.attempts, 'attempt')}, {amount(swept.size)})"
+    yield f"{'would remove' if dry else 'removed'} {what}; {amount(swept.left)} left"

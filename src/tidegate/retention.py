@@ -1,0 +1,212 @@
+"""Removes the output of ended jobs: what is too old, and the oldest where there is more than there may be.
+
+Only the directories of attempts go; the jobs stay in the store, or a batch would run again what it has finished. Below
+the directory of all attempts no link is followed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from tidegate import launch, places
+from tidegate.stores import Store
+
+BLOCK = 512  # bytes in which st_blocks counts
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """What may stay: output younger than `age` seconds, `size` bytes in all; None is no bound."""
+
+    age: float | None
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What the attempts of one job left on the disk; `ended_at` None: the job is queued or running."""
+
+    job: int
+    launches: int
+    size: int
+    ended_at: datetime | None
+
+
+@dataclass(slots=True)
+class Swept:
+    """What was removed so far: jobs, attempts, bytes; the bytes that are left, and a line for what resisted."""
+
+    jobs: int = 0
+    attempts: int = 0
+    size: int = 0
+    left: int = 0
+    resisted: list[str] = field(default_factory=list)
+
+
+def sweep(state: Path, store: Store, now: datetime, keep: Keep, *, dry: bool = False) -> Iterator[Swept]:
+    """Look at the output of each job, then remove what need not stay; after each job tell how far it has got.
+
+    `dry` only counts.
+    Bytes are those on the disk. A job that is retried meanwhile loses at most the output that it had before.
+    """
+    swept, outputs = Swept(), []
+    for one in _outputs(state, store):
+        outputs.append(one)
+        swept.left += one.size
+        yield swept
+    for one in surplus(outputs, now, keep):
+        found = store.job(one.job)
+        if found is None or found.state.is_final:
+            _remove(places.attempts(state) / str(one.job), one, swept, dry=dry)
+        yield swept
+
+
+def surplus(outputs: Iterable[Output], now: datetime, keep: Keep) -> Iterator[Output]:
+    """What need not stay, the longest ended first."""
+    outputs = list(outputs)
+    left = sum(one.size for one in outputs)
+    before = now - timedelta(seconds=keep.age) if keep.age is not None else None
+    ended = ((one.ended_at, one) for one in outputs if one.ended_at is not None)
+    for ended_at, one in sorted(ended, key=lambda pair: (pair[0], pair[1].job)):
+        too_old = before is not None and ended_at <= before
+        too_much = keep.size is not None and left > keep.size
+        if not (too_old or too_much):
+            return
+        left -= one.size
+        yield one
+
+
+# --- what is there -----------------------------------------------------------------------------
+
+
+def _outputs(state: Path, store: Store) -> Iterator[Output]:
+    """The output of every job; a number that no job has is a job that was forgotten, or of a database before this."""
+    try:
+        with os.scandir(places.attempts(state)) as entries:
+            there = [entry for entry in entries if _is_number(entry.name) and entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return
+    for entry in there:
+        if (output := _output(int(entry.name), Path(entry.path), store)) is not None:
+            yield output
+
+
+def _output(job: int, place: Path, store: Store) -> Output | None:
+    try:
+        modified = datetime.fromtimestamp(place.lstat().st_mtime, UTC)
+    except FileNotFoundError:  # somebody else cleans
+        return None
+    found, size = store.job(job), _size(place)
+    if found is None:
+        return Output(job=job, launches=max(_numbers(place), default=0), size=size, ended_at=modified)
+    ended_at = (found.ended_at or modified) if found.state.is_final else None
+    return Output(job=job, launches=found.launches, size=size, ended_at=ended_at)
+
+
+def _size(place: Path) -> int:
+    """Bytes on the disk; what vanishes meanwhile, or cannot be looked at, counts nothing."""
+    total, above = 0, [os.fspath(place)]
+    while above:
+        with suppress(OSError), os.scandir(above.pop()) as entries:
+            for entry in entries:
+                total += _blocks(entry) * BLOCK
+                if entry.is_dir(follow_symlinks=False):
+                    above.append(entry.path)
+    return total
+
+
+def _blocks(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_blocks
+    except OSError:
+        return 0
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdigit() and len(name) < 19 and not name.startswith("0")
+
+
+def _numbers(place: Path) -> list[int]:
+    try:
+        return sorted(int(one.name) for one in place.iterdir() if _is_number(one.name))
+    except FileNotFoundError:
+        return []
+
+
+# --- removing it -------------------------------------------------------------------------------
+
+
+def _remove(place: Path, output: Output, swept: Swept, *, dry: bool) -> None:
+    """Remove the attempts of an ended job; one that the job has started since then is not among them."""
+    removed = 0
+    for n in _numbers(place):
+        attempt = place / str(n)
+        if n > output.launches or isinstance(launch.found(attempt), launch.Alive):
+            continue
+        size = _size(attempt)
+        resisted = [] if dry else _remove_tree(attempt)
+        swept.resisted += resisted
+        if not resisted:
+            removed += 1
+            swept.size, swept.left = swept.size + size, swept.left - size
+    swept.attempts += removed
+    swept.jobs += bool(removed)
+    if not dry:
+        _remove_empty(place)
+
+
+def _remove_tree(place: Path) -> list[str]:
+    """Remove a directory and all that is in it; what resists, in words, at most one line. No link is followed."""
+    errors: list[OSError] = []
+    try:
+        if place.is_symlink():
+            place.unlink()
+        else:
+            for directory in reversed(_emptied(str(place), errors)):
+                _attempted(errors, os.rmdir, directory)
+    except OSError as error:
+        errors.append(error)
+    return [f"{place}: {error.strerror or error}" for error in errors[:1]]
+
+
+def _emptied(place: str, errors: list[OSError]) -> list[str]:
+    """Remove every file below a directory; the directories, each before those in it."""
+    directories, above = [], [place]
+    while above:
+        directory = above.pop()
+        directories.append(directory)
+        try:
+            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            errors.append(error)
+            continue
+        try:
+            with os.scandir(fd) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        above.append(f"{directory}/{entry.name}")
+                    else:
+                        _attempted(errors, os.unlink, entry.name, dir_fd=fd)
+        finally:
+            os.close(fd)
+    return directories
+
+
+def _attempted(errors: list[OSError], do: Callable[..., None], name: str, **where: int) -> None:
+    try:
+        do(name, **where)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        errors.append(error)
+
+
+def _remove_empty(place: Path) -> None:
+    """Remove the directory of a job unless something is in it, or comes."""
+    with suppress(OSError):
+        place.rmdir()

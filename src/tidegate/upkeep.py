@@ -1,0 +1,59 @@
+"""Keeps the output of ended jobs within bounds, beside a supervisor that serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import anyio
+import structlog
+from anyio.to_thread import run_sync
+
+from tidegate import places
+from tidegate.clock import Clock
+from tidegate.errors import StoreBroken
+from tidegate.retention import Keep, Swept, sweep
+from tidegate.stores import sqlite
+
+log = structlog.get_logger()
+
+HOUR = 3600.0  # seconds between two rounds
+TURN, BREATH = 0.2, 0.3  # seconds of work, and of rest after it
+
+
+async def keep_within(bounds: Callable[[], Keep], state: Path, clock: Clock) -> None:
+    """Remove at once, and again each hour, what is beyond the bounds that are then in force; never returns."""
+    while True:
+        try:
+            _tell(await _round(bounds(), state, clock))
+        except (OSError, StoreBroken) as error:
+            log.warning("output not removed", error=str(error))
+        await anyio.sleep(HOUR)
+
+
+async def _round(keep: Keep, state: Path, clock: Clock) -> Swept:
+    """Remove what need not stay, in short turns off the loop, by a connection of its own."""
+    swept = Swept()
+    with closing(await run_sync(sqlite.open, places.database(state))) as store:
+        steps = sweep(state, store, clock.now(), keep)
+        while (far := await run_sync(partial(_turn, steps, clock))) is not None:
+            swept = far
+            await anyio.sleep(BREATH)
+    return swept
+
+
+def _turn(steps: Iterator[Swept], clock: Clock) -> Swept | None:
+    """Work for a while; how far it has got, None where nothing was left to do."""
+    end, far = clock.monotonic() + TURN, None
+    while clock.monotonic() < end and (step := next(steps, None)) is not None:
+        far = step
+    return far
+
+
+def _tell(swept: Swept) -> None:
+    if swept.attempts:
+        log.info("output removed", jobs=swept.jobs, attempts=swept.attempts, bytes=swept.size, bytes_left=swept.left)
+    for one in swept.resisted[:10]:
+        log.warning("output not removed", error=one)
