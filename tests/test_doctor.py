@@ -155,6 +155,22 @@ def test_agents_are_told_with_their_versions_and_a_missing_one_that_is_needed_is
     assert found["agent gemini"]["verdict"] == "wrong"
 
 
+def test_a_credential_that_others_may_read_is_wrong_and_its_value_is_never_told(tidegate: Tidegate) -> None:
+    token = "sk-ant-oat01-" + "a1" * 20
+    (tidegate.place / "c.toml").write_text('[accounts.max]\nagent = "claude"\ncredential = "max"\n')
+    tidegate.env["TIDEGATE_CONFIG"] = "c.toml"
+    assert "no such file" in findings(tidegate, code=5)["credentials"]["said"]
+    (tidegate.place / "credentials").mkdir(mode=0o700)
+    path = tidegate.place / "credentials" / "max"
+    path.write_text(token)
+    path.chmod(0o644)
+    told = tidegate("doctor")
+    assert "chmod 600" in told.stdout
+    assert token not in told.stdout + told.stderr
+    path.chmod(0o600)
+    assert findings(tidegate, code=5)["credentials"]["verdict"] == "ok"  # claude itself is not there
+
+
 def test_a_program_that_never_answers_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     mute = program(tmp_path / "bin", "mute", f"sleep 333 & echo $! > {pids}; echo $$ >> {pids}; wait")

@@ -20,6 +20,7 @@ WORD, NAME = 7, 15  # columns of a verdict and of a check's name; a longer one p
 LOOKS: Sequence[tuple[str, Look]] = (
     ("configuration", configured.configuration),
     ("variables", configured.variables),
+    ("credentials", configured.credentials),
     ("state directory", place.directory),
     ("permissions", place.permissions),
     ("file system", place.file_system),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tidegate import settings
+from tidegate import agents, settings
+from tidegate import credentials as credential_files
 from tidegate.doctor.finding import Case, Finding, ok, warning, wrong
+from tidegate.errors import BadSetting, NoCredential
 
 
 def configuration(check: str, case: Case) -> Iterator[Finding]:
@@ -25,3 +27,23 @@ def variables(check: str, case: Case) -> Iterator[Finding]:
         yield warning(check, told, "unset it, or correct its name")
     if not unknown:
         yield ok(check, "no unknown TIDEGATE_ ones")
+
+
+def credentials(check: str, case: Case) -> Iterator[Finding]:
+    """Whether each account's credential can be read, by its owner alone, and handed to its agent."""
+    try:
+        known = agents.known(settings.agents(case.settings))
+        given = settings.granted(case.settings, known.variables, case.environ)
+    except BadSetting as bad:
+        yield wrong(check, str(bad), "correct the configuration")
+        return
+    for one in given.values():
+        try:
+            if one.variables is None:
+                credential_files.read(one)
+            else:
+                credential_files.environment(one, {}, {}, one.variables)
+        except NoCredential as bad:
+            yield wrong(check, str(bad), "mend the file, or name another one by `credential`")
+        else:
+            yield ok(check, f"of {one.account}: {one.path}")
