@@ -10,7 +10,7 @@ import tidegate
 SRC = Path(tidegate.__file__).parent
 FLOORS = {
     0: "model errors __init__",
-    1: "policy resets when batch allowed redact clock bell doorbell places signals",
+    1: "policy hours resets when batch allowed redact clock bell doorbell places signals",
     2: "credentials gate launch watch workspace agents stores systemd handover",
     3: "attempt explain retention",
     4: "supervisor",
@@ -55,6 +55,8 @@ def test_implementations_of_a_port_never_import_each_other(folder: str) -> None:
         "ledger",
         "claim",
         "ends",
+        "submit",
+        "timetable",
         "vault",
         "connection",
         "health",

@@ -367,6 +367,17 @@ class Attempt:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """That a job needs another, whose name and state these are; `met` once that has succeeded, for good."""
+
+    job: int
+    needs: int
+    name: str
+    state: State
+    met: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Jobs submitted together; `name` is what the file says, else the file's absolute path."""

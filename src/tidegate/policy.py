@@ -10,7 +10,7 @@ import signal
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final, Literal, assert_never
+from typing import TYPE_CHECKING, Final, Literal, assert_never
 
 from tidegate.model import (
     Cancelled,
@@ -40,6 +40,9 @@ from tidegate.model import (
     Window,
     family,
 )
+
+if TYPE_CHECKING:
+    from tidegate.hours import Hours
 
 Action = Literal["hold", "backoff", "needs_human", "none"]
 
@@ -480,6 +483,15 @@ def is_due(hold: Hold, now: datetime) -> bool:
 def reopening(hold: Hold, now: datetime, epoch: int) -> Hold:
     """The ramp that a limit hold turns into at its end: one canary first."""
     return replace(hold, ramp=True, allow=1, since=now, epoch=epoch)
+
+
+def outside(scope: str, hours: Hours, now: datetime) -> Hold | None:
+    """The hold that keeps a scope shut outside its hours; None inside of them."""
+    opening = hours.opens(now)
+    if opening is None:
+        return None
+    reason = f"outside its hours ({hours.text})"
+    return Hold(scope=scope, origin=Origin.HOURS, since=now, until=opening, reason=reason, by="tidegate")
 
 
 def starting(account: str, now: datetime, epoch: int) -> Hold:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from stores.world import World
+from stores.world import World, new
 from tidegate.errors import StoreBroken
-from tidegate.model import Account, Interrupted, State
+from tidegate.model import Account, Batch, Interrupted, State
 from tidegate.stores import Store
 
 
@@ -60,6 +62,78 @@ def test_jobs_are_listed_by_id_whatever_is_asked_for(world: World) -> None:
     assert listed(states=[State.QUEUED, State.SUCCEEDED], most=3) == "abc"
     assert listed(states=[State.QUEUED], after=world.job("c").id, most=2) == "de"
     assert listed(batch=99) == listed(states=[State.FAILED]) == ""
+
+
+def test_jobs_are_listed_from_the_newest(world: World) -> None:
+    first = world.submit("a", "b", "c", batch="one").batch.id
+    world.submit("d", "e", batch="two", account="other", model="opus")
+    world.submit("f", batch="one", account="other")
+    world.finish(world.take())
+
+    def listed(**asked: object) -> str:
+        return "".join(job.name for job in world.store.jobs(newest_first=True, **asked))  # type: ignore[arg-type]
+
+    assert listed() == "fedcba"
+    assert listed(most=2) == "fe"
+    assert listed(after=world.job("e").id, most=2) == "dc"
+    assert listed(after=world.job("a").id) == ""
+    assert listed(batch=first) == "fcba"
+    assert listed(states=[State.QUEUED, State.SUCCEEDED], account="acct") == "cba"
+    assert listed(states=[State.QUEUED], after=world.job("c").id) == "b"
+
+
+LABELLED = {"train/0": {"tier": "1"}, "train/1": {"tier": "2", "x": ""}, "test/0": {"tier": "1"}, "TEST/1": {}}
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({"name": "train/*"}, ["train/0", "train/1"]),
+        ({"name": "test/?"}, ["test/0"]),
+        ({"name": "*/[01]", "label": ("tier", "1")}, ["train/0", "test/0"]),
+        ({"name": "t*/[^0]"}, ["train/1"]),
+        ({"name": "train/0"}, ["train/0"]),
+        ({"name": ""}, []),
+        ({"name": "train"}, []),
+        ({"name": "\ud800*"}, []),
+        ({"name": "*\0"}, []),
+        ({"name": "*" * 20_000}, []),
+        ({"label": ("tier", "1")}, ["train/0", "test/0"]),
+        ({"label": ("tier", "3")}, []),
+        ({"label": ("x", "")}, ["train/1"]),
+        ({"label": ("$.tier", "1")}, []),
+        ({"label": ("\ud800", "\udcff")}, []),
+        ({"label": ("tier", "1"), "states": [State.QUEUED], "most": 1}, ["train/0"]),
+        ({"label": ("tier", "1"), "newest_first": True}, ["test/0", "train/0"]),
+        ({"label": ("tier", "1"), "states": [State.FAILED]}, []),
+    ],
+    ids=range(18),
+)
+def test_jobs_are_found_by_the_pattern_of_their_name_and_by_label(
+    world: World, asked: dict[str, Any], found: list[str]
+) -> None:
+    jobs = [new(name, labels=labels) for name, labels in LABELLED.items()]
+    world.store.submit(Batch("b"), jobs, world.now)
+    assert [job.name for job in world.store.jobs(**asked)] == found
+    assert [job.name for job in world.store.jobs(**{"batch": 1, "account": "acct", **asked})] == found
+
+
+def test_jobs_that_ended_before_an_instant_are_told_by_id(world: World) -> None:
+    world.submit("a", "b", "c", "d")
+    claims = world.claim(4)
+    for place in (2, 0):
+        world.finish(claims[place])
+        world.wait(60)
+    world.finish(claims[1])
+
+    def ended(seconds: float, **asked: int) -> str:
+        return "".join(job.name for job in world.store.ended(world.ahead(seconds), **asked))
+
+    assert (ended(1), ended(0), ended(-60), ended(-120)) == ("abc", "ac", "c", "")
+    assert ended(1, most=2) == "ab"
+    assert ended(1, after=claims[1][0].id) == "c"
+    world.store.retry(claims[0][0].id, world.now, by="ann")
+    assert ended(1) == "bc"
 
 
 def test_events_are_told_in_order_and_by_job_or_batch(world: World) -> None:

@@ -7,7 +7,7 @@ import pytest
 from stores.world import World, names, new
 from tidegate.errors import BadInput
 from tidegate.model import Batch, NewJob, Spec, State
-from tidegate.stores.ledger import CHUNK
+from tidegate.stores.submit import CHUNK
 
 
 def test_submitting_again_adds_what_is_new_and_keeps_what_is_known(world: World) -> None:

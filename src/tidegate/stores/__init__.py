@@ -15,6 +15,7 @@ from tidegate.model import (
     Event,
     Hold,
     Job,
+    Need,
     NewJob,
     Origin,
     Outcome,
@@ -116,6 +117,13 @@ class Store(Protocol):
         Raises BadInput where it is not queued.
         """
 
+    def forget(self, jobs: Sequence[int], now: datetime) -> int:
+        """Remove jobs that have ended and that no unfinished job needs, and all that is known of them; how many.
+
+        That is their attempts, events, needs and holds, and the secrets that no other job has; their files in the state
+        directory are their caller's. Up to 1,000 are one transaction; more are removed in chunks.
+        """
+
     # --- what doors ask of a running supervisor ---
 
     def ask(self, verb: Ask, now: datetime, *, by: str, target: int | None = None) -> Request:
@@ -179,6 +187,16 @@ class Store(Protocol):
     def holds(self) -> list[Hold]:
         """Every hold."""
 
+    def set_hours(self, scope: str, hours: str, now: datetime) -> None:
+        """Say when jobs of a scope may start ("20:00-07:00 Europe/Berlin"); "" takes its hours away.
+
+        Outside of them a hold of origin HOURS keeps the scope shut until the next opening: claims write and remove it,
+        and so does this at once. Raises BadInput for text that is no hours.
+        """
+
+    def hours(self) -> dict[str, str]:
+        """The hours of each scope that has some, with the name of their zone."""
+
     # --- looking ---
 
     def batches(self) -> list[Batch]:
@@ -199,10 +217,22 @@ class Store(Protocol):
         batch: int | None = None,
         states: Sequence[State] = (),
         account: str | None = None,
+        label: tuple[str, str] | None = None,
+        name: str | None = None,
+        newest_first: bool = False,
         after: int = 0,
         most: int = 1000,
     ) -> list[Job]:
-        """Jobs in the order of their ids, from the first id greater than `after`."""
+        """Jobs in the order of their ids, from the first id greater than `after`; `name` is a GLOB pattern.
+
+        With `newest_first` they come the other way round, from the first id less than `after` (0: from the newest).
+        """
+
+    def needs(self, jobs: Sequence[int]) -> list[Need]:
+        """What these jobs need, by job and by what it needs."""
+
+    def ended(self, before: datetime, *, after: int = 0, most: int = 1000) -> list[Job]:
+        """Jobs that ended before an instant, in the order of their ids, from the first id greater than `after`."""
 
     def job(self, id: int) -> Job | None:
         """One job by its internal id."""

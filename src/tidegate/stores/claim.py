@@ -11,7 +11,8 @@ from heapq import heapify, heappop, heapreplace
 from tidegate import policy
 from tidegate.model import Account, Attempt, Hold, Job, Origin, Supervisor
 from tidegate.policy import Rules
-from tidegate.stores.rows import Candidate, Known, Lane, Rows, about, iso_or_none
+from tidegate.stores import timetable
+from tidegate.stores.rows import Candidate, Known, Lane, Rows, about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,7 @@ class Claimer:
 def claim(rows: Rows, who: Claimer, *, most: int, batch: int | None) -> list[tuple[Job, Attempt]]:
     """Take up to `most` jobs; to be called inside a transaction."""
     turn_due(rows, who.now)
+    timetable.keep(rows, who.now)
     rows.promote(who.now)
     return _Taking(rows, who).take(most, batch)
 
@@ -199,18 +201,3 @@ class _Taking:
 def _lets_one_go(hold: Hold) -> bool:
     """Whether a limit has just reopened: its next attempt is the canary."""
     return hold.origin is Origin.LIMIT and hold.ramp and hold.allow == 1
-
-
-def told(hold: Hold) -> dict[str, object]:
-    """What an event tells about a hold that was made or moved."""
-    return {
-        **about(hold),
-        "allow": hold.allow,
-        "until": iso_or_none(hold.until),
-        "resets_at": iso_or_none(hold.resets_at),
-        "exact": hold.exact,
-        "reason": hold.reason,
-        "evidence": hold.evidence,
-        "by": hold.by,
-        **({"halt": hold.halt.value} if hold.halt else {}),
-    }

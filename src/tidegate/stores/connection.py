@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -45,6 +45,7 @@ class Connection:
         self._hurried = False  # do not wait for other writers,
         self._began = False  # and one of them has taken the lock
         self._mark = 0
+        self._afterwards: list[Callable[[], None]] = []
         self._clock = SystemClock()
         self._waiting_since = 0.0
         with self.clearly():
@@ -97,11 +98,25 @@ class Connection:
             self.run(end)
         except BaseException as error:
             with self.clearly():
+                if undo != "undo_call":
+                    self._afterwards.clear()
                 if undo and self._db.in_transaction:  # SQLite itself may have undone it all, on a full disk say
                     self.run(undo)
             if (clear := self._in_one_line(error)) is not None:
                 raise clear from error
             raise
+        if not self._grouped:
+            self._run_afterwards(committed=True)
+
+    def afterwards(self, do: Callable[[], None]) -> None:
+        """Do something after the commit of this transaction, or of its group; never where that fails."""
+        if do not in self._afterwards:
+            self._afterwards.append(do)
+
+    def _run_afterwards(self, *, committed: bool) -> None:
+        waiting, self._afterwards = self._afterwards, []
+        for do in waiting if committed else ():
+            do()
 
     def _steps(self) -> tuple[str, str, str]:
         if not self._grouped:
@@ -177,6 +192,7 @@ class Connection:
             finally:
                 if self._db.in_transaction:
                     self.run("rollback")
+        self._run_afterwards(committed=how == "commit")
 
     def _still_whole(self) -> None:
         if not self._db.in_transaction:

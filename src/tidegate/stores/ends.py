@@ -44,6 +44,15 @@ def retry(rows: Rows, job: Job, now: datetime, by: str) -> Job:
     return again
 
 
+def skip_where_hopeless(rows: Rows, id: int, now: datetime) -> None:
+    """A new job is skipped at once where one that it needs has ended without success."""
+    job = rows.job(id)
+    if job is not None and job.unmet and (dead := dead_need(rows, id)) is not None:
+        skipped = policy.skipped(job, dead, now)
+        rows.put_job(skipped)
+        _tell(rows, skipped, now, None)
+
+
 def dead_need(rows: Rows, job: int) -> Job | None:
     """The first of the jobs that a job needs which has ended without success."""
     found = (rows.job(id) for id in rows.unmet(job))

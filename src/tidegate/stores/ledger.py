@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -34,12 +33,11 @@ from tidegate.model import (
 )
 from tidegate.policy import Rules
 from tidegate.redact import redacted, without_known
-from tidegate.stores import ends
-from tidegate.stores.claim import Claimer, claim, told
-from tidegate.stores.rows import Defined, Known, Rows, Standing, about, is_text, iso
+from tidegate.stores import ends, timetable
+from tidegate.stores.claim import Claimer, claim
+from tidegate.stores.rows import Known, Rows, about, iso, told
+from tidegate.stores.submit import CHUNK, Submit, check
 
-CHUNK: Final = 1000  # jobs that a submit writes in one transaction
-MOST: Final = 2**31  # a priority lies between its negative and this
 LONGEST: Final = 4000  # characters of an agent's words that a row keeps; the whole is in the attempt's files
 
 
@@ -92,52 +90,9 @@ class Ledger:
         crash leaves out is added when the same jobs are submitted again. `whole`: these are all of the batch's jobs,
         so tell which others it has. Raises BadInput for a name that no row can have, or that comes twice.
         """
-        _check(batch, jobs)
-        done: dict[str, list[str]] = defaultdict(list)
-        found = Batch(batch.name)
-        for start in range(0, max(len(jobs), 1), CHUNK):
-            with self._rows.transaction():
-                found = Batch(batch.name, self._rows.batch(batch.name))
-                self._submit_chunk(found, jobs[start : start + CHUNK], now, update=update, done=done)
-        absent = self._absent(found.id, jobs) if whole else []
-        return Submission(
-            batch=found,
-            added=tuple(done["added"]),
-            unchanged=tuple(done["unchanged"]),
-            changed=tuple(done["changed"]),
-            updated=tuple(done["updated"]),
-            absent=tuple(absent),
-        )
-
-    def _submit_chunk(
-        self, batch: Batch, jobs: Sequence[NewJob], now: datetime, *, update: bool, done: dict[str, list[str]]
-    ) -> None:
-        standing = self._rows.standing(batch.id, [job.name for job in jobs])
-        added = []
-        for job in map(self._rows.define, jobs):
-            known = standing.get(job.new.name)
-            if known is None:
-                added.append(job)
-            done[self._submit_one(batch, job, known, now, update=update)].append(job.new.name)
-        self._rows.add_jobs(batch.id, added, now)
-
-    def _submit_one(self, batch: Batch, job: Defined, known: Standing | None, now: datetime, *, update: bool) -> str:
-        if known is None:
-            return "added"
-        if known.digest == job.digest:
-            return "unchanged"
-        if not update or known.state is not State.QUEUED:
-            return "changed"
-        self._rows.redefine(known.id, batch.id, job)
-        self._rows.event(now, "job updated", job=known.id)
-        return "updated"
-
-    def _absent(self, batch: int, jobs: Sequence[NewJob]) -> list[str]:
-        with self._rows.transaction():
-            if self._rows.size(batch) == len(jobs):
-                return []
-            given = {job.name for job in jobs}
-            return [name for name in self._rows.names(batch) if name not in given]
+        submit = Submit(self._rows, batch, jobs, now, update=update)
+        submit.write()
+        return submit.told(whole=whole)
 
     def set_priority(self, job: int, priority: int, now: datetime) -> None:
         """Change a queued job's place in the queue."""
@@ -166,7 +121,7 @@ class Ledger:
         """
         with self._rows.transaction():
             found = self._job(job)
-            _check(Batch(found.batch_name), [new])
+            check(Batch(found.batch_name), [new])
             if found.state is not State.QUEUED:
                 raise BadInput(f"job {job} is {found.state}: only a queued job can be changed")
             changed = policy.edited(found, new)
@@ -175,6 +130,20 @@ class Ledger:
                 self._rows.put_job(changed)
                 self._rows.event(now, "job updated", job=job, data={"by": _kept(by)})
             return changed
+
+    def forget(self, jobs: Sequence[int], now: datetime) -> int:
+        """Remove jobs that have ended and that no unfinished job needs, and all that is known of them; how many.
+
+        Up to CHUNK jobs are one transaction; more are removed in chunks.
+        """
+        forgotten, asked = 0, list(dict.fromkeys(jobs))
+        for start in range(0, len(asked), CHUNK):
+            with self._rows.transaction():
+                if gone := self._rows.forgettable(asked[start : start + CHUNK]):
+                    self._rows.event(now, "jobs forgotten", data={"jobs": len(gone)})  # first: the newest row must stay
+                    self._rows.forget(gone)
+                    forgotten += len(gone)
+        return forgotten
 
     def _job(self, id: int) -> Job:
         found = self._rows.job(id) if 0 < id < 2**63 else None
@@ -439,19 +408,21 @@ class Ledger:
                     self._rows.put_opening(hold.scope, seq, now)
             return lifted
 
+    def set_hours(self, scope: str, hours: str, now: datetime) -> None:
+        """Say when jobs of a scope may start; "" takes its hours away. The hold of the scope follows at once.
 
-def _check(batch: Batch, jobs: Sequence[NewJob]) -> None:
-    """Refuse what no row can hold, before anything is written."""
-    seen: set[str] = set()
-    for job in jobs:
-        if job.name in seen:
-            raise BadInput(f"batch {batch.name!r}: two jobs are named {job.name!r}")
-        seen.add(job.name)
-        if not -MOST < job.priority < MOST:
-            raise BadInput(f"job {job.name!r}: priority {job.priority} is not between {-MOST} and {MOST}")
-    for text in (batch.name, *(text for job in jobs for text in (job.name, job.account, job.group, job.model or ""))):
-        if "\0" in text or not is_text(text):
-            raise BadInput(f"batch {batch.name!r}: {text!r} is not valid text")
+        Raises BadInput for text that is no hours.
+        """
+        when = timetable.read(scope, hours) if hours else None
+        with self._rows.transaction():
+            known = dict(self._rows.hours()).get(scope)
+            if known != (when.text if when else None):
+                if when is not None:
+                    self._rows.put_hours(scope, when.text)
+                else:
+                    self._rows.drop_hours(scope)
+                self._rows.event(now, "hours set", scope=scope, data={"hours": when.text if when else ""})
+            timetable.keep_one(self._rows, scope, when, now)
 
 
 def _who(supervisor: Supervisor) -> dict[str, str | int]:

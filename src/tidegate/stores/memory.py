@@ -6,6 +6,8 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import datetime
+from fnmatch import fnmatchcase
+from itertools import islice
 from threading import RLock
 from typing import Any
 
@@ -19,6 +21,7 @@ from tidegate.model import (
     Event,
     Hold,
     Job,
+    Need,
     NewJob,
     Origin,
     Request,
@@ -27,9 +30,9 @@ from tidegate.model import (
     Window,
     family,
 )
-from tidegate.stores import Turn
+from tidegate.stores import Turn, timetable
 from tidegate.stores.ledger import Ledger
-from tidegate.stores.rows import Candidate, Crowd, Defined, Known, Lane, Standing, Ties, define
+from tidegate.stores.rows import Candidate, Crowd, Defined, Fresh, Known, Lane, Standing, Ties, Wanted, define
 
 Key = tuple[str, Origin, Window]
 Old = tuple[dict[Any, Any], Hashable, Any]
@@ -51,6 +54,7 @@ class _Rows:
         self.jobs: dict[int, Job] = {}
         self.digests: dict[int, bytes] = {}
         self.attempts: dict[tuple[int, int], Attempt] = {}
+        self.times: dict[str, str] = {}
         self.requested: dict[int, Request] = {}
         self.met: dict[tuple[int, int], bool] = {}
         self.last: dict[str, int] = {}
@@ -114,7 +118,7 @@ class _Rows:
         scope: str | None = None,
         data: Mapping[str, object] | None = None,
     ) -> int:
-        seq = len(self.events) + 1
+        seq = self._next("event")
         event = Event(seq=seq, at=at, name=name, job=job, attempt=attempt, scope=scope, data=dict(data or {}))
         self._put(self.events, seq, event)
         return seq
@@ -168,6 +172,16 @@ class _Rows:
     def drop_hold(self, hold: Hold) -> None:
         self._drop(self.holds, (hold.scope, hold.origin, hold.window))
 
+    def hours(self) -> list[tuple[str, str]]:
+        return sorted(self.times.items())
+
+    def put_hours(self, scope: str, hours: str) -> None:
+        self._put(self.times, scope, hours)
+
+    def drop_hours(self, scope: str) -> None:
+        if scope in self.times:
+            self._drop(self.times, scope)
+
     def opening(self, scope: str) -> tuple[int, datetime] | None:
         return self.openings.get(scope)
 
@@ -188,26 +202,39 @@ class _Rows:
         ids = {name: self.ids[batch, name] for name in names if (batch, name) in self.ids}
         return {name: Standing(id, self.jobs[id].state, self.digests[id]) for name, id in ids.items()}
 
-    def add_jobs(self, batch: int, jobs: Sequence[Defined], now: datetime) -> None:
+    def first_free(self) -> int:
+        return self.last.get("job", 0) + 1
+
+    def states(self, jobs: Sequence[int]) -> dict[int, State]:
+        return {id: self.jobs[id].state for id in jobs if id in self.jobs}
+
+    def add_jobs(self, batch: int, jobs: Sequence[Fresh], now: datetime) -> None:
         names = {id: name for name, id in self.batches.items()}
-        for id, job in enumerate(jobs, len(self.jobs) + 1):
+        for id, name, job, unmet in jobs:
+            assert id == self._next("job")
             new = job.new
             row = Job(
                 id=id,
                 batch=batch,
                 batch_name=names[batch],
-                name=new.name,
+                name=name,
                 account=new.account,
                 spec=new.spec,
                 model=new.model,
                 group=new.group,
                 priority=new.priority,
+                not_before=new.not_before,
+                unmet=unmet,
                 created_at=now,
             )
             self._put(self.jobs, id, row)
-            self._put(self.ids, (batch, new.name), id)
+            self._put(self.ids, (batch, name), id)
             self._put(self.digests, id, job.digest)
             self.event(now, "job added", job=id)
+
+    def add_needs(self, job: int, needs: Mapping[int, bool]) -> None:
+        for id, met in needs.items():
+            self._put(self.met, (job, id), met)
 
     def redefine(self, id: int, batch: int, job: Defined) -> None:  # noqa: ARG002 - a lane is computed here
         new = job.new
@@ -294,6 +321,28 @@ class _Rows:
             self._put(self.met, (one, job), value=True)
             self._put(self.jobs, one, replace(self.jobs[one], unmet=self.jobs[one].unmet - 1))
 
+    def forgettable(self, jobs: Sequence[int]) -> list[int]:
+        needed = {needs for (one, needs) in self.met if not self.jobs[one].state.is_final}
+        return [id for id in jobs if id in self.jobs and self.jobs[id].state.is_final and id not in needed]
+
+    def forget(self, jobs: Sequence[int]) -> None:
+        for id in jobs:
+            for one in self.waiting_for(id):
+                self._put(self.jobs, one, replace(self.jobs[one], unmet=self.jobs[one].unmet - 1))
+            scope = f"job:{id}"
+            self._drop_all(self.met, [key for key in self.met if id in key])
+            self._drop_all(self.attempts, [key for key in self.attempts if key[0] == id])
+            self._drop_all(self.holds, [key for key in self.holds if key[0] == scope])
+            self._drop_all(self.openings, [key for key in self.openings if key == scope])
+            self._drop_all(self.events, [seq for seq, event in self.events.items() if event.job == id])
+            self._drop(self.ids, (self.jobs[id].batch, self.jobs[id].name))
+            self._drop(self.digests, id)
+            self._drop(self.jobs, id)
+
+    def _drop_all(self, table: dict[Any, Any], keys: Sequence[Hashable]) -> None:
+        for key in keys:
+            self._drop(table, key)
+
     def requests(self) -> list[Request]:
         return list(self.requested.values())
 
@@ -375,6 +424,11 @@ class MemoryStore(Ledger):
         with self._look() as rows:
             return rows.every_hold()
 
+    def hours(self) -> dict[str, str]:
+        """The hours of each scope that has some, with the name of their zone."""
+        with self._look() as rows:
+            return dict(rows.hours())
+
     def requests(self) -> list[Request]:
         """What doors ask of a running supervisor and is not answered yet, oldest first."""
         with self._look() as rows:
@@ -408,20 +462,42 @@ class MemoryStore(Ledger):
         batch: int | None = None,
         states: Sequence[State] = (),
         account: str | None = None,
+        label: tuple[str, str] | None = None,
+        name: str | None = None,
+        newest_first: bool = False,
         after: int = 0,
         most: int = 1000,
     ) -> list[Job]:
-        """Jobs in the order of their ids, from the first id greater than `after`."""
+        """Jobs in the order of their ids, from the first id greater than `after`; `name` is a GLOB pattern.
+
+        With `newest_first` they come the other way round, from the first id less than `after` (0: from the newest).
+        """
+        if Wanted(label, name).is_nonsense:
+            return []
         with self._look() as rows:
             found = (
                 job
-                for job in rows.jobs.values()
-                if job.id > after
+                for job in sorted(rows.jobs.values(), key=lambda job: job.id, reverse=newest_first)
+                if (not after or (job.id < after if newest_first else job.id > after))
                 and batch in (None, job.batch)
                 and account in (None, job.account)
                 and (not states or job.state in states)
+                and (label is None or label in job.spec.labels.items())
+                and (name is None or fnmatchcase(job.name, name.replace("[^", "[!")))
             )
-            return [job for job, _ in zip(found, range(most), strict=False)]
+            return list(islice(found, most))
+
+    def needs(self, jobs: Sequence[int]) -> list[Need]:
+        """What these jobs need, by job and by what it needs."""
+        with self._look() as rows:
+            found = [(job, rows.jobs[id], met) for (job, id), met in sorted(rows.met.items()) if job in jobs]
+            return [Need(job=job, needs=one.id, name=one.name, state=one.state, met=met) for job, one, met in found]
+
+    def ended(self, before: datetime, *, after: int = 0, most: int = 1000) -> list[Job]:
+        """Jobs that ended before an instant, in the order of their ids, from the first id greater than `after`."""
+        with self._look() as rows:
+            ended = [job for job in rows.jobs.values() if job.ended_at is not None and job.ended_at < before]
+            return sorted((job for job in ended if job.id > after), key=lambda job: job.id)[:most]
 
     def job(self, id: int) -> Job | None:
         """One job by its internal id."""
@@ -455,7 +531,7 @@ class MemoryStore(Ledger):
         with self._look() as rows:
             found = [
                 event
-                for event in rows.events.values()
+                for _, event in sorted(rows.events.items())
                 if event.seq > after
                 and job in (None, event.job)
                 and (batch is None or (event.job is not None and rows.jobs[event.job].batch == batch))
@@ -465,11 +541,12 @@ class MemoryStore(Ledger):
     def last_seq(self) -> int:
         """The seq of the newest event, 0 where there is none."""
         with self._look() as rows:
-            return len(rows.events)
+            return max(rows.events, default=0)
 
     def next_due(self, now: datetime) -> datetime | None:
         """The first instant after `now` at which a claim could find more than now: a `not_before` or an `until`."""
         with self._look() as rows:
             waits = [job.not_before for job in rows.jobs.values() if job.state is State.QUEUED]
             ends = [hold.until for hold in rows.every_hold() if not hold.ramp]
-            return min((at for at in (*waits, *ends) if at is not None and at > now), default=None)
+            known = [*waits, *ends, *timetable.openings(rows, now)]
+            return min((at for at in known if at is not None and at > now), default=None)

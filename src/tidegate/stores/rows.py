@@ -77,6 +77,15 @@ class Defined:
     digest: bytes
 
 
+class Fresh(NamedTuple):
+    """A new job: its id, its name, and how many of its needs are not met."""
+
+    id: int
+    name: str
+    job: Defined
+    unmet: int
+
+
 class Standing(NamedTuple):
     """A job that a batch has already."""
 
@@ -95,6 +104,21 @@ class Ties(NamedTuple):
 def about(hold: Hold) -> dict[str, str]:
     """Which of a scope's holds an event is about."""
     return {"origin": hold.origin.value, "window": hold.window.value}
+
+
+def told(hold: Hold) -> dict[str, object]:
+    """What an event tells about a hold that was made or moved."""
+    return {
+        **about(hold),
+        "allow": hold.allow,
+        "until": iso_or_none(hold.until),
+        "resets_at": iso_or_none(hold.resets_at),
+        "exact": hold.exact,
+        "reason": hold.reason,
+        "evidence": hold.evidence,
+        "by": hold.by,
+        **({"halt": hold.halt.value} if hold.halt else {}),
+    }
 
 
 class Rows(Protocol):
@@ -160,6 +184,15 @@ class Rows(Protocol):
     def drop_hold(self, hold: Hold) -> None:
         """Remove a hold."""
 
+    def hours(self) -> Sequence[tuple[str, str]]:
+        """The hours of each scope that has some, by scope."""
+
+    def put_hours(self, scope: str, hours: str) -> None:
+        """Write a scope's hours."""
+
+    def drop_hours(self, scope: str) -> None:
+        """Take a scope's hours away."""
+
     def opening(self, scope: str) -> tuple[int, datetime] | None:
         """The epoch and the instant at which a scope was last reopened."""
 
@@ -177,8 +210,17 @@ class Rows(Protocol):
     def standing(self, batch: int, names: Sequence[str]) -> Mapping[str, Standing]:
         """Those of these names that a batch has."""
 
-    def add_jobs(self, batch: int, jobs: Sequence[Defined], now: datetime) -> None:
-        """New jobs, each with its event."""
+    def first_free(self) -> int:
+        """The first id that no job has ever had."""
+
+    def states(self, jobs: Sequence[int]) -> Mapping[int, State]:
+        """Where those of these jobs are that exist."""
+
+    def add_jobs(self, batch: int, jobs: Sequence[Fresh], now: datetime) -> None:
+        """New jobs, each with its event; their ids follow one another from `first_free` on."""
+
+    def add_needs(self, job: int, needs: Mapping[int, bool]) -> None:
+        """What a new job needs, and whether that is met."""
 
     def redefine(self, id: int, batch: int, job: Defined) -> None:
         """Give a queued job another definition."""
@@ -232,6 +274,12 @@ class Rows(Protocol):
     def meet(self, job: int) -> None:
         """A job has succeeded: those that waited for it wait for one less, for good."""
 
+    def forgettable(self, jobs: Sequence[int]) -> Sequence[int]:
+        """Those of these jobs that have ended and that no unfinished job needs."""
+
+    def forget(self, jobs: Sequence[int]) -> None:
+        """Remove all that is known of these jobs; those that waited for one of them wait for one less."""
+
     def requests(self) -> Sequence[Request]:
         """What is asked for and not answered yet, oldest first."""
 
@@ -261,6 +309,21 @@ class Rows(Protocol):
     def running_on(self, host: str) -> Sequence[tuple[Job, Attempt]]:
         """The running attempts of incarnations on a host, left or not."""
 
+
+class Wanted(NamedTuple):
+    """Which jobs are asked for: a label's name and value, a GLOB pattern of names; None for any."""
+
+    label: tuple[str, str] | None
+    name: str | None
+
+    @property
+    def is_nonsense(self) -> bool:
+        """Whether no job can be so: what is no text, or longer than any name, names none."""
+        texts = [*(self.label or ()), self.name or ""]
+        return not all(map(is_text, texts)) or any("\0" in text or len(text) > LONG for text in texts)
+
+
+LONG: Final = 10_000  # characters of a pattern, or of a label
 
 # --- definitions as text ---
 

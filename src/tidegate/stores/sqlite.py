@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from heapq import merge
 from operator import itemgetter
 from pathlib import Path
+from typing import Final
 
 from tidegate.errors import StoreBroken
 from tidegate.model import (
@@ -21,6 +22,7 @@ from tidegate.model import (
     Halt,
     Hold,
     Job,
+    Need,
     NewJob,
     Origin,
     Request,
@@ -30,17 +32,19 @@ from tidegate.model import (
     Window,
     family,
 )
-from tidegate.stores import Turn
+from tidegate.stores import Turn, timetable
 from tidegate.stores.connection import BUSY, Connection, Row, Value
 from tidegate.stores.ledger import Ledger
 from tidegate.stores.rows import (
     Candidate,
     Crowd,
     Defined,
+    Fresh,
     Known,
     Lane,
     Standing,
     Ties,
+    Wanted,
     define,
     iso,
     iso_or_none,
@@ -48,6 +52,8 @@ from tidegate.stores.rows import (
     spec_of,
 )
 from tidegate.stores.vault import Vault, is_secret
+
+LARGEST: Final = 2**63 - 1  # an id
 
 
 class _Rows:
@@ -154,6 +160,15 @@ class _Rows:
     def drop_hold(self, hold: Hold) -> None:
         self._file.run("drop_hold", scope=hold.scope, origin=hold.origin.value, window=hold.window.value)
 
+    def hours(self) -> list[tuple[str, str]]:
+        return [(scope, text) for scope, text in self._file.rows("hours")]
+
+    def put_hours(self, scope: str, hours: str) -> None:
+        self._file.run("put_hours", scope=scope, hours=hours)
+
+    def drop_hours(self, scope: str) -> None:
+        self._file.run("drop_hours", scope=scope)
+
     def opening(self, scope: str) -> tuple[int, datetime] | None:
         row = self._file.row("opening", scope=scope)
         return (row[0], datetime.fromisoformat(row[1])) if row else None
@@ -177,27 +192,38 @@ class _Rows:
         found = self._file.rows("known_names", batch=batch, names=json_text(names))
         return {name: Standing(id, State(state), digest) for name, id, state, digest in found}
 
-    def add_jobs(self, batch: int, jobs: Sequence[Defined], now: datetime) -> None:
-        first = self._file.number("newest_job") + 1
+    def first_free(self) -> int:
+        return self._file.number("newest_job") + 1
+
+    def states(self, jobs: Sequence[int]) -> dict[int, State]:
+        found = self._file.rows("states", jobs=json_text(jobs))
+        return {id: State(state) for id, state in found}
+
+    def add_jobs(self, batch: int, jobs: Sequence[Fresh], now: datetime) -> None:
         lanes: dict[tuple[str, str], int] = {}
         binds = [
             {
                 "id": id,
                 "batch": batch,
                 "lane": self._lane(batch, job.new, lanes),
-                "name": job.new.name,
+                "name": name,
                 "account": job.new.account,
                 "model": job.new.model,
                 "group": job.new.group,
                 "priority": job.new.priority,
+                "not_before": iso_or_none(job.new.not_before),
+                "unmet": unmet,
                 "now": iso(now),
                 "digest": job.digest,
                 "spec": job.spec,
             }
-            for id, job in enumerate(jobs, first)
+            for id, name, job, unmet in jobs
         ]
         for name in ("add_job", "add_definition", "add_job_event"):
             self._file.run_each(name, binds)
+
+    def add_needs(self, job: int, needs: Mapping[int, bool]) -> None:
+        self._file.run_each("add_need", [{"job": job, "needs": id, "met": met} for id, met in needs.items()])
 
     def redefine(self, id: int, batch: int, job: Defined) -> None:
         new = job.new
@@ -294,6 +320,21 @@ class _Rows:
     def meet(self, job: int) -> None:
         self._file.run("count_met", job=job)
         self._file.run("meet", job=job)
+
+    def forgettable(self, jobs: Sequence[int]) -> list[int]:
+        return [id for (id,) in self._file.rows("forgettable", jobs=json_text(jobs))]
+
+    def forget(self, jobs: Sequence[int]) -> None:
+        text = json_text(jobs)
+        if self._file.number("keeps_secrets", jobs=text):
+            self._file.afterwards(self._sweep)  # not before these jobs are gone for good
+        self._file.run("forget_needs", jobs=text)
+        self._file.run("forget", jobs=text)
+
+    def _sweep(self) -> None:
+        """Remove the secrets that no job has; in a transaction, for a submit writes its own inside of one."""
+        with suppress(StoreBroken), self.transaction():  # else the next time
+            self._vault.keep_only({reference for (reference,) in self._file.rows("secrets")})
 
     def requests(self) -> list[Request]:
         return [_request(row) for row in self._file.rows("requests")]
@@ -441,6 +482,11 @@ class SqliteStore(Ledger):
         with self._file.look():
             return self._looks.every_hold()
 
+    def hours(self) -> dict[str, str]:
+        """The hours of each scope that has some, with the name of their zone."""
+        with self._file.look():
+            return dict(self._looks.hours())
+
     def requests(self) -> list[Request]:
         """What doors ask of a running supervisor and is not answered yet, oldest first."""
         with self._file.look():
@@ -474,29 +520,58 @@ class SqliteStore(Ledger):
         batch: int | None = None,
         states: Sequence[State] = (),
         account: str | None = None,
+        label: tuple[str, str] | None = None,
+        name: str | None = None,
+        newest_first: bool = False,
         after: int = 0,
         most: int = 1000,
     ) -> list[Job]:
-        """Jobs in the order of their ids, from the first id greater than `after`."""
+        """Jobs in the order of their ids, from the first id greater than `after`; `name` is a GLOB pattern.
+
+        With `newest_first` they come the other way round, from the first id less than `after` (0: from the newest).
+        """
+        wanted = Wanted(label, name)
+        if wanted.is_nonsense:
+            return []
+        first = after or LARGEST if newest_first else after
+        key, value = label or (None, None)
+        asked: dict[str, Value] = {"name": name, "label": key, "value": value, "after": first, "most": most}
         with self._file.look():
             if batch is None and account is None and not states:
-                found = self._file.rows("every_job", after=after, most=most)
+                found = self._file.rows("every_job_down" if newest_first else "every_job", **asked)
             else:
-                found = self._jobs_in(batch, states or tuple(State), account, after, most)
+                some = "jobs_in_down" if newest_first else "jobs_in"
+                wells = self._wells(batch, states or tuple(State), account)
+                found = merge(
+                    *(self._file.rows(some, lane=lane, state=state, **asked) for lane, state in wells),
+                    key=itemgetter(2),
+                    reverse=newest_first,
+                )
             return [self._looks.read_job(row) for row, _ in zip(found, range(most), strict=False)]
 
-    def _jobs_in(
-        self, batch: int | None, states: Sequence[State], account: str | None, after: int, most: int
-    ) -> Iterator[Row]:
-        """Every lane and state that has such jobs, read side by side: costs what is found, not what there is."""
-        filled = list(self._file.rows("filled", batch=batch, account=account))
-        wells = [
-            self._file.rows("jobs_in", lane=lane, state=state.value, after=after, most=most)
-            for lane, *counts in filled
+    def _wells(self, batch: int | None, states: Sequence[State], account: str | None) -> list[tuple[int, str]]:
+        """Every lane and state that has such jobs, to be read side by side: costs what is found, not what there is."""
+        return [
+            (lane, state.value)
+            for lane, *counts in self._file.rows("filled", batch=batch, account=account)
             for state, number in zip(State, counts, strict=True)
             if number and state in states
         ]
-        return merge(*wells, key=itemgetter(2))
+
+    def needs(self, jobs: Sequence[int]) -> list[Need]:
+        """What these jobs need, by job and by what it needs."""
+        with self._file.look():
+            found = self._file.rows("needs", jobs=json_text(jobs))
+            return [
+                Need(job=job, needs=needs, name=name, state=State(state), met=bool(met))
+                for job, needs, name, state, met in found
+            ]
+
+    def ended(self, before: datetime, *, after: int = 0, most: int = 1000) -> list[Job]:
+        """Jobs that ended before an instant, in the order of their ids, from the first id greater than `after`."""
+        with self._file.look():
+            found = self._file.rows("ended", before=iso(before), after=after, most=most)
+            return [self._looks.read_job(row) for row in found]
 
     def job(self, id: int) -> Job | None:
         """One job by its internal id."""
@@ -544,8 +619,9 @@ class SqliteStore(Ledger):
     def next_due(self, now: datetime) -> datetime | None:
         """The first instant after `now` at which a claim could find more than now: a `not_before` or an `until`."""
         with self._file.look():
-            ends = [end for name in ("next_end", "next_job") for (end,) in self._file.rows(name, now=iso(now))]
-            return min((datetime.fromisoformat(end) for end in ends if end is not None), default=None)
+            found = [end for name in ("next_end", "next_job") for (end,) in self._file.rows(name, now=iso(now))]
+            ends = [datetime.fromisoformat(end) for end in found if end is not None]
+            return min([*ends, *timetable.openings(self._looks, now)], default=None)
 
 
 # --- from rows to values ---

@@ -357,6 +357,15 @@ ON CONFLICT (scope, origin, "window") DO UPDATE SET
 -- drop_hold: remove a hold
 DELETE FROM hold WHERE scope = :scope AND origin = :origin AND "window" = :window;
 
+-- hours: when jobs of each scope may start
+SELECT scope, hours FROM hours ORDER BY scope;
+
+-- put_hours: a scope has these hours from now on
+INSERT INTO hours (scope, hours) VALUES (:scope, :hours) ON CONFLICT (scope) DO UPDATE SET hours = :hours;
+
+-- drop_hours: a scope has no hours any more
+DELETE FROM hours WHERE scope = :scope;
+
 -- opening: when a scope was last reopened
 SELECT epoch, at FROM opening WHERE scope = :scope;
 
@@ -501,9 +510,15 @@ SELECT job.name FROM lane CROSS JOIN job ON job.lane = lane.id WHERE lane.batch 
 SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'job';
 
 -- add_job: a new job
-INSERT INTO job (id, batch, lane, name, account, model, "group", priority, created_at, held)
-VALUES (:id, :batch, :lane, :name, :account, :model, :group, :priority, :now,
+INSERT INTO job (id, batch, lane, name, account, model, "group", priority, not_before, unmet, created_at, held)
+VALUES (:id, :batch, :lane, :name, :account, :model, :group, :priority, :not_before, :unmet, :now,
   EXISTS (SELECT 1 FROM hold WHERE scope = 'job:' || :id AND allow = 0));
+
+-- add_need: what a new job needs
+INSERT INTO need (job, needs, met) VALUES (:job, :needs, :met);
+
+-- states: where these jobs are
+SELECT job.id, job.state FROM json_each(:jobs) AS asked CROSS JOIN job ON job.id = asked.value;
 
 -- add_definition: what a new job does
 INSERT INTO definition (job, digest, spec) VALUES (:id, :digest, :spec);
@@ -535,12 +550,87 @@ FROM lane WHERE (:batch IS NULL OR batch = :batch) AND (:account IS NULL OR acco
 -- every_job: jobs by id
 SELECT batch.name, definition.spec, job.*
 FROM job JOIN batch ON batch.id = job.batch JOIN definition ON definition.job = job.id
-WHERE job.id > :after ORDER BY job.id LIMIT :most;
+WHERE job.id > :after
+  AND (:name IS NULL OR job.name GLOB :name)
+  AND (:label IS NULL OR EXISTS (
+    SELECT 1 FROM json_each(definition.spec, '$.labels') AS said WHERE said.key = :label AND said.value = :value
+  ))
+ORDER BY job.id LIMIT :most;
+
+-- every_job_down: jobs by id, the newest first
+SELECT batch.name, definition.spec, job.*
+FROM job JOIN batch ON batch.id = job.batch JOIN definition ON definition.job = job.id
+WHERE job.id < :after
+  AND (:name IS NULL OR job.name GLOB :name)
+  AND (:label IS NULL OR EXISTS (
+    SELECT 1 FROM json_each(definition.spec, '$.labels') AS said WHERE said.key = :label AND said.value = :value
+  ))
+ORDER BY job.id DESC LIMIT :most;
 
 -- jobs_in: jobs of a lane in a state, by id
 SELECT batch.name, definition.spec, job.*
 FROM job JOIN batch ON batch.id = job.batch JOIN definition ON definition.job = job.id
-WHERE job.lane = :lane AND job.state = :state AND job.id > :after ORDER BY job.id LIMIT :most;
+WHERE job.lane = :lane AND job.state = :state AND job.id > :after
+  AND (:name IS NULL OR job.name GLOB :name)
+  AND (:label IS NULL OR EXISTS (
+    SELECT 1 FROM json_each(definition.spec, '$.labels') AS said WHERE said.key = :label AND said.value = :value
+  ))
+ORDER BY job.id LIMIT :most;
+
+-- jobs_in_down: jobs of a lane in a state, by id, the newest first
+SELECT batch.name, definition.spec, job.*
+FROM job JOIN batch ON batch.id = job.batch JOIN definition ON definition.job = job.id
+WHERE job.lane = :lane AND job.state = :state AND job.id < :after
+  AND (:name IS NULL OR job.name GLOB :name)
+  AND (:label IS NULL OR EXISTS (
+    SELECT 1 FROM json_each(definition.spec, '$.labels') AS said WHERE said.key = :label AND said.value = :value
+  ))
+ORDER BY job.id DESC LIMIT :most;
+
+-- ended: jobs that ended before an instant, by id
+SELECT batch.name, definition.spec, job.*
+FROM job JOIN batch ON batch.id = job.batch JOIN definition ON definition.job = job.id
+WHERE job.ended_at < :before AND +job.id > :after ORDER BY +job.id LIMIT :most;
+
+-- needs: what these jobs need
+SELECT need.job, need.needs, job.name, job.state, need.met
+FROM json_each(:jobs) AS asked CROSS JOIN need ON need.job = asked.value JOIN job ON job.id = need.needs
+ORDER BY need.job, need.needs;
+
+-- forgettable: those of these jobs that have ended and that no unfinished job needs
+SELECT job.id FROM json_each(:jobs) AS asked CROSS JOIN job ON job.id = asked.value
+WHERE job.ended_at IS NOT NULL AND NOT EXISTS (
+  SELECT 1 FROM need JOIN job AS waiting ON waiting.id = need.job
+  WHERE need.needs = job.id AND waiting.ended_at IS NULL
+);
+
+-- keeps_secrets: whether any of these jobs has a secret
+SELECT EXISTS (
+  SELECT 1 FROM json_each(:jobs) AS asked CROSS JOIN definition ON definition.job = asked.value
+  WHERE definition.spec GLOB '*{"secret":*'
+);
+
+-- secrets: the files of all the secrets that jobs have
+SELECT DISTINCT said.value ->> '$.secret'
+FROM definition CROSS JOIN json_each(definition.spec, '$.env') AS said
+WHERE definition.spec GLOB '*{"secret":*' AND said.type = 'object';
+
+-- forget_needs: jobs that wait for a forgotten one, in vain, wait for one less
+UPDATE job SET unmet = (
+  SELECT count(*) FROM need
+  WHERE need.job = job.id AND met = 0 AND needs NOT IN (SELECT value FROM json_each(:jobs))
+)
+WHERE id IN (SELECT job FROM need WHERE needs IN (SELECT value FROM json_each(:jobs)) AND met = 0);
+
+-- forget: all that is known of these jobs
+DELETE FROM need WHERE job IN (SELECT value FROM json_each(:jobs));
+DELETE FROM need WHERE needs IN (SELECT value FROM json_each(:jobs));
+DELETE FROM attempt WHERE job IN (SELECT value FROM json_each(:jobs));
+DELETE FROM definition WHERE job IN (SELECT value FROM json_each(:jobs));
+DELETE FROM hold WHERE scope IN (SELECT 'job:' || value FROM json_each(:jobs));
+DELETE FROM opening WHERE scope IN (SELECT 'job:' || value FROM json_each(:jobs));
+DELETE FROM event WHERE job IN (SELECT value FROM json_each(:jobs));
+DELETE FROM job WHERE id IN (SELECT value FROM json_each(:jobs));
 
 -- jobs_named: the jobs of a name, one for each batch that has it
 SELECT batch.name, definition.spec, job.*

@@ -21,7 +21,7 @@ def is_secret(name: str) -> bool:
 
 
 class Vault:
-    """Values by reference: `DIRECTORY/REFERENCE`, mode 0600, written once and for good.
+    """Values by reference: `DIRECTORY/REFERENCE`, mode 0600, written once.
 
     The reference is a keyed digest of the value, so equal values share a file, and a changed one has another.
     """
@@ -35,10 +35,17 @@ class Vault:
         """Keep a value; its reference. When it returns, the value is on the disk."""
         raw = value.encode("utf-8", "surrogateescape")
         reference = hashlib.blake2b(raw, key=self._my_key(), digest_size=20).hexdigest()
-        if reference not in self._values:
+        if reference not in self._values or not (self._directory / reference).exists():  # another process may sweep
             self._write_once(reference, raw)
             self._values[reference] = value
         return reference
+
+    def keep_only(self, references: set[str]) -> None:
+        """Remove every other value."""
+        for path in self._directory.glob("[!.]*"):
+            if path.name != KEY and path.name not in references:
+                path.unlink(missing_ok=True)
+                self._values.pop(path.name, None)
 
     def get(self, reference: str) -> str:
         """The value of a reference. Raises StoreBroken where its file is gone."""
