@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -203,20 +204,30 @@ class Running:
     async def _watched(self, child: Child) -> Exit:
         self._child = child
         self._reader = self._agent.reader(self._zone())
-        async with (
-            self._means.watcher.follow(self.directory, self._reader.read) as self._follow,
-            anyio.create_task_group() as reading,
-        ):
-            reading.start_soon(self._read, self._follow)
-            await self.settle()
+        async with self._means.watcher.follow(self.directory, self._reader.read) as self._follow:
+            if not self._is_settled():
+                await self.settle()
             if self._asked is not None:  # its end was asked for while it was being launched
                 await child.end(self._means.grace)
-            exit = await child.wait()
-            self._has_exited = True  # what is asked for while its leftovers are ended comes too late
-            self._follow.finish()
-            reading.cancel_scope.deadline = anyio.current_time() + DRAIN
+            with anyio.CancelScope() as reading:
+                ending = asyncio.create_task(self._ended(child, self._follow, reading))
+                try:
+                    await self._read(self._follow)
+                except BaseException:
+                    ending.cancel()
+                    raise
+            exit = await ending
         await child.sweep(min(self._means.grace, LEFTOVER))
         return exit
+
+    async def _ended(self, child: Child, follow: Follow[Sighting], reading: anyio.CancelScope) -> Exit:
+        """The agent's end, for which nobody has to read to the end; a task of its own, as a group costs more."""
+        try:
+            return await child.wait()
+        finally:
+            self._has_exited = True  # what is asked for while its leftovers are ended comes too late
+            follow.finish()
+            reading.deadline = anyio.current_time() + DRAIN
 
     async def _read(self, follow: Follow[Sighting]) -> None:
         async for sightings in follow:

@@ -92,14 +92,10 @@ class Narrator:
         """The names of the jobs that these events are told of; those of the last events are still known."""
         ids = {event.job for event in events if event.job is not None and _is_told(log, level_of(event))}
         unknown = sorted(ids - self._names.keys())
-        read = await self._ask(self._read_names, unknown) if unknown else {}
+        read = await self._ask(self._store.job_names, unknown) if unknown else {}
         known = {**self._names, **read}
-        self._names = {id: known[id] for id in ids}
+        self._names = {id: known.get(id, f"#{id}") for id in ids}
         return self._names
-
-    def _read_names(self, ids: Sequence[int]) -> dict[int, str]:
-        found = [(id, self._store.job(id)) for id in ids]
-        return {id: job.name if job else f"#{id}" for id, job in found}
 
 
 def _tell(log: FilteringBoundLogger, event: Event, names: Mapping[int, str]) -> None:

@@ -77,6 +77,8 @@ def redacted(text: str) -> str:
     text = _without_whole(text)
     if len(text) < SHORTEST:
         return text
+    if text.islower() and text.replace(" ", "").isalpha():  # plain words, such as the name of an event
+        return _without_parts(text)
     if any(start in text for start in STARTS):
         text = TOKENS.sub(lambda found: found[found.lastindex or 0] + GONE, text)
     for pattern, hints in HINTS:

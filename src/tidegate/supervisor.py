@@ -421,6 +421,8 @@ class Supervisor:
         return strongest.halt, f"paused{by}" + (f": {strongest.reason}" if strongest.reason else "")
 
     async def _next_due(self) -> datetime | None:
+        if len(self._running) >= self._post.slots:
+            return None  # whatever comes due, nothing starts before an attempt ends
         return await self._post.ask(self._post.store.next_due, self._post.clock.now())
 
 

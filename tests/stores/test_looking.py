@@ -159,6 +159,7 @@ def test_accounts_keep_what_they_are_given(world: World) -> None:
 
 def test_what_is_not_there_is_none_or_nothing(world: World) -> None:
     assert world.store.job(7) is None
+    assert world.store.job_names([7]) == {}
     assert world.store.jobs_named("x") == []
     assert world.store.attempts(7) == []
     assert world.store.next_due(world.now) is None
@@ -177,3 +178,9 @@ def test_a_store_that_was_given_back_answers_nothing(store: Store) -> None:
     store.close()
     with pytest.raises(StoreBroken):
         store.holds()
+
+
+def test_names_are_told_of_the_jobs_that_there_are(world: World) -> None:
+    world.submit("a", "b")
+    a, b = world.job("a").id, world.job("b").id
+    assert world.store.job_names([b, a, 77]) == {a: "a", b: "b"}

@@ -237,6 +237,9 @@ class Store(Protocol):
     def job(self, id: int) -> Job | None:
         """One job by its internal id."""
 
+    def job_names(self, ids: Sequence[int]) -> dict[int, str]:
+        """The user's ids of those of these jobs that there are, by internal id."""
+
     def jobs_named(self, name: str, batch: int | None = None) -> list[Job]:
         """Jobs by the user's id; one for each batch that has it."""
 

@@ -504,6 +504,11 @@ class MemoryStore(Ledger):
         with self._look() as rows:
             return rows.job(id)
 
+    def job_names(self, ids: Sequence[int]) -> dict[int, str]:
+        """The user's ids of those of these jobs that there are, by internal id."""
+        with self._look() as rows:
+            return {id: job.name for id in ids if (job := rows.job(id)) is not None}
+
     def jobs_named(self, name: str, batch: int | None = None) -> list[Job]:
         """Jobs by the user's id; one for each batch that has it."""
         with self._look() as rows:

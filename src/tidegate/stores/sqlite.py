@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import lru_cache
 from heapq import merge
 from operator import itemgetter
 from pathlib import Path
@@ -26,6 +27,7 @@ from tidegate.model import (
     NewJob,
     Origin,
     Request,
+    Spec,
     State,
     Supervisor,
     Usage,
@@ -54,6 +56,8 @@ from tidegate.stores.rows import (
 from tidegate.stores.vault import Vault, is_secret
 
 LARGEST: Final = 2**63 - 1  # an id
+KEPT: Final = 64  # definitions that were read last: a claim and a finish read the same,
+SHORT: Final = 4096  # of so many characters at most
 
 
 class _Rows:
@@ -62,6 +66,7 @@ class _Rows:
     def __init__(self, file: Connection, vault: Vault) -> None:
         self._file = file
         self._vault = vault
+        self._read_again = lru_cache(KEPT)(self._read_spec)
 
     def transaction(self) -> AbstractContextManager[None]:
         return self._file.transaction()
@@ -394,10 +399,13 @@ class _Rows:
 
     # --- from a row to a job ---
 
+    def _read_spec(self, text: str) -> Spec:
+        return spec_of(text, self._show)
+
     def read_job(self, row: Row) -> Job:
         """A job from its batch's name, its spec and the columns of `job`."""
         try:
-            spec = spec_of(row[1], self._show)
+            spec = (self._read_again if len(row[1]) <= SHORT else self._read_spec)(row[1])
         except (TypeError, ValueError) as error:
             raise StoreBroken(f"{self._file.path}: the definition of job {row[2]} cannot be read: {error}") from error
         return Job(
@@ -577,6 +585,11 @@ class SqliteStore(Ledger):
         """One job by its internal id."""
         with self._file.look():
             return self._looks.job(id)
+
+    def job_names(self, ids: Sequence[int]) -> dict[int, str]:
+        """The user's ids of those of these jobs that there are, by internal id."""
+        with self._file.look():
+            return dict(self._file.rows("job_names", ids=json_text(ids)))
 
     def jobs_named(self, name: str, batch: int | None = None) -> list[Job]:
         """Jobs by the user's id; one for each batch that has it."""

@@ -419,6 +419,9 @@ SELECT batch.name, definition.spec, job.*
 FROM job JOIN batch ON batch.id = job.batch JOIN definition ON definition.job = job.id
 WHERE job.id = :id;
 
+-- job_names: the names of these jobs
+SELECT job.id, job.name FROM json_each(:ids) AS asked CROSS JOIN job ON job.id = asked.value;
+
 -- put_job: a job's state and what goes with it
 UPDATE job SET
   state = :state, not_before = :not_before, attempts = :attempts, launches = :launches,
