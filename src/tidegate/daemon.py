@@ -26,6 +26,7 @@ from tidegate.errors import AlreadyRunning
 from tidegate.model import Ask, Hold, Origin, Request, Spec
 from tidegate.model import Supervisor as Incarnation
 from tidegate.narrate import Narrator
+from tidegate.notify import Notifier
 from tidegate.stores.writer import Writer
 from tidegate.supervisor import Post, Supervisor
 from tidegate.watch import Watcher
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from tidegate.agents import Agent, Known
     from tidegate.clock import Clock
     from tidegate.credentials import Credential
+    from tidegate.notice import Target
     from tidegate.policy import Rules
     from tidegate.settings import Settings
     from tidegate.stores import Store
@@ -52,7 +54,7 @@ class Shift:
     """What a supervising process works with, as plain values; durations in seconds.
 
     `agents` gives the agent of a job; `environment` is the part of this process's own that agents may see;
-    `credentials` are the accounts'.
+    `credentials` are the accounts'; `notify` is whom to tell what happens.
     """
 
     state: Path
@@ -67,6 +69,7 @@ class Shift:
     timeout: float | None
     silence: float | None
     cgroups: bool = False
+    notify: Target | None = None
 
 
 def shift_for(said: Settings, known: Known, state: Path, store: Store) -> Shift:
@@ -84,6 +87,7 @@ def shift_for(said: Settings, known: Known, state: Path, store: Store) -> Shift:
         timeout=said.attempt.timeout,
         silence=said.attempt.silence,
         cgroups=said.supervisor.cgroups == "auto",
+        notify=settings.notifying(said, os.environ, state),
     )
 
 
@@ -99,6 +103,7 @@ class Duty:
     me: Incarnation
     batch: int | None
     narrator: Narrator
+    notifier: Notifier
     ended_by: signal.Signals | None = None
     news: Bell = field(default_factory=Bell)
     supervisor: Supervisor = field(init=False)
@@ -157,17 +162,20 @@ async def on_duty(
         last = await ask(shift.store.last_seq)
         await ask(shift.store.enter, me)
         await ask(shift.store.lift, f"host:{me.host}", shift.clock.now(), by="start", origins=(Origin.HOST,))
-        narrator = Narrator(shift.store, ask, last)
-        duty = Duty(shift, ask, me, batch, narrator)
+        notifier = Notifier(shift.notify, shift.store, ask, shift.clock, me.host)
+        duty = Duty(shift, ask, me, batch, Narrator(shift.store, ask, last, notifier.hear), notifier)
         duty.supervisor = Supervisor(_post(duty, watcher, is_over, heed or heeded))
         async with anyio.create_task_group() as around:
             around.start_soon(_listen, duty, obey or foreground)
             around.start_soon(_answer_bell, duty)
             around.start_soon(_narrate, duty)
+            around.start_soon(notifier.work)
             yield duty
+            notifier.hurry()
             around.cancel_scope.cancel()
         await ask(shift.store.leave, me.uuid, shift.clock.now())
         await duty.narrator.catch_up()
+        await notifier.finish()
 
 
 def _post(duty: Duty, watcher: Watcher, is_over: Callable[[Duty], Awaitable[bool]], heed: Heed) -> Post:

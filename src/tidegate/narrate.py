@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -67,9 +67,13 @@ def _gate(event: Event) -> tuple[str, str, str]:
 
 
 class Narrator:
-    """Follows the event table from `after` on; the log says what the table says, in its order."""
+    """Follows the event table from `after` on; the log says what the table says, in its order.
 
-    def __init__(self, store: Store, ask: Writer, after: int) -> None:
+    `hear` is told of each event as well.
+    """
+
+    def __init__(self, store: Store, ask: Writer, after: int, hear: Callable[[Event], None]) -> None:
+        self._hear = hear
         self._store = store
         self._ask = ask
         self._after = after
@@ -85,6 +89,7 @@ class Narrator:
             for event in events:  # without a wait in here: a cancel must not tell one twice
                 self._after = event.seq
                 self.tally.count(event)
+                self._hear(event)
                 _tell(log, event, names)
         return self._after != before
 

@@ -161,6 +161,7 @@ async def _reload(service: Service, duty: Duty) -> None:
 
 def _refit(duty: Duty, shift: Shift) -> None:
     duty.shift = shift
+    duty.notifier.take(shift.notify)
     duty.supervisor.refit(
         slots=shift.slots,
         rules=shift.rules,

@@ -23,6 +23,7 @@ from tidegate.allowed import Check, Typed
 from tidegate.credentials import Credential
 from tidegate.errors import BadInput, BadSetting
 from tidegate.model import Variables
+from tidegate.notice import Target, Wish, wish
 from tidegate.policy import Rules
 from tidegate.redact import redacted, redacted_variable
 
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
     from tidegate.agents.table import Table as Described
 
 PREFIX = "TIDEGATE_"
-NO_SETTINGS = ("STATE_DIR", "CONFIG", "ATTEMPT", "JOB", "BATCH")  # what is known besides the settings' variables
+NO_SETTINGS = (
+    *("STATE_DIR", "CONFIG", "ATTEMPT", "JOB", "BATCH"),
+    *("EVENT", "TEXT", "LEVEL", "COUNT", "HOST", "SCOPE", "UNTIL"),
+)  # what is known besides the settings' variables
 DEFAULT = "default"
 LARGEST = 1024 * 1024  # bytes of a configuration file
 
@@ -85,6 +89,10 @@ def _credential(value: object) -> Named:
     elif said.startswith("~") and not said.startswith("~/"):
         raise allowed.Wrong(f"only ~/... stands for a home directory, {allowed.but(said)}")
     return Named(str(said), getattr(value, "file", None))
+
+
+def _wish(value: object) -> Wish:
+    return value if isinstance(value, Wish) else wish(value)
 
 
 Seconds = Annotated[float, _is(allowed.seconds(zero=True))]
@@ -171,6 +179,19 @@ class LogTable(Table):
     format: Annotated[str, _is(allowed.one_of("auto", "console", "json"))] = "auto"
 
 
+class NotifyTable(Table):
+    """Which program tells a person of what."""
+
+    command: Annotated[tuple[str, ...] | None, _is(allowed.or_none(allowed.argv))] = None
+    on: Annotated[tuple[Wish, ...], _is(allowed.tuple_of(_wish))] = (
+        Wish("needs_human"),
+        Wish("hold", 1800.0),
+        Wish("finished"),
+    )
+    every: Seconds = 60.0
+    timeout: SomeSeconds = 30.0
+
+
 class Settings(BaseSettings):
     """Every setting. `load` reads the sources one by one, so that each value's origin is known."""
 
@@ -183,6 +204,7 @@ class Settings(BaseSettings):
     environment: EnvironmentTable = EnvironmentTable()
     retention: RetentionTable = RetentionTable()
     log: LogTable = LogTable()
+    notify: NotifyTable = NotifyTable()
     accounts: dict[Word, AccountTable] = {}
     agents: dict[Word, dict[str, Any]] = {}
 
@@ -547,6 +569,20 @@ def _granted(
     return Credential(account=name, path=path, granted=by_systemd, variable=variable, variables=variables)
 
 
+def notifying(settings: Settings, environ: Mapping[str, str], state: Path) -> Target | None:
+    """Whom to tell what happens in a state directory; None for nobody."""
+    table = settings.notify
+    if table.command is None:
+        return None
+    return Target(
+        command=table.command,
+        on=table.on,
+        every=table.every,
+        timeout=table.timeout,
+        environment={**environment(settings, environ), f"{PREFIX}STATE_DIR": str(state)},
+    )
+
+
 def agents(settings: Settings) -> tuple[Described, ...]:
     """The agents that the configuration describes."""
     from tidegate.agents.table import described  # noqa: PLC0415
@@ -586,6 +622,8 @@ def _shown(keys: Sequence[str], value: object) -> object:
             return "none"  # as it is written
         case Named(said):
             return said
+        case Wish():
+            return str(value)
         case str():
             return redacted_variable(keys[-1], value) if {"set", "env"} & {*keys[1:-1]} else redacted(value)
         case list() | tuple():

@@ -11,6 +11,11 @@ T = TypeVar("T")
 SHELLS = ("bash", "zsh", "fish")
 TEMPLATES = ("night", "compare", "config")  # what `init` can write; the first is its default
 
+KINDS = (  # what a person can be told of, as `on` of [notify] says it
+    *("needs_human", "hold", "opened", "finished"),
+    *("succeeded", "failed", "error", "cancelled", "skipped"),
+)
+
 
 class Verb(NamedTuple):
     """One verb: what it does in a line, the door "module:function" behind it, its arguments, an example, more words."""

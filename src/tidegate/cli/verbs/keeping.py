@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import SUPPRESS, ArgumentParser
 
-from tidegate.cli.arguments import SHELLS, TEMPLATES, Verb, age, config_flag, json_flag, size, text
+from tidegate.cli.arguments import KINDS, SHELLS, TEMPLATES, Verb, age, config_flag, json_flag, size, text
 
 
 def _explain(parser: ArgumentParser) -> None:
@@ -65,6 +65,19 @@ def _completion(parser: ArgumentParser) -> None:
     json_flag(parser, "one object for each verb and what it takes, one a line, for other shells")
 
 
+def _notify(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "event",
+        nargs="?",
+        default=KINDS[0],
+        choices=KINDS,
+        metavar="EVENT",
+        help=f"one of {', '.join(KINDS)} (default: {KINDS[0]})",
+    )
+    config_flag(parser)
+    json_flag(parser, "the object that the program gets on its stdin")
+
+
 VERBS = {
     "init": Verb(
         "Write an example batch, or the configuration, into the present directory",
@@ -85,6 +98,13 @@ VERBS = {
         "tidegate.cli.config:config",
         _configuration,
         "tidegate config --config ./config.toml",
+    ),
+    "notify": Verb(
+        "Send a sample through the program of [notify], to try it out",
+        "tidegate.cli.notify:notify",
+        _notify,
+        "tidegate notify finished",
+        "Exit codes: 0, or 5 where the program failed.",
     ),
     "doctor": Verb(
         "Look at all that tidegate needs, and tell what is wrong and what to do about it",
