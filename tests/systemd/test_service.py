@@ -1,0 +1,219 @@
+"""The service under a real systemd, from its installation to its end."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from installed import until
+
+from systemd.machine import Machine
+from systemd.service import Service, disturbed
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+CONFIG = "[supervisor]\nslots = 20\ngrace = 2\n"
+
+
+@pytest.fixture
+def service(machine: Machine) -> Iterator[Service]:
+    """The service, enabled and started; afterwards a stop has left nothing."""
+    service = Service(machine)
+    service.clear()
+    service.configure(CONFIG)
+    service.systemctl("start")
+    yield service
+    service.systemctl("stop")
+    until(lambda: not service.processes(), within=5)
+    service.clear()
+
+
+def test_the_installed_service_works_through_what_is_submitted(service: Service) -> None:
+    assert service.machine("systemctl", "is-enabled", service.unit).strip() == "enabled"
+    assert service.machine("stat", "-c", "%a %U", service.state, service.home).split() == ["700", "tidegate"] * 2
+    service.submit(*[["sh", "-c", f"echo {n}"] for n in range(10)])
+    until(lambda: set(service.states().values()) == {"succeeded"})
+    assert len(service.states()) == 10
+    assert service.tidegate("logs", "j4") == "3\n"
+    assert service.show("StatusText") == "nothing to do"
+
+
+def test_journal_lines_carry_their_priority_and_their_job(service: Service) -> None:
+    service.submit(["sh", "-c", "exit 3"], max_attempts=1)
+    until(lambda: service.states() == {"j1": "failed"})
+
+    def told() -> list[tuple[str, dict[str, object]]]:
+        entries = [entry for entry in service.journal() if entry["MESSAGE"].startswith("{")]
+        return [(entry["PRIORITY"], json.loads(entry["MESSAGE"])) for entry in entries]
+
+    until(lambda: [one for _, one in told() if one["event"] == "job ended"])
+    priorities = {"debug": "7", "info": "6", "warning": "4", "error": "3"}
+    assert all(priority == priorities[str(one["level"])] for priority, one in told())
+    assert {str(one.get("job")) for _, one in told() if str(one["event"]).startswith("attempt")} == {"j1"}
+
+
+def test_usr1_pauses_and_usr2_resumes(service: Service) -> None:
+    service.systemctl("kill", "-s", "SIGUSR1", "--kill-who=main")
+    until(lambda: "paused" in service.show("StatusText"))
+    service.submit(["true"])
+    assert service.states() == {"j1": "queued"}
+    assert "paused" in service.machine("systemctl", "status", "--no-pager", service.unit)
+    disturbed(service, lambda: service.systemctl("restart"))
+    assert service.states() == {"j1": "queued"}
+    service.systemctl("kill", "-s", "SIGUSR2", "--kill-who=main")
+    until(lambda: service.states() == {"j1": "succeeded"})
+
+
+def test_a_reload_changes_the_configuration_and_no_agent(service: Service) -> None:
+    service.configure("[supervisor]\nslots = 2\n")
+    service.systemctl("reload")
+    service.machine.write("/usr/local/bin/wait.sh", '#!/bin/sh\nuntil [ -e "$HOME/go" ]; do sleep 0.05; done\n', 0o755)
+    service.submit(*[["/usr/local/bin/wait.sh"]] * 4)
+    until(lambda: len(service.agents()) == 2)
+    before, pid = service.agents(), service.pid
+    service.configure("[supervisor]\nslots = 3\n")
+    service.systemctl("reload")
+    until(lambda: len(service.agents()) == 3)
+    assert before < service.agents()
+    assert service.pid == pid
+
+
+def test_a_bad_configuration_leaves_the_old_one_in_force(service: Service) -> None:
+    service.counters(3)
+    before, pid = service.agents(), service.pid
+    service.configure("[supervisor]\nslots = 'many'\n")
+    begun = time.monotonic()
+    service.systemctl("reload", check=False)
+    assert time.monotonic() - begun < 10
+    until(lambda: "old configuration in force" in service.show("StatusText"))
+    assert "[supervisor] slots" in service.show("StatusText")
+    assert (service.pid, service.agents()) == (pid, before)
+    assert service.is_up()
+
+
+def test_a_start_with_a_bad_configuration_is_tried_once(service: Service) -> None:
+    service.systemctl("stop")
+    service.configure("[supervisor]\nslots = 'many'\n")
+    service.systemctl("start", check=False)
+    until(lambda: service.show("ActiveState") == "failed")
+    assert (service.show("ExecMainStatus"), service.show("NRestarts")) == ("2", "0")
+    assert any("[supervisor] slots" in entry["MESSAGE"] for entry in service.journal())
+
+
+def kills(service: Service) -> None:
+    service.systemctl("kill", "-s", "SIGKILL", "--kill-who=main")
+
+
+def stops_answering(service: Service) -> None:
+    service.systemctl("kill", "-s", "SIGSTOP", "--kill-who=main")
+
+
+def restarts(service: Service) -> None:
+    service.systemctl("restart")
+
+
+@pytest.mark.parametrize("disturb", [restarts, kills, stops_answering], ids=lambda one: one.__name__)
+def test_twenty_agents_outlive_what_happens_to_the_main_process(
+    service: Service, disturb: Callable[[Service], None]
+) -> None:
+    if disturb is stops_answering:
+        service.drop_in("[Service]\nWatchdogSec=2\n")
+        service.systemctl("restart")
+    service.counters(20)
+    before = service.agents()
+    for _ in range(2):  # the second start meets what the first one adopted
+        disturbed(service, lambda: disturb(service))
+        assert service.agents() == before
+        assert all(map(service.lives, before))
+    service.let_go()
+    until(lambda: "running" not in service.states().values())
+    assert service.states() == {f"j{n}": "succeeded" if n % 3 else "failed" for n in range(1, 21)}
+    assert all(job["launches"] == 1 for job in service.lines("list"))
+    for number in range(1, 21):
+        *counted, last = service.outputs()[f"{number}/1"]
+        assert counted == [f"agent{number} {n}" for n in range(1, len(counted) + 1)]
+        assert last == f"agent{number} ends after {len(counted)}"
+    if disturb is stops_answering:
+        assert "Watchdog timeout" in service.machine("journalctl", "-u", service.unit, "--no-pager")
+
+
+LEAVES = """\
+#!/bin/sh
+sleep 1000 &
+setsid sleep 1001 &
+setsid sh -c 'sleep 1002 & exit' &
+(setsid env -i sleep 1003 &)
+trap '' TERM
+sleep 1004 & wait
+while :; do sleep 0.1; done
+"""
+
+
+def test_a_stop_ends_everything_that_agents_left_and_the_next_start_goes_on(service: Service) -> None:
+    service.machine.write("/usr/local/bin/leaves.sh", LEAVES, 0o755)
+    service.submit(["/usr/local/bin/leaves.sh"], ["sleep", "1000"])
+    until(lambda: service.machine("pgrep", "-cxu", service.user, "sleep", check=False) == "6\n")
+    service.systemctl("stop")
+    assert service.processes() == []
+    assert service.states() == {"j1": "queued", "j2": "queued"}
+    assert [job["attempts"] for job in service.lines("list")] == [0, 0]
+    assert service.show("Result") == "success"
+    service.systemctl("start")
+    until(lambda: len(service.agents()) == 2)
+    assert service.states() == {"j1": "running", "j2": "running"}
+
+
+def test_a_stop_takes_the_time_that_agents_are_given(service: Service) -> None:
+    service.drop_in("[Service]\nTimeoutStopSec=1\n")
+    service.configure("[supervisor]\ngrace = 4\n")
+    service.systemctl("reload")
+    service.machine.write(
+        "/usr/local/bin/late.sh",
+        "#!/bin/sh\ntrap 'sleep 3; echo tidy; exit' TERM\nwhile :; do sleep 0.1; done\n",
+        0o755,
+    )
+    service.submit(["/usr/local/bin/late.sh"])
+    until(service.agents)
+    service.systemctl("stop")
+    assert service.outputs() == {"1/1": ["tidy"]}
+    assert service.show("Result") == "success"
+
+
+def test_a_detached_main_process_that_nobody_starts_again_leaves_no_agents(service: Service) -> None:
+    service.counters(2)
+    service.systemctl("kill", "-s", "SIGTERM", "--kill-who=main")
+    until(lambda: service.show("ActiveState") == "inactive")
+    assert service.processes() == []
+
+
+def test_what_a_shutdown_stops_is_stopped_whole(service: Service) -> None:
+    service.machine.write("/run/systemd/system/bare.target", "[Unit]\nRequires=basic.target\nAllowIsolate=yes\n")
+    service.counters(2)
+    service.machine("systemctl", "isolate", "bare.target")
+    until(lambda: service.show("ActiveState") == "inactive")
+    assert service.processes() == []
+    service.machine("systemctl", "isolate", "test.target")
+
+
+TOKEN = "sk-ant-oat01-secretsecretsecretsecret"
+
+
+def test_a_credential_reaches_its_agents_and_nobody_else(service: Service) -> None:
+    machine = service.machine
+    machine.write("/etc/tidegate/credentials/claude-max", TOKEN, 0o600)
+    service.drop_in("[Service]\nLoadCredential=claude-max:/etc/tidegate/credentials/claude-max\n")
+    service.systemctl("restart")
+    service.submit(["sh", "-c", "wc -c < /run/credentials/tidegate.service/claude-max; sleep 100"])
+    until(lambda: service.outputs().get("1/1") == [str(len(TOKEN))])
+    for look in (
+        ["cat", "/run/credentials/tidegate.service/claude-max"],
+        ["cat", "/etc/tidegate/credentials/claude-max"],
+        ["cat", f"/proc/{service.pid}/environ"],
+        ["cat", f"/proc/{next(iter(service.agents()))}/environ"],
+    ):
+        assert machine.run(*look, user="nobody").returncode != 0, look
+    assert TOKEN not in machine("systemctl", "show", service.unit, user="nobody")
+    assert TOKEN not in machine("journalctl", "--no-pager", "-o", "json")
+    assert TOKEN not in machine("ps", "axeww")
