@@ -71,6 +71,7 @@ class Service:
         """Stop it, and forget all that it has done and been told."""
         self.systemctl("stop")
         self.systemctl("reset-failed", check=False)
+        self.machine("pkill", "-KILL", "-u", self.user, check=False)  # what a failed test has left
         self.machine("rm", "-rf", self.state, f"/run/systemd/system/{self.unit}.d")
         self.machine("systemctl", "daemon-reload")
 
