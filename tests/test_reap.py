@@ -89,7 +89,7 @@ def test_where_the_database_is_broken_agents_are_ended_all_the_same(tidegate: Ti
     assert "Traceback" not in done.stderr
     assert not any(map(lives, pids))
     (asked,) = tidegate.state.glob("attempts/*/*/asked")
-    assert asked.read_text() == "the service was stopped"
+    assert "the service was stopped" in asked.read_text()
 
 
 def test_a_bad_configuration_leaves_no_agent_behind(tidegate: Tidegate, tmp_path: Path) -> None:
