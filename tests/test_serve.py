@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -519,3 +521,123 @@ def test_a_pause_that_interrupts_ends_what_runs_and_queues_it_again(
     (tmp_path / "go").touch()
     resume(tidegate, "batch:b")
     until(lambda: tidegate.states() == {"a": "succeeded"})
+
+
+# --- another version ---------------------------------------------------------------------------
+
+
+def install(tidegate: Tidegate, version: str) -> None:
+    """Another version in the place, which `python -m tidegate` finds first from now on."""
+    copy = tidegate.place / "tidegate"
+    shutil.copytree(Path(places.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / "__init__.py").write_text(f'"""Another version."""\n\n__version__ = "{version}"\n')
+
+
+def counting(tmp_path: Path, code: int) -> str:
+    """Prints numbered lines until it may go, then the last one, and exits with a code of its own."""
+    line = 'n=$((n + 1)); echo "line $n"; echo "error $n" >&2'
+    return f"n=0; while [ ! -e {tmp_path}/go ]; do {line}; sleep 0.2; done; echo end; exit {code}"
+
+
+def agents_alive(tidegate: Tidegate) -> int:
+    """How many shims hold their locks."""
+    alive = 0
+    for lock in tidegate.state.glob("attempts/*/*/lock"):
+        with lock.open() as opened:
+            try:
+                fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                alive += bool(opened.read())  # its pid: it has begun
+    return alive
+
+
+def assert_all_is_kept(tidegate: Tidegate, jobs: int) -> None:
+    """Each status is the agent's, each launched once, no line is lost or doubled."""
+    until(lambda: "running" not in tidegate.states().values())
+    ends = {event["job"]: event["data"]["exit"] for event in tidegate.events("attempt ended")}
+    assert ends == {f"j{n}": n for n in range(jobs)}
+    assert {job["launches"] for job in tidegate.lines("list")} == {1}
+    for n in range(jobs):
+        *lines, last = tidegate("logs", f"j{n}").stdout.splitlines()
+        assert last == "end"
+        assert lines == [f"line {k + 1}" for k in range(len(lines))]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_an_upgrade_keeps_every_agent_its_output_and_its_status(
+    tidegate: Tidegate, serve: Serve, tmp_path: Path
+) -> None:
+    process = serve("--slots", "20")
+    submit(tidegate, *(shell(f"j{n}", counting(tmp_path, n), max_attempts=1) for n in range(20)))
+    until(lambda: agents_alive(tidegate) == 20)
+    install(tidegate, "9.9.9")
+    done = tidegate("upgrade")
+    assert (done.returncode, done.stdout) == (0, f"pid {process.pid} goes on as tidegate 9.9.9\n"), done.stderr
+    until(lambda: len(tidegate.events("attempt adopted")) == 20)
+    assert has_told(tidegate, "serving")[-1]["version"] == "9.9.9"
+    assert process.poll() is None
+    assert agents_alive(tidegate) == 20
+    assert tidegate("upgrade").returncode == 0, "and once more"
+    until(lambda: len(tidegate.events("attempt adopted")) == 40)
+    refused = tidegate("serve")
+    assert f"pid {process.pid}" in refused.stderr, "its lock was never free"
+    (tmp_path / "go").touch()
+    assert_all_is_kept(tidegate, 20)
+    submit(tidegate, shell("late", "true"))
+    until(lambda: tidegate.states()["late"] == "succeeded")
+    process.terminate()
+    assert process.wait(10) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_restart_keeps_every_agent_its_output_and_its_status(
+    tidegate: Tidegate, serve: Serve, tmp_path: Path, how: int
+) -> None:
+    first = serve("--slots", "20")
+    submit(tidegate, *(shell(f"j{n}", counting(tmp_path, n), max_attempts=1) for n in range(20)))
+    until(lambda: agents_alive(tidegate) == 20)
+    first.send_signal(how)
+    first.wait(10)
+    assert agents_alive(tidegate) == 20
+    serve("--slots", "20")
+    until(lambda: len(tidegate.events("attempt adopted")) == 20)
+    (tmp_path / "go").touch()
+    assert_all_is_kept(tidegate, 20)
+
+
+@pytest.mark.parametrize("broken", ["configuration", "program"])
+def test_an_upgrade_that_would_not_start_leaves_the_old_one_running(
+    tidegate: Tidegate, serve: Serve, broken: str
+) -> None:
+    config = tidegate.place / "c.toml"
+    config.write_text("")
+    process = serve("--config", str(config))
+    if broken == "configuration":
+        config.write_text("[supervisor]\nslots = 0\n")
+    else:
+        (tidegate.place / "tidegate").mkdir()
+        (tidegate.place / "tidegate" / "__init__.py").touch()
+        (tidegate.place / "tidegate" / "__main__.py").write_text("raise SystemExit('will not start')\n")
+    steer(tidegate, lambda store, now: store.ask(Ask.UPGRADE, now, by="me"))
+    until(lambda: has_told(tidegate, "upgrade refused"))
+    (line,) = has_told(tidegate, "upgrade refused")
+    assert ("[supervisor] slots" if broken == "configuration" else "will not start") in line["reason"]
+    submit(tidegate, shell("a", "true"))
+    until(lambda: any('"attempt ended"' in json.dumps(line) for line in told(tidegate)))
+    assert process.poll() is None
+
+
+def test_an_upgrade_where_nobody_works_says_so(tidegate: Tidegate) -> None:
+    done = tidegate("upgrade")
+    assert done.returncode == 5
+    assert "nobody works here" in done.stderr
+
+
+def test_a_check_says_whether_it_would_start_and_starts_nothing(tidegate: Tidegate, serve: Serve) -> None:
+    serve()
+    done = tidegate("serve", "--check")
+    assert done.returncode == 0
+    assert done.stdout.startswith("tidegate ")

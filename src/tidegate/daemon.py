@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import anyio
 import structlog
 
-from tidegate import doorbell, places, settings, signals
+from tidegate import doorbell, places, settings, signals, upgrade
 from tidegate.attempt import Means
 from tidegate.bell import Bell
 from tidegate.clock import SystemClock
@@ -110,9 +110,14 @@ class Duty:
 
 
 @contextmanager
-def owning(state: Path) -> Iterator[None]:
-    """Own a state directory: one supervisor at a time. Raises AlreadyRunning with the other's pid."""
-    fd = os.open(places.lock(state), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def owning(state: Path) -> Iterator[int]:
+    """Own a state directory: one supervisor at a time; the descriptor of its lock.
+
+    Raises AlreadyRunning with the other's pid.
+    """
+    fd = upgrade.handed_over(places.lock(state))
+    if fd is None:
+        fd = os.open(places.lock(state), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -121,7 +126,7 @@ def owning(state: Path) -> Iterator[None]:
             raise AlreadyRunning(f"{state}: another tidegate supervises this directory (pid {other})") from None
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        yield
+        yield fd
     finally:
         os.close(fd)
 

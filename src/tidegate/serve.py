@@ -10,22 +10,23 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TextIO, cast
 
 import anyio
 import structlog
 
-from tidegate import __version__, agents, daemon, logs, places, settings, signals, standing, systemd
+from tidegate import __version__, agents, daemon, logs, places, settings, signals, standing, systemd, upgrade
 from tidegate.agents import Known
 from tidegate.batch import Declared
 from tidegate.bottom import Bottom
 from tidegate.daemon import LISTENED, Duty, Shift, on_duty, owning, shift_for
-from tidegate.errors import BadInput
+from tidegate.errors import BadInput, StoreBroken
 from tidegate.look.words import page
-from tidegate.model import Account
+from tidegate.model import Account, Ask, Request
 from tidegate.retention import Keep
 from tidegate.settings import Flag, Loaded, Settings
-from tidegate.stores import Store, sqlite
+from tidegate.stores import Store, health, sqlite
 from tidegate.systemd import Manager
 from tidegate.upkeep import keep_within
 
@@ -40,7 +41,7 @@ class Service:
     """A serving process: how it was asked for, the settings in force, and who is told how it stands.
 
     `refused` says why the configuration that was to be read last is not in force, "" where it is; `told` is the line
-    that was told last.
+    that was told last. `successor` is the command of the program that this process is to become.
     """
 
     config: str | None
@@ -50,6 +51,7 @@ class Service:
     bottom: Bottom | None
     refused: str = ""
     told: str = ""
+    successor: list[str] | None = None
 
 
 def serve(args: Namespace) -> int:
@@ -65,10 +67,24 @@ def serve(args: Namespace) -> int:
         bottom=Bottom(sys.stderr) if sys.stderr.isatty() else None,
     )
     known = _known(service, loaded)
-    signals.keep(*LISTENED)
     state = places.state_dir(args.state_dir, os.environ)
-    with closing(sqlite.open(places.database(state))) as store, owning(state):
+    if args.check:
+        return _would_start(state)
+    signals.keep(*LISTENED)
+    with closing(sqlite.open(places.database(state))) as store, owning(state) as lock:
         anyio.run(partial(_serve, service, shift_for(service.said, known, state, store)))
+        if service.successor:
+            store.close()
+            upgrade.become(service.successor, lock)
+    return OK
+
+
+def _would_start(state: Path) -> int:
+    """Say whether this program could serve with this configuration on this state; 0. Raises StoreBroken."""
+    database = places.database(state)
+    if database.exists() and (wrong := health.faults(database, thoroughly=False)):
+        raise StoreBroken(f"{database}: {wrong[0]}")
+    print(f"tidegate {__version__}")
     return OK
 
 
@@ -83,7 +99,7 @@ def _known(service: Service, loaded: Loaded) -> Known:
 
 
 async def _serve(service: Service, shift: Shift) -> None:
-    async with on_duty(shift, None, _never, obey=partial(_obey, service)) as duty:
+    async with on_duty(shift, None, _never, obey=partial(_obey, service), heed=partial(_heed, service)) as duty:
         known = agents.known(settings.agents(service.said))
         await _set_accounts(duty, settings.accounts(service.said), {}, known)
         log.info("serving", pid=duty.me.pid, version=__version__, state=str(shift.state), slots=shift.slots)
@@ -93,7 +109,8 @@ async def _serve(service: Service, shift: Shift) -> None:
             beside.start_soon(keep_within, partial(_bounds, service), shift.state, shift.clock)
             await duty.supervisor.run()
             beside.cancel_scope.cancel()
-        service.manager.tell("STOPPING=1")
+        if not service.successor:
+            service.manager.tell("STOPPING=1")
     log.info("served", left_running=duty.supervisor.running)
 
 
@@ -134,6 +151,30 @@ def _detach(duty: Duty, number: signal.Signals) -> None:
     duty.ended_by = number
     log.info("detaching", signal=number.name, running=duty.supervisor.running, agents="run on for the next start")
     duty.supervisor.detach()
+
+
+# --- becoming another version ---
+
+
+async def _heed(service: Service, duty: Duty, request: Request) -> None:
+    if request.verb is Ask.UPGRADE and request.at >= duty.me.started_at:
+        await _upgrade(service, duty, request)
+    else:
+        await daemon.heeded(duty, request)
+
+
+async def _upgrade(service: Service, duty: Duty, request: Request) -> None:
+    """Become the program that is installed now, once it has shown that it would start; else go on as before."""
+    if duty.supervisor.draining.is_set():
+        await daemon.answer(duty, request, refused="it drains")
+        return
+    trial = await upgrade.trial()
+    await daemon.answer(duty, request, refused=trial.refused, said=trial.said)
+    if not trial.refused:
+        log.info("upgrading", by=request.by, to=trial.said, running=duty.supervisor.running)
+        service.manager.tell("RELOADING=1", f"MONOTONIC_USEC={int(duty.shift.clock.monotonic() * 1e6)}")
+        service.successor = upgrade.command()
+        duty.supervisor.detach()
 
 
 # --- reading the configuration again ---

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 PREFIX = "TIDEGATE_"
 NO_SETTINGS = (
-    *("STATE_DIR", "CONFIG", "ATTEMPT", "JOB", "BATCH"),
+    *("STATE_DIR", "CONFIG", "ATTEMPT", "JOB", "BATCH", "LOCK"),
     *("EVENT", "TEXT", "LEVEL", "COUNT", "HOST", "SCOPE", "UNTIL"),
 )  # what is known besides the settings' variables
 DEFAULT = "default"

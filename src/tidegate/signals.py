@@ -12,6 +12,7 @@ class _Kept:
     """The signals that have come and not been acted on; `wake` is told of each."""
 
     def __init__(self) -> None:
+        self.numbers: set[signal.Signals] = set()
         self.come: deque[signal.Signals] = deque()
         self.wake: Callable[[], object] | None = None
 
@@ -25,7 +26,7 @@ _kept = _Kept()
 
 
 def keep(*numbers: signal.Signals) -> None:
-    """Keep these from now on: none ends or stops the process any more by itself.
+    """Keep these, and those that are kept already, from now on: none ends or stops the process any more by itself.
 
     Who listens later hears of those that came before; after the last listener they are kept for nobody, so that none
     takes the last words away.
@@ -33,7 +34,10 @@ def keep(*numbers: signal.Signals) -> None:
     for number in numbers:
         signal.signal(number, _kept)
         signal.siginterrupt(number, False)  # noqa: FBT003 - its only form
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)  # who replaced this program by itself held them back meanwhile
+    _kept.numbers.update(numbers)
+    signal.pthread_sigmask(
+        signal.SIG_UNBLOCK, _kept.numbers
+    )  # who replaced this program by itself held them back meanwhile
 
 
 def named(name: str) -> signal.Signals:
@@ -41,9 +45,9 @@ def named(name: str) -> signal.Signals:
     return signal.Signals[name]
 
 
-def hold_back(*numbers: signal.Signals) -> None:
-    """Let these wait in the kernel: for the program that this process is going to become."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+def hold_back() -> None:
+    """Let what is kept wait in the kernel: for the program that this process is going to become."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _kept.numbers)
 
 
 def take() -> signal.Signals | None:

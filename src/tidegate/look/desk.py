@@ -92,6 +92,16 @@ def hidden(env: Mapping[str, str]) -> dict[str, str]:
     return {name: redacted_variable(name, value) for name, value in env.items()}
 
 
+def person() -> str:
+    """Who acts: the login name of this process's user."""
+    import pwd  # noqa: PLC0415 - only who acts is named
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
+
+
 def note(text: str) -> None:
     """A remark beside what is printed."""
     sys.stdout.flush()

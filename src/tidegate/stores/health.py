@@ -16,8 +16,8 @@ from tidegate.stores.connection import SCHEMA, SQL
 PATIENCE: Final = 2000  # milliseconds to wait for whoever has the file for itself
 
 
-def faults(path: Path) -> list[str]:
-    """What is wrong with the file, in one line each; none where it is whole."""
+def faults(path: Path, *, thoroughly: bool = True) -> list[str]:
+    """What is wrong with the file, in one line each; none where it is whole. `thoroughly`: every page is read."""
     try:
         with _reading(path) as db:
             if next(db.execute(SQL["is_empty"]))[0]:
@@ -27,7 +27,8 @@ def faults(path: Path) -> list[str]:
             version = next(db.execute(SQL["schema_version"]))[0]
             if version > SCHEMA:
                 return [f"made by a newer tidegate (schema {version}; this one knows {SCHEMA}): upgrade tidegate"]
-            return [str(row[0]) for row in db.execute(SQL["quick_check"]) if row[0] != "ok"]
+            rows = db.execute(SQL["quick_check"]) if thoroughly else ()
+            return [str(row[0]) for row in rows if row[0] != "ok"]
     except (apsw.Error, StoreBroken) as error:
         return [f"{type(error).__name__.removesuffix('Error')}: {error}"]
 

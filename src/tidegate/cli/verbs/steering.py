@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from tidegate.cli.arguments import Verb, scope_argument, text
+from tidegate.cli.arguments import Verb, json_flag, scope_argument, text
 
 
 def _pause(parser: ArgumentParser) -> None:
@@ -14,6 +14,10 @@ def _pause(parser: ArgumentParser) -> None:
 
 def _resume(parser: ArgumentParser) -> None:
     scope_argument(parser, "resume")
+
+
+def _upgrade(parser: ArgumentParser) -> None:
+    json_flag(parser, "one object")
 
 
 VERBS = {
@@ -31,5 +35,12 @@ VERBS = {
         "tidegate resume claude-max",
         "Without SCOPE it ends a pause of everything or of this host; pauses of single scopes stay, and are listed.\n"
         "After a usage limit one job goes first, then 2, 4 and so on; a new refusal shuts the account again.",
+    ),
+    "upgrade": Verb(
+        "Let the supervisor become the version that is installed now; its agents run on",
+        "tidegate.cli.upgrade:upgrade",
+        _upgrade,
+        "tidegate upgrade",
+        "The new version reads the configuration first: where it refuses, the old one goes on. Exit codes: 0, or 5.",
     ),
 }

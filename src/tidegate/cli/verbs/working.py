@@ -22,6 +22,7 @@ def _serve(parser: ArgumentParser) -> None:
     config_flag(parser)
     parser.add_argument("--slots", type=whole, metavar="N", help="how many agents run at once on this host")
     log_format_flag(parser)
+    parser.add_argument("--check", action="store_true", help="only say whether it would start, and start nothing")
 
 
 def _demo(parser: ArgumentParser) -> None:
