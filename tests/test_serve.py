@@ -355,7 +355,7 @@ def resume(tidegate: Tidegate, scope: str) -> None:
 
 
 def process_states(tidegate: Tidegate, name: str) -> set[str]:
-    """The states of the processes of a running job's session, the shim's left out."""
+    """The states of the living processes of a running job's session, the shim's left out."""
     (lock,) = tidegate.state.glob(f"attempts/{number(tidegate, name)}/*/lock")
     leader = lock.read_text().split()[0]
     found = set()
@@ -363,7 +363,7 @@ def process_states(tidegate: Tidegate, name: str) -> set[str]:
         with suppress(OSError):
             pid, _, rest = stat.read_text().partition(" ")
             fields = rest.rpartition(")")[2].split()
-            if fields[3] == leader and pid != leader:
+            if fields[3] == leader and pid != leader and fields[0] != "Z":
                 found.add(fields[0])
     return found
 
