@@ -73,7 +73,7 @@ def test_each_power_has_one_room(path: Path) -> None:
     if name != "clock.py" and not name.startswith("examples/"):
         for reading in ("datetime.now(", "time.time(", "time.monotonic(", ".utcnow(", "perf_counter("):
             assert reading not in text, f"only clock.py reads the time: {reading}"
-    if name not in {"launch/__init__.py", "notify.py", "upgrade.py"}:  # a notification is no agent: nobody adopts or resumes it
+    if name not in {"launch/__init__.py", "notify.py", "upgrade.py"}:  # nobody adopts a notification, or a trial
         for starting in ("create_subprocess", "subprocess.", "os.exec", "posix_spawn", "os.system", "os.fork"):
             assert starting not in text, f"agents are started in launch/ alone: {starting}"
     if not name.startswith("stores/"):
