@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tidegate.model import Event, State
+from tidegate.model import Ask, Event, Job, State
 from tidegate.stores import Store
 
 
@@ -22,11 +22,28 @@ def reconcile(store: Store) -> None:
     assert told["job added"] == len(jobs)
     assert told["attempt claimed"] == len(every) == sum(job.launches for job in jobs)
     assert told["attempt ended"] + told["attempt unclaimed"] == sum(one.ended_at is not None for one in every)
-    assert told["job ended"] == sum(job.state.is_final for job in jobs)
+    assert told["job ended"] - told["job retried"] == sum(job.state.is_final for job in jobs)
     assert len(store.running()) == counts[State.RUNNING] == sum(one.ended_at is None for one in every)
     for job in jobs:
         assert [one.n for one in attempts[job.id]] == list(range(1, job.launches + 1))
-        assert job.attempts == sum(bool(event.data["charged"]) for event in of(events, job.id, "attempt ended"))
+        anew = max((event.seq for event in of(events, job.id, "job retried")), default=0)
+        since = [event for event in of(events, job.id, "attempt ended") if event.seq > anew]
+        assert job.attempts == sum(bool(event.data["charged"]) for event in since)
+    _needs_are_as_told(store, jobs)
+    running = {job.id for job in jobs if job.state is State.RUNNING}
+    assert {one.target for one in store.requests() if one.verb is Ask.CANCEL} <= running
+
+
+def _needs_are_as_told(store: Store, jobs: list[Job]) -> None:
+    """What is not met keeps a job back, and nobody waits for what has ended."""
+    needs = store.needs([job.id for job in jobs])
+    for job in jobs:
+        unmet = [need for need in needs if need.job == job.id and not need.met]
+        assert job.unmet == len(unmet)
+        if job.state is State.RUNNING:
+            assert not unmet
+        if job.state is State.QUEUED:
+            assert all(need.state in (State.QUEUED, State.RUNNING) for need in unmet)
 
 
 def of(events: list[Event], job: int, name: str) -> list[Event]:

@@ -6,6 +6,8 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from stores.reconciling import reconcile
 from stores.world import World, new, said
-from tidegate.errors import NotOwner
+from tidegate.errors import BadInput, NotOwner
+from tidegate.hours import parse
 from tidegate.model import (
     Account,
+    Ask,
     Batch,
     Cancelled,
     Failed,
@@ -44,6 +48,8 @@ SECONDS = st.sampled_from([0, 1, 10, 60, 300, 3600])
 SCOPES = st.sampled_from(
     ["*", "host:here", "batch:one", "claude", "claude/opus", "codex", "codex/default", "job:1", "job:2", "job:77"]
 )
+HOURLY = st.sampled_from(["*", "claude", "codex/default", "batch:one", "job:1"])
+JOBS = st.integers(1, 9)
 ENDS: st.SearchStrategy[Outcome] = st.sampled_from(
     [
         Succeeded("fine"),
@@ -84,7 +90,7 @@ class TwoStores(RuleBasedStateMachine):
         for world in self.worlds:
             try:
                 results.append(do(world))
-            except NotOwner as error:
+            except (BadInput, NotOwner) as error:
                 results.append(str(error))
         assert results[0] == results[1]
         return results[0]
@@ -105,6 +111,54 @@ class TwoStores(RuleBasedStateMachine):
     def submit(self, names: list[str], account: str, model: str | None, priority: int, batch: str) -> None:
         jobs = [new(name, account, model, priority) for name in names]
         self.both(lambda world: world.store.submit(Batch(batch), jobs, world.now))
+
+    @rule(
+        names=st.lists(st.sampled_from(["", "", "k", "l", "3", "3-2"]), min_size=1, max_size=3),
+        needs=st.lists(JOBS, max_size=3),
+        seconds=st.none() | SECONDS,
+        account=ACCOUNTS,
+    )
+    def submit_what_waits(self, names: list[str], needs: list[int], seconds: int | None, account: str) -> None:
+        at = None if seconds is None else self.first.ahead(seconds)
+        jobs = [replace(new(name, account), needs=tuple(needs), not_before=at) for name in names]
+        told = self.both(lambda world: world.store.submit(Batch("one"), jobs, world.now, whole=False))
+        if not isinstance(told, str):
+            assert [self.first.store.job(id) is not None for id in told.jobs] == [True] * len(names)
+
+    @rule(job=JOBS)
+    def cancel(self, job: int) -> None:
+        before = self.first.store.job(job)
+        after = self.both(lambda world: world.store.cancel(job, world.now, by="ann"))
+        if before is not None and before.state is State.QUEUED:
+            assert after.state is State.CANCELLED
+
+    @rule(job=JOBS)
+    def retry(self, job: int) -> None:
+        self.finished.discard(job)
+        self.both(lambda world: world.store.retry(job, world.now, by="ann"))
+
+    @rule(job=JOBS, account=ACCOUNTS, model=MODELS, priority=st.integers(-1, 1))
+    def edit(self, job: int, account: str, model: str | None, priority: int) -> None:
+        what = new("other", account, model, priority)
+        self.both(lambda world: world.store.edit(job, what, world.now, by="ann"))
+
+    @rule(verb=st.sampled_from(Ask), job=st.none() | JOBS)
+    def ask(self, verb: Ask, job: int | None) -> None:
+        wanted = job if verb is Ask.CANCEL else None
+        self.both(lambda world: world.store.ask(verb, world.now, by="bob", target=wanted))
+
+    @rule(request=st.integers(1, 6))
+    def answer(self, request: int) -> None:
+        self.both(lambda world: world.store.answered(request, world.now))
+
+    @rule(scope=HOURLY, hours=st.sampled_from(["", "18:00-19:00 UTC", "19:00-18:45 UTC", "fri 20:00-22:00 UTC"]))
+    def set_hours(self, scope: str, hours: str) -> None:
+        self.both(lambda world: world.store.set_hours(scope, hours, world.now))
+
+    @rule(jobs=st.lists(JOBS, max_size=4))
+    def forget(self, jobs: list[int]) -> None:
+        self.both(lambda world: world.store.forget(jobs, world.now))
+        self.finished = {id for id in self.finished if self.first.store.job(id) is not None}
 
     @rule(names=NAMES, account=ACCOUNTS, priority=st.integers(-1, 1))
     def update(self, names: list[str], account: str, priority: int) -> None:
@@ -146,13 +200,16 @@ class TwoStores(RuleBasedStateMachine):
 
     @rule(most=st.integers(1, 4), batch=st.none() | st.integers(1, 2))
     def claim(self, most: int, batch: int | None) -> None:
-        shut = {hold.scope for hold in self.first.store.holds() if is_shut(hold, self.first)}
+        world = self.first
+        shut = {one.scope for one in world.store.holds() if is_shut(one, world) and one.origin is not Origin.HOURS}
+        shut |= {scope for scope, text in world.store.hours().items() if parse(text, UTC).opens(world.now)}
         queued = {job.id for job in self.first.store.jobs(states=[State.QUEUED])}
         for job, attempt in self.both(lambda world: world.claim(most, by=f"s{self.me}", batch=batch)):
             lane = f"{job.account}/{family(job.model)}"
             mine = {"*", "host:here", f"batch:{job.batch_name}", f"job:{job.id}", job.account, lane}
             assert not mine & shut, "nothing is launched into a shut scope"
             assert job.id in queued
+            assert not job.unmet
             assert attempt.epoch == self.first.store.events(job=job.id)[-1].seq
             assert batch in (None, job.batch)
 
@@ -170,7 +227,9 @@ class TwoStores(RuleBasedStateMachine):
     @rule(choice=st.integers(0, 9), outcome=ENDS)
     def finish(self, choice: int, outcome: Outcome) -> None:
         claim = self.one(choice)
+        asked = claim[0].id in [one.target for one in self.first.store.requests()]
         job = self.both(lambda world: world.finish(claim, outcome))
+        assert job.state is not State.QUEUED or not asked, "somebody asked for its end"
         assert self.both(lambda world: world.finish(claim, outcome)) == job, "repeating it is a success"
 
     @precondition(some_are_running)
@@ -183,7 +242,8 @@ class TwoStores(RuleBasedStateMachine):
         told = said(resets_at, kind=kind, model=None if whole else claim[0].model)
         self.both(lambda world: world.told(claim, told))
         job = self.both(lambda world: world.finish(claim, Limited(told), exit=1))
-        assert (job.state, job.attempts) == (State.QUEUED, claim[0].attempts), "a limit is never charged"
+        assert job.state in (State.QUEUED, State.CANCELLED), "a limit is never a result"
+        assert job.attempts == claim[0].attempts, "and never charged"
 
     @precondition(some_are_running)
     @rule(choice=st.integers(0, 9))
@@ -212,14 +272,19 @@ class TwoStores(RuleBasedStateMachine):
     @rule(names=NAMES)
     def break_off_in_a_group(self, names: list[str]) -> None:
         for world in self.worlds:
-            before = (world.store.jobs(), world.store.holds(), world.store.last_seq())
+            before = everything(world)
             with pytest.raises(Unlucky), world.store.group():  # noqa: PT012 - the group is what breaks off
                 world.submit(*names)
                 world.claim(2, by=f"s{self.me}")
                 world.pause("claude")
                 world.store.lift("codex", world.now, by="ann")
+                world.store.set_hours("claude", "18:00-18:15 UTC", world.now)
+                world.store.ask(Ask.DRAIN, world.now, by="ann")
+                for job in world.store.jobs():
+                    world.store.cancel(job.id, world.now, by="ann")
+                world.store.forget([job.id for job in world.store.jobs()], world.now)
                 raise Unlucky
-            assert (world.store.jobs(), world.store.holds(), world.store.last_seq()) == before
+            assert everything(world) == before
 
     # --- what holds whatever happened ---
 
@@ -231,6 +296,11 @@ class TwoStores(RuleBasedStateMachine):
         self.both(lambda world: world.store.counts())
         self.both(lambda world: world.store.running())
         self.both(lambda world: world.store.next_due(world.now))
+        self.both(lambda world: world.store.requests())
+        self.both(lambda world: world.store.hours())
+        self.both(lambda world: world.store.needs(range(1, 30)))
+        self.both(lambda world: world.store.ended(world.now))
+        self.both(lambda world: world.store.jobs(name="[a-e3]*", newest_first=True, after=7))
         self.both(lambda world: world.store.jobs(states=[State.QUEUED], account="claude"))
 
     @invariant()
@@ -261,6 +331,12 @@ class TwoStores(RuleBasedStateMachine):
                 names = {event.name for event in self.first.store.events(job=job.id)}
                 assert "attempt claimed" in names
                 assert any(event.name == "gate reopening" for event in self.first.events())
+
+
+def everything(world: World) -> tuple[object, ...]:
+    store = world.store
+    seen = (store.jobs(), store.holds(), store.events(), store.requests(), store.hours(), store.counts())
+    return (*seen, store.needs(range(1, 30)), [store.attempts(job.id) for job in store.jobs()])
 
 
 def is_shut(hold: Hold, world: World) -> bool:

@@ -249,11 +249,15 @@ class _Rows:
         self._put(self.jobs, id, changed)
         self._put(self.digests, id, job.digest)
 
+    def by_id(self, *, newest_first: bool = False) -> list[Job]:
+        """Every job; a row that an undo has brought back is the last of its table."""
+        return sorted(self.jobs.values(), key=lambda job: job.id, reverse=newest_first)
+
     def size(self, batch: int) -> int:
         return len(self.names(batch))
 
     def names(self, batch: int) -> list[str]:
-        return [job.name for job in self.jobs.values() if job.batch == batch]
+        return [job.name for job in self.by_id() if job.batch == batch]
 
     # --- jobs ---
 
@@ -344,7 +348,7 @@ class _Rows:
             self._drop(table, key)
 
     def requests(self) -> list[Request]:
-        return list(self.requested.values())
+        return [self.requested[id] for id in sorted(self.requested)]
 
     def request(self, id: int) -> Request | None:
         return self.requested.get(id)
@@ -477,7 +481,7 @@ class MemoryStore(Ledger):
         with self._look() as rows:
             found = (
                 job
-                for job in sorted(rows.jobs.values(), key=lambda job: job.id, reverse=newest_first)
+                for job in rows.by_id(newest_first=newest_first)
                 if (not after or (job.id < after if newest_first else job.id > after))
                 and batch in (None, job.batch)
                 and account in (None, job.account)
@@ -496,8 +500,8 @@ class MemoryStore(Ledger):
     def ended(self, before: datetime, *, after: int = 0, most: int = 1000) -> list[Job]:
         """Jobs that ended before an instant, in the order of their ids, from the first id greater than `after`."""
         with self._look() as rows:
-            ended = [job for job in rows.jobs.values() if job.ended_at is not None and job.ended_at < before]
-            return sorted((job for job in ended if job.id > after), key=lambda job: job.id)[:most]
+            ended = [job for job in rows.by_id() if job.ended_at is not None and job.ended_at < before]
+            return [job for job in ended if job.id > after][:most]
 
     def job(self, id: int) -> Job | None:
         """One job by its internal id."""
@@ -512,7 +516,7 @@ class MemoryStore(Ledger):
     def jobs_named(self, name: str, batch: int | None = None) -> list[Job]:
         """Jobs by the user's id; one for each batch that has it."""
         with self._look() as rows:
-            return [job for job in rows.jobs.values() if job.name == name and batch in (None, job.batch)]
+            return [job for job in rows.by_id() if job.name == name and batch in (None, job.batch)]
 
     def attempts(self, job: int) -> list[Attempt]:
         """A job's attempts, first to last."""

@@ -201,7 +201,7 @@ class _Rows:
         return self._file.number("newest_job") + 1
 
     def states(self, jobs: Sequence[int]) -> dict[int, State]:
-        found = self._file.rows("states", jobs=json_text(jobs))
+        found = self._file.rows("states", jobs=json_text(list(jobs)))
         return {id: State(state) for id, state in found}
 
     def add_jobs(self, batch: int, jobs: Sequence[Fresh], now: datetime) -> None:
@@ -327,10 +327,10 @@ class _Rows:
         self._file.run("meet", job=job)
 
     def forgettable(self, jobs: Sequence[int]) -> list[int]:
-        return [id for (id,) in self._file.rows("forgettable", jobs=json_text(jobs))]
+        return [id for (id,) in self._file.rows("forgettable", jobs=json_text(list(jobs)))]
 
     def forget(self, jobs: Sequence[int]) -> None:
-        text = json_text(jobs)
+        text = json_text(list(jobs))
         if self._file.number("keeps_secrets", jobs=text):
             self._file.afterwards(self._sweep)  # not before these jobs are gone for good
         self._file.run("forget_needs", jobs=text)
@@ -569,7 +569,7 @@ class SqliteStore(Ledger):
     def needs(self, jobs: Sequence[int]) -> list[Need]:
         """What these jobs need, by job and by what it needs."""
         with self._file.look():
-            found = self._file.rows("needs", jobs=json_text(jobs))
+            found = self._file.rows("needs", jobs=json_text(list(jobs)))
             return [
                 Need(job=job, needs=needs, name=name, state=State(state), met=bool(met))
                 for job, needs, name, state, met in found
