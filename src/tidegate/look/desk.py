@@ -6,7 +6,7 @@ import os
 import select
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,7 +16,7 @@ from tidegate import places
 from tidegate.errors import BadInput
 from tidegate.look import find
 from tidegate.look.who import Works, works
-from tidegate.look.why import Picture, picture
+from tidegate.look.why import Picture, learn, picture
 from tidegate.look.words import Page, clean, page
 from tidegate.model import Job
 from tidegate.stores import Store
@@ -35,9 +35,11 @@ class Desk:
         """Who works here now."""
         return works(self.state, self.store.supervisors(), self.host)
 
-    def picture(self) -> Picture:
-        """What decides now which jobs may run."""
-        return picture(self.store, self.page.now, self.host, supervised=self.works().pid is not None)
+    def picture(self, jobs: Iterable[Job] = ()) -> Picture:
+        """What decides now which jobs may run; with the names of what these jobs wait for."""
+        seen = picture(self.store, self.page.now, self.host, supervised=self.works().pid is not None)
+        learn(seen, self.store, jobs)
+        return seen
 
     def at(self, now: datetime) -> Desk:
         """The same desk at a later instant."""

@@ -14,7 +14,7 @@ from tidegate.look.desk import Desk, found, hidden
 from tidegate.look.output import path
 from tidegate.look.why import Picture, Wait, stand, waits, words
 from tidegate.look.words import Page, clean, counted, shown, span
-from tidegate.model import Attempt, Hold, Job, State, Stream, scopes
+from tidegate.model import Attempt, Hold, Job, Need, State, Stream, scopes
 
 LABEL = 10  # columns of a label
 PROMPT = 600  # characters of a prompt that text shows
@@ -27,6 +27,7 @@ class Sheet:
     job: Job
     seen: Picture
     waits: Sequence[Wait]
+    needs: Sequence[Need]
     attempts: Sequence[Attempt]
     state: Path
 
@@ -47,8 +48,15 @@ def show(args: Namespace) -> int:
 
 
 def _sheet(desk: Desk, job: Job) -> Sheet:
-    seen = desk.picture()
-    return Sheet(job=job, seen=seen, waits=waits(job, seen), attempts=desk.store.attempts(job.id), state=desk.state)
+    seen = desk.picture([job])
+    return Sheet(
+        job=job,
+        seen=seen,
+        waits=waits(job, seen),
+        needs=desk.store.needs([job.id]),
+        attempts=desk.store.attempts(job.id),
+        state=desk.state,
+    )
 
 
 # --- as JSON ---
@@ -59,6 +67,7 @@ def _form(sheet: Sheet) -> plain.Form:
     return plain.job(job) | {
         "spec": plain.definition(job.spec, hidden(job.spec.env)),
         "waits_for": [plain.wait(one) for one in sheet.waits],
+        "needs": [plain.need(one) for one in sheet.needs],
         "holds": [plain.hold(hold) for hold in sheet.holds],
         "history": [plain.attempt(one) | _files(sheet.state, one) for one in sheet.attempts],
     }
@@ -87,6 +96,8 @@ def _facts(sheet: Sheet, page: Page) -> Iterator[tuple[str, str]]:
     yield "batch", clean(job.batch_name) + (f", group {clean(job.group)}" if job.group else "")
     yield "state", page.state(job.state) + _ended(job, page)
     yield from _reasons(sheet, page)
+    for need in sheet.needs:
+        yield "needs", f"{clean(need.name)} (#{need.needs}), {'met' if need.met else need.state.value}"
     yield "account", _account(job)
     yield from _definition(job)
     if job.session:

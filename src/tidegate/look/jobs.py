@@ -8,7 +8,7 @@ from itertools import chain, islice
 
 from tidegate.look import find, plain
 from tidegate.look.desk import Desk, opened
-from tidegate.look.why import Picture, stand, waits
+from tidegate.look.why import Picture, learn, stand, waits
 from tidegate.look.words import Page, clean, columns_of, fit, pad
 from tidegate.model import Job, State
 
@@ -25,17 +25,19 @@ def listing(args: Namespace) -> int:
     """Print the jobs; 0."""
     with opened(args) as desk:
         if desk is not None:
-            jobs, seen = _chosen(desk, args), desk.picture()
+            seen = desk.picture()
+            jobs = _chosen(desk, args, seen)
             for line in _forms(jobs, seen) if args.json else _lines(jobs, seen, desk.page):
                 print(line)
     return 0
 
 
-def _chosen(desk: Desk, args: Namespace) -> Iterator[Job]:
+def _chosen(desk: Desk, args: Namespace, seen: Picture) -> Iterator[Job]:
     batch = None if args.batch is None else find.batch(desk.store, args.batch).id
     account = None if args.account is None else find.account(desk.store, args.account)
     states, last = [State(state) for state in args.state], 0
     while found := desk.store.jobs(batch=batch, states=states, account=account, after=last, most=CHUNK):
+        learn(seen, desk.store, found)
         yield from found
         last = found[-1].id
 

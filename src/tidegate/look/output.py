@@ -78,7 +78,7 @@ def logs(args: Namespace) -> int:
 
             anyio.run(_follow, desk, job, args)
         elif (attempt := _chosen(desk, job, args.attempt)) is None:
-            note(f"{quoted(job.name)} has not started yet: {stand(job, desk.picture(), desk.page, {})}")
+            note(f"{quoted(job.name)} has not started yet: {stand(job, desk.picture([job]), desk.page, {})}")
         else:
             _copy(desk, job, attempt, args)
     return 0
@@ -152,7 +152,7 @@ async def _started(desk: Desk, job: Job, n: int) -> Attempt | None:
 def _tell(desk: Desk, job: Job, told: list[Wait]) -> list[Wait]:
     """Say on stderr what the job waits for, whenever that changes."""
     desk = desk.at(SystemClock().now())
-    seen = desk.picture()
+    seen = desk.picture([job])
     if (reasons := waits(job, seen)) and reasons != told:
         note(f"{quoted(job.name)} waits: {stand(job, seen, desk.page, {})}")
     return reasons

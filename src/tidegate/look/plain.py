@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tidegate.look.why import Wait
-from tidegate.model import Attempt, Event, Hold, Job, Spec, Supervisor, Usage
+from tidegate.model import Attempt, Event, Hold, Job, Need, Spec, Supervisor, Usage
 
 Form = dict[str, Any]
 
@@ -43,6 +43,7 @@ def job(one: Job) -> Form:
         "lost": one.lost,
         "limited_in_a_row": one.limited_in_a_row,
         "not_before": iso(one.not_before),
+        "unmet": one.unmet,
         "session": one.session,
         "reason": one.reason,
         "labels": dict(one.spec.labels),
@@ -114,7 +115,13 @@ def hold(one: Hold) -> Form:
 
 def wait(one: Wait) -> Form:
     """One reason why a queued job is not running."""
-    return {"for": one.kind, "until": iso(one.until), "hold": hold(one.hold) if one.hold else None}
+    held = hold(one.hold) if one.hold else None
+    return {"for": one.kind, "until": iso(one.until), "hold": held, "needs": list(one.needs)}
+
+
+def need(one: Need) -> Form:
+    """What a job needs; `met` once that has succeeded, for good."""
+    return {"number": one.needs, "job": one.name, "state": one.state.value, "met": one.met}
 
 
 def event(one: Event, name: str | None) -> Form:

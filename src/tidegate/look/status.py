@@ -13,7 +13,7 @@ from tidegate.look.desk import Desk, opened, state_of
 from tidegate.look.find import quoted
 from tidegate.look.output import last_output
 from tidegate.look.who import Works
-from tidegate.look.why import Picture, Wait, by_cause, hold_words, scope_words, words
+from tidegate.look.why import TIMED, Picture, Wait, by_cause, hold_words, scope_words, words
 from tidegate.look.words import Page, clean, counted, fit, pad, shown
 from tidegate.model import Attempt, Batch, Hold, Job, Origin, State
 
@@ -55,8 +55,8 @@ def status(args: Namespace) -> int:
 
 def look(desk: Desk) -> Status:
     """What there is to tell now."""
-    seen, works = desk.picture(), desk.works()
     first = desk.store.jobs(states=[State.QUEUED], most=COUNTED)
+    seen, works = desk.picture(first), desk.works()
     return Status(
         state=desk.state,
         works=works,
@@ -181,8 +181,9 @@ def _waiting(told: Status, page: Page) -> Iterator[str]:
 
 
 def _cause(cause: Wait, jobs: Sequence[Job], seen: Picture, page: Page) -> str:
-    if cause.kind == "retry" and cause.until is not None:
-        return f"to try again, the first at {page.until(cause.until)}"
+    if cause.kind in TIMED and cause.until is not None:
+        what = "start" if cause.kind == "start" else "try again"
+        return f"to {what}, the first at {page.until(cause.until)}"
     if cause.kind == "hold" and cause.hold is not None:
         return f"{scope_words(cause.hold.scope)} {hold_words(cause.hold, page)}"
     return words(cause, jobs[0], seen, page)

@@ -10,31 +10,36 @@ from typing import TYPE_CHECKING, Literal
 
 from tidegate import policy
 from tidegate.look.words import Page, clean, shown
-from tidegate.model import Account, Attempt, Hold, Job, Origin, State, Window, scopes
+from tidegate.model import Account, Attempt, Halt, Hold, Job, Origin, State, Window, scopes
 
 if TYPE_CHECKING:
     from tidegate.stores import Store
 
-Kind = Literal["hold", "retry", "account", "supervisor", "slot"]
+Kind = Literal["needs", "hold", "start", "retry", "account", "supervisor", "slot"]
+TIMED = ("start", "retry")  # many jobs that wait for times of their own are one cause
+NAMED = 3  # jobs that are named as what another waits for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
     """One reason why a queued job is not running; `until` is None where nobody knows.
 
-    A hold, its own next try, its account's own limit, nobody who works here, or no free slot.
+    Jobs that it `needs`, by name, a hold, its own first or next try, its account's own limit, nobody who works here,
+    or no free slot.
     """
 
     kind: Kind
     until: datetime | None = None
     hold: Hold | None = None
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
     """What decides, at one instant, which jobs may run on a host; `supervised`: somebody works here.
 
-    `epochs` are those of the running attempts, by scope.
+    `epochs` are those of the running attempts, by scope; `needs` the names of what a job waits for, where `learn` was
+    told of it.
     """
 
     now: datetime
@@ -44,6 +49,7 @@ class Picture:
     accounts: dict[str, Account]
     supervised: bool
     epochs: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    needs: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
     def blocking(self, job: Job) -> list[Hold]:
         """The holds that keep a queued job back now; the one that matters most comes first."""
@@ -83,6 +89,14 @@ def picture(store: Store, now: datetime, host: str, *, supervised: bool) -> Pict
     return drawn
 
 
+def learn(seen: Picture, store: Store, jobs: Iterable[Job]) -> None:
+    """Find out the names of what these jobs wait for; none of them asks the store where none waits for others."""
+    waiting = [job.id for job in jobs if job.unmet and job.state is State.QUEUED]
+    for need in store.needs(waiting) if waiting else ():
+        if not need.met:
+            seen.needs[need.job] = (*seen.needs.get(need.job, ()), need.name)
+
+
 def _weight(hold: Hold) -> tuple[bool, bool, float]:
     """A person first, then what has no end, then the latest end."""
     return (hold.origin is not Origin.HUMAN, hold.until is not None, -hold.until.timestamp() if hold.until else 0.0)
@@ -92,9 +106,10 @@ def waits(job: Job, seen: Picture) -> list[Wait]:
     """Every reason why a queued job is not running, the one that matters most first; none for any other job."""
     if job.state is not State.QUEUED:
         return []
-    found = [Wait(kind="hold", until=hold.until, hold=hold) for hold in seen.blocking(job)]
+    found = [Wait(kind="needs", needs=seen.needs.get(job.id, ()))] if job.unmet else []
+    found += [Wait(kind="hold", until=hold.until, hold=hold) for hold in seen.blocking(job)]
     if job.not_before is not None and job.not_before > seen.now:
-        found.append(Wait(kind="retry", until=job.not_before))
+        found.append(Wait(kind="retry" if job.launches else "start", until=job.not_before))
     if seen.is_full(job.account):
         found.append(Wait(kind="account"))
     if not seen.supervised:
@@ -103,18 +118,24 @@ def waits(job: Job, seen: Picture) -> list[Wait]:
 
 
 def by_cause(jobs: Iterable[Job], seen: Picture) -> dict[Wait, list[Job]]:
-    """These queued jobs by what keeps each back most; all that only wait to try again are one cause."""
+    """These queued jobs by what keeps each back most.
+
+    All that wait for their own next try are one cause, and so are those that wait for their start, and those that wait
+    for several others.
+    """
     causes: dict[Wait, list[Job]] = defaultdict(list)
-    first: datetime | None = None
     for job in jobs:
-        most = waits(job, seen)[0]
-        if most.kind == "retry" and most.until is not None:
-            first = min(first or most.until, most.until)
-            most = Wait(kind="retry")
-        causes[most].append(job)
-    if again := causes.pop(Wait(kind="retry"), None):
-        causes[Wait(kind="retry", until=first)] = again
+        causes[waits(job, seen)[0]].append(job)
+    for kind in (*TIMED, "needs"):
+        _gather([one for one in causes if one.kind == kind], causes)
     return causes
+
+
+def _gather(several: list[Wait], causes: dict[Wait, list[Job]]) -> None:
+    """Make one cause of several of a kind: until the first of their times, for no job by name."""
+    if len(several) > 1:
+        first = min((one.until for one in several if one.until is not None), default=None)
+        causes[Wait(kind=several[0].kind, until=first)] = [job for one in several for job in causes.pop(one)]
 
 
 # --- in words ---
@@ -125,6 +146,10 @@ def words(wait: Wait, job: Job, seen: Picture, page: Page) -> str:
     match wait.kind:
         case "hold" if wait.hold is not None:
             return f"{scope_words(wait.hold.scope, job)} {hold_words(wait.hold, page)}"
+        case "needs":
+            return f"waits for {_named(wait.needs)}"
+        case "start" if wait.until is not None:
+            return f"starts at {page.until(wait.until)}"
         case "retry" if wait.until is not None:
             return f"tries again at {page.until(wait.until)}" + (f" after {shown(job.reason)}" if job.reason else "")
         case "account":
@@ -133,6 +158,15 @@ def words(wait: Wait, job: Job, seen: Picture, page: Page) -> str:
             return "nobody works here"
         case _:
             return "waits for a free slot"
+
+
+def _named(needs: Sequence[str]) -> str:
+    """The jobs that another waits for, in words."""
+    if not needs:
+        return "other jobs"
+    names = [shown(name) for name in needs[:NAMED]]
+    names += [f"{len(needs) - NAMED} more"] if len(needs) > NAMED else []
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
 
 
 def stand(job: Job, seen: Picture, page: Page, running: dict[int, Attempt]) -> str:
@@ -171,8 +205,14 @@ def _does(hold: Hold, page: Page) -> str:
         return f"runs at most {hold.allow} at once{end}"
     if hold.origin is Origin.HUMAN:
         return "needs a person"
+    if hold.origin is Origin.HOURS:
+        return f"is closed{end}"
     if hold.origin is Origin.OPERATOR:
-        return "is paused" + (f" by {clean(hold.by)}" if hold.by else "") + end
+        return (
+            ("is frozen" if hold.halt is Halt.FREEZE else "is paused")
+            + (f" by {clean(hold.by)}" if hold.by else "")
+            + end
+        )
     return f"is shut{end}"
 
 
