@@ -79,6 +79,14 @@ class Tidegate:
         return {job["job"]: job["state"] for job in self.lines("list")}
 
 
+def said(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line of a refusal."""
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr.rstrip("\n")
+
+
 def end_what_is_left(state: Path) -> None:
     """Kill the session of every attempt in `state` that has not ended."""
     for lock in state.glob("**/attempts/*/*/lock"):  # its first line is the shim's pid, its second the exit status

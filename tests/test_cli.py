@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -13,26 +12,16 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from filled import EVIDENCE, Night, job, night
-from installed import Tidegate, until
+from filled import Night, job, night
+from installed import Tidegate, said, until
 
-from tidegate import doorbell
 from tidegate.cli.parser import parse
 from tidegate.cli.verbs import VERBS
-from tidegate.model import Account
 
 
 @pytest.fixture(autouse=True)
 def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-
-
-def said(done: subprocess.CompletedProcess[str]) -> str:
-    """The one line of a refusal."""
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stderr.rstrip("\n")
 
 
 # --- verbs and usage ---
@@ -52,7 +41,7 @@ def test_every_verb_has_a_door_and_an_example_that_parses(name: str, tidegate: T
     assert callable(getattr(import_module(room), door))
     told = tidegate(name, "--help").stdout
     example = told[told.index("example: ") + 9 :].strip()
-    words = re.split(r" (?=\|)", example)
+    words = re.split(r" (?=[|>])", example)
     command = next(one for one in words if one.lstrip("| ").startswith("tidegate ")).lstrip("| ")
     plain = [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', command)]
     assert parse(plain[1:]).door == VERBS[name].door
@@ -64,12 +53,12 @@ def test_every_verb_has_a_door_and_an_example_that_parses(name: str, tidegate: T
         (["statsu"], "tidegate: error: no verb 'statsu'; did you mean status? (see tidegate --help)"),
         (["--frob"], "tidegate: error: unrecognized arguments: --frob (see tidegate --help)"),
         (["run"], "tidegate run: error: the following arguments are required: FILE (see tidegate run --help)"),
-        (["list", "--stat", "queued"], "tidegate list: error: unrecognized arguments: --stat queued (see"),
+        (["list", "--stat", "queued"], "tidegate list: error: unrecognized arguments: --stat (see"),
         (["list", "--state", "limited"], "tidegate list: error: argument --state: invalid choice: 'limited' (choose"),
         (["run", "--slots", "0", "f"], "tidegate run: error: argument --slots: '0' is no whole number from 1 to"),
         (["run", "--slots", "9" * 5000, "f"], "tidegate run: error: argument --slots: '9999"),
         (["run", "--slots", "٣", "f"], "tidegate run: error: argument --slots: '٣' is no whole number"),
-        (["show", "a", "b"], "tidegate show: error: unrecognized arguments: b"),
+        (["logs", "a", "b"], "tidegate logs: error: unrecognized arguments: b"),
         (["show", "x" * 5000], "tidegate show: error: argument JOB: 5000 characters are too many"),
         (["frob\n\x1b[2Jx"], "tidegate: error: no verb 'frob\\n\\x1b[2Jx' (see"),
     ],
@@ -187,101 +176,6 @@ def test_an_interrupted_follower_leaves_without_a_word(tidegate: Tidegate, verb:
     assert follower.wait(20) == 130
     assert heard.read_text().startswith(before)
     assert "Traceback" not in heard.read_text()
-
-
-# --- pause and resume ---
-
-
-def test_a_pause_holds_an_account_until_it_is_resumed(tidegate: Tidegate) -> None:
-    made = free(tidegate)
-    done = tidegate("pause", "claude", "--reason", "I need it\nmyself")
-    assert re.fullmatch(r"claude is paused by \S+: I need it\\nmyself\n", done.stdout)
-    assert [one.account for one, _ in made.claim(9)] == ["command"] * 2
-    assert tidegate("pause", "claude").returncode == 0, "again is no error"
-    assert len(made.store.holds()) == 1
-    assert "resumed: claude (is paused by" in tidegate("resume", "claude").stdout
-    assert [one.account for one, _ in made.claim(9)] == ["claude"] * 2
-    done = tidegate("resume", "claude")
-    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "nothing held claude that a person can take away")
-
-
-def test_a_pause_of_nothing_in_particular_holds_everything(tidegate: Tidegate) -> None:
-    made = free(tidegate)
-    made.claim(1)
-    done = tidegate("pause")
-    assert re.fullmatch(r"everything is paused by \S+; 1 running attempt goes on to the end\n", done.stdout)
-    assert made.claim(9) == []
-    tidegate("resume")
-    assert len(made.claim(9)) == 3
-
-
-def test_resume_without_a_scope_leaves_single_pauses_and_names_them(tidegate: Tidegate) -> None:
-    free(tidegate)
-    for scope in ("*", "claude", "batch:b", "job:c1"):
-        assert tidegate("pause", scope).returncode == 0
-    told = tidegate("resume").stdout
-    assert "resumed: everything (is paused" in told
-    for scope in ("claude", "batch:b", "job:3"):
-        assert f"still there: {scope} is paused" in told
-
-
-def test_resume_ends_a_wait_for_a_reset_and_lets_one_go_first(tidegate: Tidegate) -> None:
-    made = night(tidegate.state)
-    assert made.claim(9) == []
-    told = tidegate("resume", "claude-max").stdout
-    assert "reopened, one job goes first: claude-max (is shut until" in told
-    made.now = datetime.now(UTC)
-    ((_, attempt),) = made.claim(9)
-    assert attempt.canary
-    (hold,) = [hold for hold in made.store.holds() if hold.scope == "claude-max"]
-    assert (hold.ramp, hold.allow, hold.evidence) == (True, 1, EVIDENCE)
-
-
-def test_resume_ends_a_wait_for_a_person(tidegate: Tidegate) -> None:
-    made = night(tidegate.state)
-    (told,) = tidegate.lines("resume", "gemini")
-    assert [hold["reason"] for hold in told["lifted"]] == ["not logged in"]
-    assert told["left"] == []
-    assert {one.account for one, _ in made.claim(9)} == {"gemini"}
-
-
-def test_a_scope_that_is_none_is_refused_with_what_was_meant(tidegate: Tidegate) -> None:
-    free(tidegate)
-    for scope, line in {
-        "cluade": "tidegate: no account cluade here; did you mean claude?",
-        "nobody": "tidegate: no account nobody here; there are claude, command",
-        "batch:x": "tidegate: no batch x here",
-        "job:zzz": "tidegate: no job zzz here",
-        "host:": "tidegate: host: names no host",
-        "claude/": "tidegate: claude/ names no model",
-    }.items():
-        done = tidegate("pause", scope)
-        assert (done.returncode, said(done)) == (2, line)
-
-
-def test_an_account_can_be_paused_before_the_first_batch(tidegate: Tidegate) -> None:
-    assert tidegate("pause", "claude").returncode == 0
-    made = free(tidegate)
-    assert {one.account for one, _ in made.claim(9)} == {"command"}
-    assert tidegate("--state-dir", str(tidegate.place / "new"), "pause", "no\nname").returncode == 2
-
-
-def test_a_pause_rings_the_supervisor(tidegate: Tidegate) -> None:
-    free(tidegate)
-    bell = doorbell.listen(tidegate.state)
-    assert not doorbell.answer(bell)
-    tidegate("pause")
-    assert doorbell.answer(bell)
-    os.close(bell)
-
-
-def free(tidegate: Tidegate) -> Night:
-    """A place with two jobs each of `claude` and `command` that nothing holds."""
-    made = Night(tidegate.state)
-    made.store.set_accounts([Account(name="claude"), Account(name="command")], made.now)
-    made.submit("b", job("a1", "claude"), job("a2", "claude"), job("c1"), job("c2"))
-    made.enter()
-    return made
 
 
 # --- plan and config ---

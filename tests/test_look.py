@@ -21,7 +21,7 @@ from installed import Tidegate, until
 from tidegate import places
 from tidegate.look.who import owner
 from tidegate.look.words import Page, clean, columns_of, fit, shown, span
-from tidegate.model import Attempt, Failed, Halt, Hold, Origin, Succeeded
+from tidegate.model import Account, Attempt, Failed, Halt, Hold, Origin, Succeeded
 from tidegate.policy import Rules
 
 NOON = datetime(2026, 1, 9, 12, tzinfo=UTC)
@@ -162,6 +162,42 @@ def test_an_empty_place_is_told_as_such_and_stays_empty(tidegate: Tidegate) -> N
     assert not tidegate.state.exists(), "a look writes nothing"
 
 
+def test_status_stays_one_screen_however_much_there_is(tidegate: Tidegate) -> None:
+    made = Night(tidegate.state)
+    accounts = [f"account-{n}" for n in range(30)]
+    made.store.set_accounts([Account(name=name) for name in accounts], made.now)
+    for batch in range(50):
+        made.submit(f"batch-{batch}", *[job(f"j{n}", accounts[n % 30]) for n in range(200)])
+    made.enter()
+    made.claim(40)
+    for number, name in enumerate(accounts):
+        origin = Origin.HUMAN if number % 3 == 0 else Origin.OPERATOR
+        made.store.hold(Hold(scope=name, origin=origin, since=made.now, reason="no", by="me"), made.now)
+    tidegate.env["COLUMNS"] = "120"
+    lines = tidegate("status").stdout.splitlines()
+    assert len(lines) <= 50, len(lines)
+    assert "  and 44 later batches, not ended" in lines
+    assert "  and 30 more" in lines
+    (told,) = tidegate.lines("status")
+    assert (len(told["batches"]), len(told["running"]), told["queued"]) == (50, 40, 9960), "JSON has it all"
+
+
+def test_status_tells_what_is_asked_for_and_what_else_is_waited_for(tidegate: Tidegate) -> None:
+    made = Night(tidegate.state)
+    made.submit("b", job("a"))
+    made.enter()
+    made.claim(1)
+    tidegate("cancel", "a")
+    tidegate("submit", "--in", "2h", "--", "true")
+    tidegate("submit", "--after", "a", "--", "true")
+    screen = tidegate("status").stdout
+    assert re.search(r"^  b:a +attempt 1, .*, its end is asked for", screen, re.MULTILINE)
+    assert re.search(r"^   1  to start, the first at .* \(in 1 h 59 min\)$", screen, re.MULTILINE)
+    assert re.search(r"^   1  waits for a$", screen, re.MULTILINE)
+    (told,) = tidegate.lines("status")
+    assert [(one["request"], one["job"]) for one in told["requests"]] == [("cancel", 1)]
+
+
 def test_status_counts_only_the_first_of_many_queued_jobs_and_says_so(tidegate: Tidegate) -> None:
     made = Night(tidegate.state)
     made.submit("big", *[job(f"j{n}") for n in range(500)])
@@ -181,10 +217,10 @@ def test_list_tells_each_job_in_columns_with_its_reason(tidegate: Tidegate, work
     assert all(line[place - 1 : place] in (" ", "") for line in lines[1:] for place in places_of[1:]), (
         "the columns are aligned"
     )
-    assert re.match(r"train/0 +nightly +queued +claude-max +0/3 +is shut until ", lines[1])
-    assert re.match(r"train/1 +nightly +succeeded +codex +0/3$", lines[2])
+    assert re.match(r"train/4 +nightly +running +codex +0/3 +the canary, for 2 min", lines[1]), "what runs comes first"
+    assert re.match(r"train/0 +nightly +queued +claude-max +0/3 +is shut until ", lines[2])
     assert re.match(r"train/2 +nightly +queued +gemini +1/3 +needs a person: not logged in", lines[3])
-    assert re.match(r"train/4 +nightly +running +codex +0/3 +the canary, for 2 min", lines[5])
+    assert re.match(r"train/1 +nightly +succeeded +codex +0/3$", lines[31]), "and what has ended last"
 
 
 @pytest.mark.parametrize(
@@ -201,11 +237,37 @@ def test_list_filters(tidegate: Tidegate, filled: Night, flags: list[str], names
     assert [job["job"] for job in tidegate.lines("list", *flags)] == names
 
 
-def test_list_reads_more_jobs_than_one_page(tidegate: Tidegate) -> None:
+def test_list_shows_what_matters_most_and_says_how_much_more_there_is(tidegate: Tidegate) -> None:
     made = Night(tidegate.state)
-    made.submit("big", *[job(f"j{n}") for n in range(2100)])
-    assert [job["job"] for job in tidegate.lines("list")] == [f"j{n}" for n in range(2100)]
-    assert len(tidegate("list").stdout.splitlines()) == 2101
+    made.submit("big", *[job(f"j{n}", "mine") for n in range(2100)])
+    made.store.set_accounts([Account(name="mine")], made.now)
+    made.submit("small", job("last"))
+    made.enter()
+    made.claim(2, batch=2)
+    for n in (1, 2, 3):
+        made.store.cancel(n, made.now, by="me")
+    done = tidegate("list")
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines[:3]] == ["JOB", "last", "j3"]
+    assert len(lines) == 101
+    assert done.stderr == "tidegate: 2,001 more not shown; --all shows every one\n"
+    ended = tidegate("list", "--state", "cancelled", "--limit", "2")
+    assert [line.split()[0] for line in ended.stdout.splitlines()] == ["JOB", "j2", "j1"], "the newest first"
+    assert "tidegate: 1 more not shown" in ended.stderr
+    assert tidegate("list", "--account", "mine").stderr == "tidegate: more not shown; --all shows every one\n"
+    assert tidegate("list", "--batch", "small").stderr == ""
+    everything = [f"j{n}" for n in range(2100)] + ["last"]
+    assert [job["job"] for job in tidegate.lines("list")] == everything
+    assert [line.split()[0] for line in tidegate("list", "--all").stdout.splitlines()[1:]] == everything
+    assert [job["job"] for job in tidegate.lines("list", "--limit", "3")] == ["last", "j3", "j4"]
+
+
+def test_list_filters_by_label(tidegate: Tidegate) -> None:
+    for number, labels in enumerate((["a=1"], ["a=2", "b="], [])):
+        flags = [flag for label in labels for flag in ("--label", label)]
+        tidegate("submit", "--name", f"j{number}", *flags, "--", "true")
+    for label, names in {"a": ["j0", "j1"], "a=2": ["j1"], "b=": ["j1"], "b": ["j1"], "a=": [], "c": []}.items():
+        assert [job["job"] for job in tidegate.lines("list", "--label", label)] == names, label
 
 
 # --- show ---
@@ -300,6 +362,12 @@ def test_show_as_json_is_one_object_with_its_history(tidegate: Tidegate, filled:
     (waits,) = tidegate.lines("show", "nightly:train/0")
     assert [wait["for"] for wait in waits["waits_for"]] == ["hold", "supervisor"]
     assert waits["waits_for"][0]["hold"]["evidence"] == EVIDENCE
+
+
+def test_show_tells_several_jobs_one_after_the_other(tidegate: Tidegate, filled: Night) -> None:
+    sheets = tidegate("show", "1-3").stdout.split("\n\n")
+    assert [re.search(r"\(#(\d)\)", sheet)[1] for sheet in sheets] == ["1", "2", "3"]  # type: ignore[index]
+    assert [job["number"] for job in tidegate.lines("show", "1-3")] == [1, 2, 3]
 
 
 def test_a_job_is_named_by_its_id_its_batch_or_its_number(tidegate: Tidegate, filled: Night) -> None:
@@ -446,10 +514,37 @@ def test_a_follower_goes_on_across_attempts_until_the_job_ends(tidegate: Tidegat
     ((_, second),) = made.claim()
     made.output(second, b"\xffthree")
     until(lambda: b"\xffthree" in heard.read_bytes())
-    assert follower.poll() is None
+    assert follower.poll() is None, "it goes on to the end of the job"
     made.store.finish(second, Succeeded(), made.now, exit=0, rules=RULES)
     assert follower.wait(20) == 0
-    assert b"one two\n\xffthree" in heard.read_bytes()
+    assert b"one two\ntidegate: --- attempt 2 of a ---\n\xffthree" in heard.read_bytes()
+
+
+def test_a_follower_of_one_attempt_leaves_with_it(tidegate: Tidegate) -> None:
+    made, first = running(tidegate, b"first")
+    follower = tidegate.start("logs", "-f", "a", "--attempt", "1")
+    until(lambda: (tidegate.place / "started.0").read_text() == "first")
+    made.store.finish(first, Failed(reason="no"), made.now, exit=1, rules=Rules(retry_first=0))
+    assert follower.wait(20) == 0
+    assert (tidegate.place / "started.0").read_text() == "first"
+
+
+# --- accounts ---
+
+
+def test_accounts_tell_what_runs_waits_and_holds_and_who_answered(tidegate: Tidegate, worked: Night) -> None:
+    worked.store.set_hours("gemini", "20:00-07:00 Europe/Berlin", worked.now)
+    lines = tidegate("accounts").stdout.splitlines()
+    assert lines[0].split() == ["ACCOUNT", "RUNNING", "QUEUED", "ANSWERED", "HOURS", "GATE"]
+    assert re.match(r"claude-max +0 of 4 +10 +- +- +is shut until .*: usage limit, 5h window", lines[1])
+    assert re.match(r"codex +1 +8 +56 min ago +- +opens again \(usage limit, 5h window\): one goes first", lines[2])
+    assert re.match(r"gemini +0 +11 +56 min ago +20:00-07:00 Europe/Berlin +needs a person: not logged in", lines[3])
+    assert all(line.isprintable() for line in lines)
+    (told,) = tidegate.lines("accounts", "claude-max")
+    assert (told["concurrency"], told["queued"], told["running"], told["answered_at"]) == (4, 10, 0, None)
+    assert [hold["scope"] for hold in told["holds"]] == ["claude-max"]
+    done = tidegate("accounts", "claude-mex")
+    assert (done.returncode, done.stderr) == (2, "tidegate: no account claude-mex here; did you mean claude-max?\n")
 
 
 def test_a_follower_says_what_a_job_waits_for_and_leaves_when_nobody_reads(tidegate: Tidegate, filled: Night) -> None:

@@ -217,6 +217,18 @@ def _no_number(said: str) -> NoReturn:
     raise Wrong(f"{said} is no number")
 
 
+def single(own: Table, around: Around, *, over: Table | None = None) -> NewJob:
+    """The job in a table of its own, over another job's table; its name is "" without an id. Raises BadInput."""
+    said, defaults = (_checked(around.place, table, JOB) for table in (own, over or {}))
+    return _Expand(around, defaults).job(said, said.get("id", ""), "job")
+
+
+def account_of(job: NewJob, around: Around) -> Account:
+    """The account of a job, as it is declared or as its agent makes it."""
+    declared = {name: one for name, one in around.accounts.items() if name == job.account}
+    return _accounts(declared, [job], around.has_limits)[0]
+
+
 # --- from tables to jobs -----------------------------------------------------------------------
 
 

@@ -112,6 +112,7 @@ class SupervisorTable(Table):
     """How much runs at once on this host, and how often a job may be limited or lost before somebody must look.
 
     `cgroups`: whether each attempt gets one of its own, where one is delegated to the supervisor.
+    `pause`: what `pause --now` does to attempts that run.
     """
 
     slots: Annotated[int, _is(allowed.whole(1, 1000))] = 4
@@ -119,6 +120,7 @@ class SupervisorTable(Table):
     max_limited: Annotated[int, _is(allowed.whole(1, 1000))] = 8
     max_lost: Annotated[int, _is(allowed.whole(1, 1000))] = 3
     cgroups: Annotated[str, _is(allowed.one_of("auto", "off"))] = "auto"
+    pause: Annotated[str, _is(allowed.one_of("freeze", "interrupt"))] = "freeze"
 
 
 class LimitsTable(Table):

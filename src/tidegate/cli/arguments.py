@@ -18,13 +18,17 @@ KINDS = (  # what a person can be told of, as `on` of [notify] says it
 
 
 class Verb(NamedTuple):
-    """One verb: what it does in a line, the door "module:function" behind it, its arguments, an example, more words."""
+    """One verb: what it does in a line, the door "module:function" behind it, its arguments, an example, more words.
+
+    `command`: it takes a whole command behind "--".
+    """
 
     does: str
     door: str
     takes: Callable[[ArgumentParser], None]
     example: str
     more: str = ""
+    command: bool = False
 
 
 def json_flag(parser: ArgumentParser, what: str) -> None:
@@ -46,7 +50,18 @@ def log_format_flag(parser: ArgumentParser) -> None:
 
 def job_argument(parser: ArgumentParser) -> None:
     """Add the one job that a verb is about."""
-    parser.add_argument("job", type=text, metavar="JOB", help="a job's id, BATCH:ID, or its number '#N'")
+    parser.add_argument("job", type=text, metavar="JOB", help="a job's number, its name, or BATCH:NAME")
+
+
+def jobs_argument(parser: ArgumentParser, *, nargs: str = "+", more: str = "") -> None:
+    """Add the jobs that a verb is about."""
+    parser.add_argument(
+        "jobs",
+        type=text,
+        nargs=nargs,
+        metavar="JOB",
+        help=f"numbers (17), ranges (17-20), names, BATCH:NAME, or patterns in quotes ('train/*'){more}",
+    )
 
 
 def scope_argument(parser: ArgumentParser, what: str) -> None:

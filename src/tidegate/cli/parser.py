@@ -37,16 +37,25 @@ class Parser(ArgumentParser):
 
 
 def parse(argv: Sequence[str]) -> Namespace:
-    """A command line as the values that its door works with: `door` and `state_dir` besides the verb's own."""
-    first = _root().parse_args(argv)
+    """A command line as the values that its door works with: `verb`, `door` and `state_dir` besides the verb's own.
+
+    `command` is what stands behind "--" where the verb takes a command, None without one.
+    """
+    end = argv.index("--") if "--" in argv else len(argv)
+    first = _root().parse_args(argv[:end])  # argparse itself would lose the "--"
     if first.verb is None:
         _root().print_help()
         raise SystemExit(0)
     if first.verb not in VERBS:
         _root().error(f"no verb {first.verb!r}{_meant(first.verb)}")
     verb = VERBS[first.verb]
-    given = Namespace(door=verb.door, state_dir=first.state_dir)
-    return parser_of(first.verb, verb).parse_args(first.rest, given)
+    given = Namespace(verb=first.verb, door=verb.door, state_dir=first.state_dir)
+    behind = list(argv[end:])
+    if verb.command:
+        given.command, behind = behind[1:] if behind else None, []
+    parser = parser_of(first.verb, verb)
+    read = parser.parse_args if behind else parser.parse_intermixed_args  # which would lose the "--" too
+    return read(first.rest + behind, given)
 
 
 def _root() -> Parser:

@@ -1,42 +1,82 @@
-"""The verbs by which a person steers: `pause` and `resume`."""
+"""The verbs by which a person steers: `pause`, `resume` and `drain`."""
 
 from __future__ import annotations
 
-import os
-import pwd
+import time
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 
-from tidegate import allowed, doorbell
+from tidegate import allowed, doorbell, when
 from tidegate.errors import BadInput
 from tidegate.look import find, plain
-from tidegate.look.desk import Desk, at_work
+from tidegate.look.desk import Desk, at_work, opened, person
 from tidegate.look.why import hold_words, scope_words
 from tidegate.look.words import counted
-from tidegate.model import Hold, Origin, family
+from tidegate.model import Ask, Halt, Hold, Origin, family
 
 EVERYTHING = "*"
 BY_HAND = (Origin.OPERATOR, Origin.HUMAN)  # what `resume` takes away; a limit it lets reopen
+SETTING = "setting"  # what --now alone says
+AGAIN = 0.1  # seconds between two looks whether a drain is over
 
 
 def pause(args: Namespace) -> int:
-    """Hold a scope until a person resumes it; 0."""
+    """Hold a scope until its end comes or a person resumes it; 0."""
+    halt = _halt(args)
     with at_work(args) as desk:
         now, scope = desk.page.now, _scope(desk, args.scope)
-        hold = Hold(scope=scope, origin=Origin.OPERATOR, since=now, reason=args.reason, by=_person())
+        hold = Hold(
+            scope=scope,
+            origin=Origin.OPERATOR,
+            since=now,
+            until=_until(desk, args.until),
+            reason=args.reason,
+            by=person(),
+            halt=halt,
+        )
         desk.store.hold(hold, now)
         doorbell.ring(desk.state)
         running = len(desk.picture().epochs[scope])
         if args.json:
             print(plain.line(plain.hold(hold) | {"running": running}))
         else:
-            print(f"{scope_words(scope)} {hold_words(hold, desk.page)}{_running(running)}")
+            print(f"{scope_words(scope)} {hold_words(hold, desk.page)}{_running(running, halt)}")
     return 0
 
 
-def _running(number: int) -> str:
-    return f"; {counted(number, 'running attempt goes', 'running attempts go')} on to the end" if number else ""
+def _halt(args: Namespace) -> Halt:
+    """What the pause does to attempts that run: nothing, what --now says, or what the setting says."""
+    if args.now != SETTING:
+        return Halt(args.now)
+    from tidegate.cli.config import loaded  # noqa: PLC0415 - only --now alone asks the settings
+
+    return Halt(loaded(args).settings.supervisor.pause)
+
+
+def _until(desk: Desk, said: str | None) -> datetime | None:
+    if said is None:
+        return None
+    try:
+        until = when.instant(said, desk.page.now, desk.page.zone)
+    except ValueError as error:
+        raise BadInput(f"--until: {error}") from None
+    if until <= desk.page.now:
+        raise BadInput(f"--until: is over already, {allowed.but(said)}")
+    return until
+
+
+def _running(number: int, halt: Halt) -> str:
+    if not number:
+        return ""
+    match halt:
+        case Halt.FREEZE:
+            return f"; {counted(number, 'running attempt stands still', 'running attempts stand still')}"
+        case Halt.INTERRUPT:
+            return f"; {counted(number, 'running attempt is', 'running attempts are')} ended and queued again"
+        case _:
+            return f"; {counted(number, 'running attempt goes', 'running attempts go')} on to the end"
 
 
 def resume(args: Namespace) -> int:
@@ -55,7 +95,7 @@ def resume(args: Namespace) -> int:
 
 
 def _lifted(desk: Desk, scope: str) -> list[Hold]:
-    return desk.store.lift(scope, desk.page.now, by=_person(), origins=BY_HAND)
+    return desk.store.lift(scope, desk.page.now, by=person(), origins=BY_HAND)
 
 
 def _reopened(desk: Desk, scope: str) -> list[Hold]:
@@ -64,9 +104,9 @@ def _reopened(desk: Desk, scope: str) -> list[Hold]:
     waiting = [hold for hold in store.holds() if hold.scope == scope and _waits_for_reset(hold, desk)]
     with store.group():
         if waiting:
-            store.lift(scope, now, by=_person(), origins=[Origin.LIMIT])
+            store.lift(scope, now, by=person(), origins=[Origin.LIMIT])
         for hold in waiting:
-            store.hold(replace(hold, until=now, by=_person()), now)
+            store.hold(replace(hold, until=now, by=person()), now)
     return waiting
 
 
@@ -101,7 +141,25 @@ def _resumed(
     for hold in left:
         yield f"still there: {scope_words(hold.scope)} {hold_words(hold, page)}"
     if desk.works().pid is None:
-        yield "nobody works here: `tidegate run FILE` goes on"
+        yield "nobody works here: `tidegate serve` goes on, or `tidegate run FILE` with its batch"
+
+
+def drain(args: Namespace) -> int:
+    """Ask the supervisor to start nothing more and to leave when what runs has ended; 0."""
+    with opened(args) as desk:
+        works = desk.works() if desk is not None else None
+        if desk is None or works is None or works.pid is None:  # a request that is left would end the next one
+            print(plain.line({"draining": None, "running": 0}) if args.json else "nobody works here: nothing to drain")
+            return 0
+        desk.store.ask(Ask.DRAIN, desk.page.now, by=person())
+        doorbell.ring(desk.state)
+        running = len(desk.store.running())
+        left = f", {counted(running, 'running attempt goes', 'running attempts go')} on to the end" if running else ""
+        form = {"draining": works.pid, "running": running}
+        print(plain.line(form) if args.json else f"pid {works.pid} drains{left}", flush=True)
+        while args.wait and desk.works().pid == works.pid:
+            time.sleep(AGAIN)
+    return 0
 
 
 # --- what a scope means ---
@@ -114,7 +172,7 @@ def _scope(desk: Desk, text: str) -> str:
         return text
     match kind if colon else "":
         case "host" if name:
-            return text
+            return f"host:{_checked('host:', allowed.name, name)}"
         case "host":
             raise BadInput("host: names no host")
         case "batch":
@@ -132,15 +190,11 @@ def _account(desk: Desk, name: str) -> str:
     """An account that the store knows; before the first batch any that could be one. Raises BadInput."""
     if find.accounts(desk.store):
         return find.account(desk.store, name)
+    return _checked("SCOPE: an account", allowed.word, name)
+
+
+def _checked(place: str, check: allowed.Check[str], said: str) -> str:
     try:
-        return allowed.word(name)
+        return check(said)
     except allowed.Wrong as wrong:
-        raise BadInput(f"SCOPE: an account {wrong}") from None
-
-
-def _person() -> str:
-    """Who acts: the login name of this process's user."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return f"uid {os.getuid()}"
+        raise BadInput(f"{place} {wrong}") from None

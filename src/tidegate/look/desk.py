@@ -37,7 +37,9 @@ class Desk:
 
     def picture(self, jobs: Iterable[Job] = ()) -> Picture:
         """What decides now which jobs may run; with the names of what these jobs wait for."""
-        seen = picture(self.store, self.page.now, self.host, supervised=self.works().pid is not None)
+        works = self.works()
+        batch = works.known.batch if works.known is not None else None
+        seen = picture(self.store, self.page.now, self.host, supervised=works.pid is not None, batch=batch)
         learn(seen, self.store, jobs)
         return seen
 
@@ -67,9 +69,28 @@ def found(args: Namespace) -> Iterator[tuple[Desk, Job]]:
     """The desk, and the job that the command line names. Raises BadInput where there is none."""
     with opened(args) as desk:
         if desk is None:
-            state = state_of(args)
-            raise BadInput(f"no job {find.quoted(args.job)}: nothing has been submitted to {clean(str(state))} yet")
+            raise BadInput(f"no job {find.quoted(args.job)}: {nothing(state_of(args))}")
         yield desk, find.job(desk.store, args.job)
+
+
+@contextmanager
+def chosen(args: Namespace) -> Iterator[tuple[Desk, list[Job], int]]:
+    """The desk, the jobs that the command line names, and the exit code: 2 where something that it names is none.
+
+    What is wrong is told first; the others are still there. Raises BadInput where nothing was ever submitted.
+    """
+    with opened(args) as desk:
+        if desk is None:
+            raise BadInput(f"no job {find.quoted(args.jobs[0])}: {nothing(state_of(args))}")
+        jobs, wrong = find.several(desk.store, args.jobs)
+        for line in wrong:
+            note(line)
+        yield desk, jobs, 2 if wrong else 0
+
+
+def nothing(state: Path) -> str:
+    """The words for a state directory without a store."""
+    return f"nothing has been submitted to {clean(str(state))} yet"
 
 
 @contextmanager

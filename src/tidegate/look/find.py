@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -13,18 +14,46 @@ if TYPE_CHECKING:
     from tidegate.model import Batch, Job
     from tidegate.stores import Store
 
+RANGE = re.compile(r"#?(\d{1,18})-#?(\d{1,18})", re.ASCII)
+CHUNK = 1000  # jobs read at once
 KNOWN = 5000  # how many names are looked through for what was meant
 NAMED = 5  # how many choices one line lists
 
 
 def job(store: Store, text: str) -> Job:
-    """The job that ID, BATCH:ID or #N means. Raises BadInput where none or several are meant."""
-    found = _numbered(store, text) or _named(store, text)
+    """The job that a number, ID or BATCH:ID means. Raises BadInput where none or several are meant."""
+    found = _numbered(store, text)
+    if text.isdigit() or not found:  # a plain number may be the name of another job
+        found = found | _named(store, text)
     if len(found) == 1:
-        return found[0]
+        return next(iter(found.values()))
     if found:
-        raise BadInput(f"job {quoted(text)} is in several batches: {_choices(found)}")
+        how = "means several" if text.isdigit() else "is in several batches"
+        raise BadInput(f"job {quoted(text)} {how}: {_choices(list(found.values()))}")
     raise BadInput(f"no job {quoted(text)} here{meant(text, _names(store))}")
+
+
+def jobs(store: Store, text: str) -> list[Job]:
+    """The jobs that a reference means, by id: one of `job`, a range N-M, or a pattern. Raises BadInput for none."""
+    if (ends := RANGE.fullmatch(text)) is None and not _is_pattern(text):
+        return [job(store, text)]
+    exact = _named(store, text)
+    found = exact or (_matching(store, text) if ends is None else _between(store, int(ends[1]), int(ends[2])))
+    if not found:
+        raise BadInput(f"no job {quoted(text)} here")
+    return [found[id] for id in sorted(found)]
+
+
+def several(store: Store, texts: Iterable[str]) -> tuple[list[Job], list[str]]:
+    """The jobs that references mean, each once, and what is wrong with those that mean none."""
+    found: dict[int, Job] = {}
+    wrong = []
+    for text in texts:
+        try:
+            found |= {one.id: one for one in jobs(store, text)}
+        except BadInput as error:
+            wrong.append(str(error))
+    return list(found.values()), wrong
 
 
 def batch(store: Store, text: str) -> Batch:
@@ -77,21 +106,62 @@ def reference(one: Job) -> str:
     return f"{one.batch_name}:{one.name}"
 
 
-def _numbered(store: Store, text: str) -> list[Job]:
+def called(one: Job) -> str:
+    """A job as a person may name it: its number, its batch and its name."""
+    return f"#{one.id} {clean(reference(one))}"
+
+
+Found = dict[int, "Job"]
+
+
+def _numbered(store: Store, text: str) -> Found:
     number = text.removeprefix("#")
-    if number == text or not (number.isascii() and number.isdigit() and len(number) < 19):
-        return []
+    if not (number.isascii() and number.isdigit() and len(number) < 19):
+        return {}
     found = store.job(int(number))
-    return [found] if found else []
+    return {found.id: found} if found else {}
 
 
-def _named(store: Store, text: str) -> list[Job]:
+def _named(store: Store, text: str) -> Found:
     found = {one.id: one for one in store.jobs_named(text)}
     known = store.batches() if ":" in text else []
     for left, right in _splits(text):
         for one in _batches(known, left):
             found |= {job.id: job for job in store.jobs_named(right, one.id)}
-    return sorted(found.values(), key=lambda one: one.id)
+    return found
+
+
+def _is_pattern(text: str) -> bool:
+    return any(one in "*?[" for one in text)
+
+
+def _matching(store: Store, pattern: str) -> Found:
+    """The jobs whose name a pattern fits, in every batch or in the one before the colon."""
+    found = _all(store, name=pattern)
+    known = store.batches() if ":" in pattern else []
+    for left, right in _splits(pattern):
+        for one in _batches(known, left):
+            found |= _all(store, name=right, batch=one.id)
+    return found
+
+
+def _all(store: Store, *, name: str, batch: int | None = None) -> Found:
+    found: Found = {}
+    while some := store.jobs(name=name, batch=batch, after=max(found, default=0), most=CHUNK):
+        found |= {one.id: one for one in some}
+    return found
+
+
+def _between(store: Store, first: int, last: int) -> Found:
+    if first > last:
+        raise BadInput(f"{first}-{last}: a range begins with the smaller number")
+    found: Found = {}
+    after = max(first - 1, 0)
+    while some := store.jobs(after=after, most=min(CHUNK, last - after)):
+        found |= {one.id: one for one in some if one.id <= last}
+        if (after := some[-1].id) >= last:
+            break
+    return found
 
 
 def _splits(text: str) -> Iterator[tuple[str, str]]:
@@ -108,7 +178,7 @@ def _batches(known: Iterable[Batch], text: str) -> list[Batch]:
 def _choices(found: list[Job]) -> str:
     names = [quoted(reference(one)) for one in found]
     if len(set(names)) < len(names):
-        names = [quoted(f"#{one.id}") for one in found]
+        names = [f"#{one.id}" for one in found]
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
 

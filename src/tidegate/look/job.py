@@ -1,4 +1,4 @@
-"""The verb `show`: one job, why it is not running, and what its attempts came to."""
+"""The verb `show`: jobs one by one, why each is not running, and what its attempts came to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tidegate import policy
 from tidegate.look import plain
-from tidegate.look.desk import Desk, found, hidden
+from tidegate.look.desk import Desk, chosen, hidden
 from tidegate.look.output import path
 from tidegate.look.why import Picture, Wait, stand, waits, words
 from tidegate.look.words import Page, clean, counted, shown, span
@@ -39,12 +39,15 @@ class Sheet:
 
 
 def show(args: Namespace) -> int:
-    """Print one job; 0."""
-    with found(args) as (desk, job):
-        sheet = _sheet(desk, job)
-        for line in [plain.line(_form(sheet))] if args.json else _lines(sheet, desk.page):
-            print(line)
-    return 0
+    """Print each job; 0, or 2 where one that is named is none."""
+    with chosen(args) as (desk, jobs, code):
+        for place, job in enumerate(jobs):
+            sheet = _sheet(desk, job)
+            if place and not args.json:
+                print()
+            for line in [plain.line(_form(sheet))] if args.json else _lines(sheet, desk.page):
+                print(line)
+    return code
 
 
 def _sheet(desk: Desk, job: Job) -> Sheet:

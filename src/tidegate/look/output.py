@@ -128,10 +128,12 @@ async def _follow(desk: Desk, job: Job, args: Namespace) -> None:
     first = _chosen(desk, job, args.attempt)
     n = first.n if first else 1
     while (attempt := await _started(desk, job, n)) is not None:
+        if first is None or attempt.n != first.n:
+            note(f"--- attempt {attempt.n} of {quoted(job.name)} ---")
         await _follow_one(desk, job, attempt, args)
         if args.attempt is not None:
             return
-        n += 1
+        n = attempt.n + 1
 
 
 async def _started(desk: Desk, job: Job, n: int) -> Attempt | None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tidegate.look.why import Wait
-from tidegate.model import Attempt, Event, Hold, Job, Need, Spec, Supervisor, Usage
+from tidegate.model import Attempt, Event, Hold, Job, Need, Request, Spec, Supervisor, Usage
 
 Form = dict[str, Any]
 
@@ -103,13 +103,13 @@ def hold(one: Hold) -> Form:
         "window": one.window.value,
         "allow": one.allow,
         "ramp": one.ramp,
-        "halt": one.halt.value,
         "since": iso(one.since),
         "until": iso(one.until),
         "resets_at": iso(one.resets_at),
         "reason": one.reason,
         "evidence": one.evidence,
         "by": one.by,
+        "halt": one.halt.value,
     }
 
 
@@ -138,6 +138,17 @@ def event(one: Event, name: str | None) -> Form:
     }
 
 
+def request(one: Request) -> Form:
+    """What is asked of a supervisor and not answered yet; `job` is the number of a job that is to end."""
+    return {"request": one.verb.value, "job": one.target, "at": iso(one.at), "by": one.by}
+
+
 def supervisor(one: Supervisor) -> Form:
     """One incarnation of a supervisor."""
-    return {"pid": one.pid, "host": one.host, "uuid": one.uuid, "started_at": iso(one.started_at)}
+    return {
+        "pid": one.pid,
+        "host": one.host,
+        "uuid": one.uuid,
+        "started_at": iso(one.started_at),
+        "batch": one.batch,
+    }

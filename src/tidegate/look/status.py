@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from tidegate import __version__
@@ -15,11 +16,13 @@ from tidegate.look.output import last_output
 from tidegate.look.who import Works
 from tidegate.look.why import TIMED, Picture, Wait, by_cause, hold_words, scope_words, words
 from tidegate.look.words import Page, clean, counted, fit, pad, shown
-from tidegate.model import Attempt, Batch, Hold, Job, Origin, State
+from tidegate.model import Ask, Attempt, Batch, Hold, Job, Origin, Request, State
 
 COUNTED = 200  # queued jobs whose reasons are counted one by one
-ENDED = 3  # finished batches that the screen shows
-RUNNING = 20  # running jobs that the screen shows
+OPEN, ENDED = 6, 3  # unfinished and finished batches that the screen shows
+RUNNING = 10  # running jobs that the screen shows
+CAUSES = 6  # reasons to wait that the screen shows
+PERSON = 4  # and of those that wait for a person
 
 Counts = Mapping[State, int]
 
@@ -34,6 +37,16 @@ class Status:
     seen: Picture
     queued: int
     causes: dict[Wait, list[Job]]
+    requests: Sequence[Request]
+
+    @property
+    def drain(self) -> Request | None:
+        """The drain that is asked for."""
+        return next((one for one in self.requests if one.verb is Ask.DRAIN), None)
+
+    def is_to_end(self, job: Job) -> bool:
+        """Whether the end of a running job is asked for."""
+        return any(one.verb is Ask.CANCEL and one.target == job.id for one in self.requests)
 
     @property
     def for_a_person(self) -> list[Hold]:
@@ -64,6 +77,7 @@ def look(desk: Desk) -> Status:
         seen=seen,
         queued=desk.store.counts().get(State.QUEUED, 0),
         causes=by_cause(first, seen),
+        requests=desk.store.requests(),
     )
 
 
@@ -77,7 +91,8 @@ def _form(told: Status) -> plain.Form:
         "state_dir": str(told.state),
         "working": _works_form(told.works),
         "batches": [_batch_form(batch, counts) for batch, counts in told.batches],
-        "running": [_running_form(job, attempt, told.works) for job, attempt in told.seen.running],
+        "requests": [plain.request(one) for one in told.requests],
+        "running": [_running_form(job, attempt, told) for job, attempt in told.seen.running],
         "queued": told.queued,
         "waiting": [plain.wait(cause) | {"jobs": len(jobs)} for cause, jobs in told.causes.items()],
         "holds": [plain.hold(hold) for hold in told.seen.holds],
@@ -95,8 +110,9 @@ def _batch_form(batch: Batch, counts: Counts) -> plain.Form:
     return {"number": batch.id, "batch": batch.name, **{state.value: counts.get(state, 0) for state in State}}
 
 
-def _running_form(job: Job, attempt: Attempt, works: Works) -> plain.Form:
-    return plain.job(job) | {"running": plain.attempt(attempt), "supervised": works.pid is not None}
+def _running_form(job: Job, attempt: Attempt, told: Status) -> plain.Form:
+    supervised, frozen = told.works.pid is not None, told.seen.is_frozen(job)
+    return plain.job(job) | {"running": plain.attempt(attempt), "supervised": supervised, "frozen": frozen}
 
 
 # --- as a screen ---
@@ -115,25 +131,37 @@ def _working(told: Status, page: Page) -> str:
     works, running = told.works, counted(len(told.seen.running), "attempt")
     if works.pid is not None:
         since = f" for {page.since(works.known.started_at)}" if works.known else ""
-        return page.paint("working", "green") + f": pid {works.pid}{since}, {running} running"
+        drain = f"; {clean(told.drain.by)} asked it to drain" if told.drain else ""
+        return f"{page.paint('working', 'green')}: pid {works.pid}{since}{_alone(told)}, {running} running{drain}"
     nobody = page.paint("nobody works here", "yellow")
     if told.seen.running:
         since = f" since pid {works.gone[-1].pid} ended" if works.gone else ""
-        return f"{nobody}{since}: the next `tidegate run` takes over {running}"
-    return f"{nobody}: `tidegate run FILE` goes on with a batch" if told.queued else nobody
+        return f"{nobody}{since}: the next `tidegate serve` or `tidegate run` takes over {running}"
+    return f"{nobody}: `tidegate serve` goes on, or `tidegate run FILE` with its batch" if told.queued else nobody
+
+
+def _alone(told: Status) -> str:
+    """The one batch that is worked on, where it is only one."""
+    names = {batch.id: batch.name for batch, _ in told.batches}
+    known = told.works.known
+    return f" on {clean(names[known.batch])} alone" if known and known.batch in names else ""
 
 
 def _batches(batches: Sequence[tuple[Batch, Counts]], page: Page) -> Iterator[str]:
+    """The unfinished batches, oldest first, and the finished ones that are newest."""
     if not batches:
         return
     yield page.paint("batches", "bold")
+    unfinished = [batch.id for batch, counts in batches if _is_open(counts)]
     ended = [batch.id for batch, counts in batches if not _is_open(counts)]
-    hidden = set(ended[:-ENDED])
+    shown_ones = {*unfinished[:OPEN], *ended[-ENDED:]}
     for batch, counts in batches:
-        if batch.id not in hidden:
-            yield from page.wrap(f"{clean(batch.name)}: {tally(counts)}", indent=2)
-    if hidden:
-        yield from page.wrap(f"and {counted(len(hidden), 'earlier batch', 'earlier batches')}, ended", indent=2)
+        if batch.id in shown_ones:
+            yield fit(f"  {clean(batch.name)}: {tally(counts)}", page.width)
+    if len(unfinished) > OPEN:
+        yield f"  and {counted(len(unfinished) - OPEN, 'later batch', 'later batches')}, not ended"
+    if len(ended) > ENDED:
+        yield f"  and {counted(len(ended) - ENDED, 'earlier batch', 'earlier batches')}, ended"
 
 
 def _is_open(counts: Counts) -> bool:
@@ -153,12 +181,17 @@ def _running(told: Status, page: Page) -> Iterator[str]:
     names = {job.id: _name(job, several=len(told.batches) > 1) for job, _ in told.seen.running[:RUNNING]}
     size = min(max(map(len, names.values())), 40)
     for job, attempt in told.seen.running[:RUNNING]:
-        canary = ", the canary" if attempt.canary and not attempt.progressed else ""
-        how = f"attempt {attempt.n}, {clean(job.account)}, for {page.since(attempt.started_at)}{canary}"
-        said = last_output(told.state, attempt, page)
+        how = f"attempt {attempt.n}, {clean(job.account)}, for {page.since(attempt.started_at)}"
+        said = _besides(told, job, attempt) + last_output(told.state, attempt, page)
         yield fit(f"  {pad(fit(names[job.id], size), size)}  {how}{said}", page.width)
     if len(told.seen.running) > RUNNING:
         yield f"  and {len(told.seen.running) - RUNNING} more"
+
+
+def _besides(told: Status, job: Job, attempt: Attempt) -> str:
+    canary = attempt.canary and not attempt.progressed
+    facts = {"the canary": canary, "frozen": told.seen.is_frozen(job), "its end is asked for": told.is_to_end(job)}
+    return "".join(f", {words}" for words, is_so in facts.items() if is_so)
 
 
 def _name(job: Job, *, several: bool) -> str:
@@ -175,9 +208,11 @@ def _waiting(told: Status, page: Page) -> Iterator[str]:
         return
     some = f" (counted over the first {COUNTED})" if told.queued > COUNTED else ""
     yield page.paint(f"waiting: {counted(told.queued, 'job')}{some}", "bold")
-    for cause, jobs in causes.items():
+    for cause, jobs in islice(causes.items(), CAUSES):
         yield from page.wrap(f"{len(jobs):>4}  {_cause(cause, jobs, told.seen, page)}", indent=0, hang=6)
         yield from _evidence(cause.hold, page)
+    if len(causes) > CAUSES:
+        yield f"      and {counted(len(causes) - CAUSES, 'further reason')}: tidegate accounts, tidegate list"
 
 
 def _cause(cause: Wait, jobs: Sequence[Job], seen: Picture, page: Page) -> str:
@@ -202,18 +237,23 @@ def _for_a_person(told: Status, page: Page) -> Iterator[str]:
     if not told.for_a_person:
         return
     yield page.paint("needs a person", "red")
-    for hold in told.for_a_person:
+    for hold in told.for_a_person[:PERSON]:
         jobs = next((len(jobs) for cause, jobs in told.causes.items() if cause.hold == hold), 0)
         yield from page.wrap(f"{jobs:>4}  {clean(hold.scope)}: {clean(hold.reason)}", hang=6)
         yield from _evidence(hold, page)
         yield from page.wrap(f"when that is settled: tidegate resume {quoted(hold.scope)}", indent=6)
+    if len(told.for_a_person) > PERSON:
+        yield f"      and {len(told.for_a_person) - PERSON} more"
 
 
 def _nothing(args: Namespace) -> None:
     """Say that nothing has been submitted here yet."""
     state = state_of(args)
     if args.json:
-        empty = {"batches": [], "running": [], "queued": 0, "waiting": [], "holds": [], "needs_human": []}
-        print(plain.line({"version": __version__, "state_dir": str(state), "working": None, **empty}))
+        empty = {"batches": [], "requests": [], "running": [], "queued": 0, "waiting": [], "holds": []}
+        print(
+            plain.line({"version": __version__, "state_dir": str(state), "working": None, **empty, "needs_human": []})
+        )
     else:
-        print(f"nothing here yet: no batch was submitted to {clean(str(state))}; begin with `tidegate run FILE`")
+        begin = "begin with `tidegate submit` or `tidegate run FILE`"
+        print(f"nothing here yet: no batch was submitted to {clean(str(state))}; {begin}")

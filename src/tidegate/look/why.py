@@ -15,7 +15,7 @@ from tidegate.model import Account, Attempt, Halt, Hold, Job, Origin, State, Win
 if TYPE_CHECKING:
     from tidegate.stores import Store
 
-Kind = Literal["needs", "hold", "start", "retry", "account", "supervisor", "slot"]
+Kind = Literal["needs", "hold", "start", "retry", "account", "batch", "supervisor", "slot"]
 TIMED = ("start", "retry")  # many jobs that wait for times of their own are one cause
 NAMED = 3  # jobs that are named as what another waits for
 
@@ -24,8 +24,8 @@ NAMED = 3  # jobs that are named as what another waits for
 class Wait:
     """One reason why a queued job is not running; `until` is None where nobody knows.
 
-    Jobs that it `needs`, by name, a hold, its own first or next try, its account's own limit, nobody who works here,
-    or no free slot.
+    Jobs that it `needs`, by name, a hold, its own first or next try, its account's own limit, somebody who works on
+    another batch alone, nobody who works here, or no free slot.
     """
 
     kind: Kind
@@ -38,8 +38,8 @@ class Wait:
 class Picture:
     """What decides, at one instant, which jobs may run on a host; `supervised`: somebody works here.
 
-    `epochs` are those of the running attempts, by scope; `needs` the names of what a job waits for, where `learn` was
-    told of it.
+    `batch` is the only one that is worked on, None for all. `epochs` are those of the running attempts, by scope;
+    `needs` the names of what a job waits for, where `learn` was told of it.
     """
 
     now: datetime
@@ -48,6 +48,7 @@ class Picture:
     running: Sequence[tuple[Job, Attempt]]
     accounts: dict[str, Account]
     supervised: bool
+    batch: int | None = None
     epochs: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     needs: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
@@ -61,6 +62,11 @@ class Picture:
         alone = {hold.scope: [hold]}
         return policy.places([hold.scope], alone, self.epochs, self.now, most=None, account=hold.scope) == 0
 
+    def is_frozen(self, job: Job) -> bool:
+        """Whether a running job stands still."""
+        mine = scopes(job, self.host)
+        return any(hold.halt is Halt.FREEZE and hold.scope in mine for hold in self.holds)
+
     def most(self, account: str) -> int | None:
         """How many attempts an account may run by its own limit, None for no limit."""
         known = self.accounts.get(account)
@@ -72,16 +78,17 @@ class Picture:
         return most is not None and len(self.epochs[account]) >= most
 
 
-def picture(store: Store, now: datetime, host: str, *, supervised: bool) -> Picture:
-    """The picture as the store has it now."""
+def picture(store: Store, now: datetime, host: str, *, supervised: bool, batch: int | None = None) -> Picture:
+    """The picture as the store has it now; a pause whose end has come is none any more."""
     running = store.running()
     drawn = Picture(
         now=now,
         host=host,
-        holds=store.holds(),
+        holds=[hold for hold in store.holds() if hold.origin is Origin.LIMIT or not policy.is_due(hold, now)],
         running=running,
         accounts={one.name: one for one in store.accounts()},
         supervised=supervised,
+        batch=batch,
     )
     for job, attempt in running:
         for scope in scopes(job, host):
@@ -114,6 +121,8 @@ def waits(job: Job, seen: Picture) -> list[Wait]:
         found.append(Wait(kind="account"))
     if not seen.supervised:
         found.append(Wait(kind="supervisor"))
+    elif seen.batch not in (None, job.batch):
+        found.append(Wait(kind="batch"))
     return found or [Wait(kind="slot")]
 
 
@@ -152,6 +161,8 @@ def words(wait: Wait, job: Job, seen: Picture, page: Page) -> str:
             return f"starts at {page.until(wait.until)}"
         case "retry" if wait.until is not None:
             return f"tries again at {page.until(wait.until)}" + (f" after {shown(job.reason)}" if job.reason else "")
+        case "batch":
+            return "another batch alone is worked on"
         case "account":
             return f"{clean(job.account)} runs its {seen.most(job.account)} already"
         case "supervisor":

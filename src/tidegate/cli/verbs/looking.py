@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from tidegate.cli.arguments import Verb, job_argument, json_flag, text, whole
+from tidegate.cli.arguments import Verb, job_argument, jobs_argument, json_flag, text, whole
 
 STATES = ("queued", "running", "succeeded", "failed", "error", "cancelled", "skipped")
 
@@ -14,17 +14,21 @@ def _status(parser: ArgumentParser) -> None:
 
 
 def _list(parser: ArgumentParser) -> None:
+    jobs_argument(parser, nargs="*", more="; default: every job")
     parser.add_argument(
         "--state", action="append", default=[], choices=STATES, metavar="STATE", help=f"one of {', '.join(STATES)}"
     )
     parser.add_argument("--batch", type=text, metavar="BATCH", help="only jobs of this batch")
     parser.add_argument("--account", type=text, metavar="ACCOUNT", help="only jobs of this account")
+    parser.add_argument("--label", type=text, metavar="NAME[=VALUE]", help="only jobs with this label")
+    parser.add_argument("--all", action="store_true", help="every job in the order of their numbers")
+    parser.add_argument("--limit", type=whole, metavar="N", help="at most N jobs (default: 100; with --json: all)")
     json_flag(parser, "one object for each job, one a line; times in UTC")
 
 
 def _show(parser: ArgumentParser) -> None:
-    job_argument(parser)
-    json_flag(parser, "one object; times in UTC")
+    jobs_argument(parser)
+    json_flag(parser, "one object for each job, one a line; times in UTC")
 
 
 def _logs(parser: ArgumentParser) -> None:
@@ -42,6 +46,19 @@ def _events(parser: ArgumentParser) -> None:
     json_flag(parser, "one object for each event, one a line; times in UTC")
 
 
+def _wait(parser: ArgumentParser) -> None:
+    jobs_argument(parser, more=", or a batch")
+    parser.add_argument(
+        "--timeout", type=text, metavar="D", help='give up after this long ("90s", "2h"), with code 124'
+    )
+    json_flag(parser, "one object at the end")
+
+
+def _accounts(parser: ArgumentParser) -> None:
+    parser.add_argument("accounts", type=text, nargs="*", metavar="ACCOUNT", help="only these (default: all)")
+    json_flag(parser, "one object for each account, one a line; times in UTC")
+
+
 VERBS = {
     "status": Verb(
         "Tell on one screen what works, what waits and why, and what needs a person",
@@ -54,9 +71,10 @@ VERBS = {
         "tidegate.look.jobs:listing",
         _list,
         "tidegate list --state queued --account claude-max",
+        "What runs comes first, then what is queued, then what has ended, the newest first.",
     ),
     "show": Verb(
-        "Show one job: its definition, why it is not running, and its attempts",
+        "Show jobs: what each is to do, why it is not running, and its attempts",
         "tidegate.look.job:show",
         _show,
         "tidegate show nightly:train/3",
@@ -73,5 +91,19 @@ VERBS = {
         "tidegate.look.events:events",
         _events,
         "tidegate events --job train/3",
+    ),
+    "wait": Verb(
+        "Wait until jobs or batches have ended",
+        "tidegate.cli.wait:wait",
+        _wait,
+        "tidegate wait nightly 17-20 --timeout 8h",
+        "Exit codes: 0 all succeeded, 1 some failed, 2 one is unknown, 5 some were cancelled, skipped or without a\n"
+        "valid result, 6 the rest needs a person, 124 not all had ended in time.",
+    ),
+    "accounts": Verb(
+        "List accounts: what runs and waits in each, what holds it, and when its provider answered last",
+        "tidegate.look.accounts:accounts",
+        _accounts,
+        "tidegate accounts claude-max",
     ),
 }

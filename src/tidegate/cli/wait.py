@@ -1,0 +1,144 @@
+"""The verb `wait`: until jobs and batches have ended."""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tidegate import allowed
+from tidegate.clock import SystemClock
+from tidegate.errors import BadInput
+from tidegate.look import find, plain
+from tidegate.look.desk import Desk, note, nothing, opened, state_of
+from tidegate.look.why import waits
+from tidegate.model import Batch, Job, Origin, State
+
+OK, SOME_FAILED, INFRASTRUCTURE, NEEDS_HUMAN, TIMED_OUT = 0, 1, 5, 6, 124
+AGAIN = 0.05  # seconds between two looks whether anything was written
+LOOKED_AT = 200  # queued jobs of a batch that are asked what they wait for
+ANYWAY = 1.0  # and between two looks at who works and at the time, which nobody writes
+
+
+def wait(args: Namespace) -> int:
+    """Wait for the end of what is named; 0 all succeeded, 1, 5, 6, 124 as the README says, 2 for what is unknown."""
+    timeout = _timeout(args.timeout)
+    with opened(args) as desk:
+        if desk is None:
+            raise BadInput(f"no job or batch {find.quoted(args.jobs[0])}: {nothing(state_of(args))}")
+        jobs, batches, wrong = _named(desk, args.jobs)
+        for line in wrong:
+            note(line)
+        code = until_ended(desk, jobs, batches, timeout=timeout, as_json=args.json) if jobs or batches else OK
+        return 2 if wrong else code
+
+
+def _timeout(said: str | None) -> float | None:
+    try:
+        return None if said is None else allowed.seconds(zero=True)(said)
+    except allowed.Wrong as wrong:
+        raise BadInput(f"--timeout: {wrong}") from None
+
+
+def _named(desk: Desk, texts: Sequence[str]) -> tuple[list[int], list[Batch], list[str]]:
+    """The ids of the jobs, the batches, and what is wrong with those that are neither."""
+    jobs: dict[int, None] = {}
+    batches: list[Batch] = []
+    wrong = []
+    for text in texts:
+        try:
+            jobs |= {one.id: None for one in find.jobs(desk.store, text)}
+        except BadInput as no_job:
+            try:
+                batches.append(find.batch(desk.store, text))
+            except BadInput:
+                wrong.append(str(no_job).replace("no job", "no job or batch", 1))
+    return list(jobs), batches, wrong
+
+
+@dataclass(slots=True)
+class Awaited:
+    """What is waited for, and how it stands."""
+
+    desk: Desk
+    jobs: list[int]
+    batches: Sequence[Batch]
+    ended: Counter[State] = field(default_factory=Counter)
+    told: bool = False
+
+    def look(self) -> int | None:
+        """The exit code where the wait is over."""
+        self.desk = self.desk.at(SystemClock().now())
+        open_jobs = self._open_jobs()
+        counts = Counter(self.ended)
+        for batch in self.batches:
+            counts += Counter(self.desk.store.counts(batch.id))
+        if not open_jobs and not counts[State.QUEUED] and not counts[State.RUNNING]:
+            return _code(counts)
+        self._tell_idle()
+        running = counts[State.RUNNING] or any(job.state is State.RUNNING for job in open_jobs)
+        return NEEDS_HUMAN if not running and self._all_need_a_person(open_jobs) else None
+
+    def _open_jobs(self) -> list[Job]:
+        """The jobs that have not ended; the others are counted and not looked at again."""
+        found = {id: self.desk.store.job(id) for id in self.jobs}
+        left = [job for job in found.values() if job is not None and not job.state.is_final]
+        self.ended.update(job.state for job in found.values() if job is not None and job.state.is_final)
+        self.jobs = [job.id for job in left]
+        return left
+
+    def _all_need_a_person(self, jobs: Sequence[Job]) -> bool:
+        """Whether each queued job waits for a person, or for others that do."""
+        queued = [*jobs]
+        for batch in self.batches:
+            some = self.desk.store.jobs(batch=batch.id, states=[State.QUEUED], most=LOOKED_AT + 1)
+            if len(some) > LOOKED_AT:
+                return False
+            queued += some
+        seen = self.desk.picture()
+        by_hand = [
+            any(one.hold is not None and one.hold.origin is Origin.HUMAN for one in waits(job, seen)) for job in queued
+        ]
+        return any(by_hand) and all(one or job.unmet for one, job in zip(by_hand, queued, strict=True))
+
+    def _tell_idle(self) -> None:
+        if not self.told and self.desk.works().pid is None:
+            note("nobody works here: the wait goes on until somebody does (`tidegate serve`)")
+            self.told = True
+
+
+def _code(counts: Counter[State]) -> int:
+    if counts[State.ERROR] or counts[State.SKIPPED] or counts[State.CANCELLED]:
+        return INFRASTRUCTURE
+    return SOME_FAILED if counts[State.FAILED] else OK
+
+
+def until_ended(
+    desk: Desk, jobs: Sequence[int], batches: Sequence[Batch], *, timeout: float | None, as_json: bool = False
+) -> int:
+    """Wait for the end of jobs and batches, at most `timeout` seconds; the exit code."""
+    clock, awaited = SystemClock(), Awaited(desk, list(jobs), batches)
+    end = None if timeout is None else clock.monotonic() + timeout
+    version, next_look = -1, 0.0
+    while True:
+        now = clock.monotonic()
+        if (seen := desk.store.version()) != version or now >= next_look:
+            version, next_look = seen, now + ANYWAY
+            if (code := awaited.look()) is not None:
+                break
+        if end is not None and now >= end:
+            note("not all have ended in time")
+            code = TIMED_OUT
+            break
+        time.sleep(AGAIN if end is None else min(AGAIN, max(end - now, 0.0)))
+    if as_json:
+        _print_all(awaited.desk, jobs, batches, code)
+    return code
+
+
+def _print_all(desk: Desk, jobs: Sequence[int], batches: Sequence[Batch], code: int) -> None:
+    found = [job for id in jobs if (job := desk.store.job(id)) is not None]
+    counts = {batch.name: {state.value: n for state, n in desk.store.counts(batch.id).items()} for batch in batches}
+    print(plain.line({"code": code, "jobs": [plain.job(job) for job in found], "batches": counts}))

@@ -1,0 +1,95 @@
+"""The verb `accounts`: what runs and waits in each account, what holds it, and when its provider answered last."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from tidegate.look import find, plain
+from tidegate.look.desk import Desk, opened
+from tidegate.look.why import hold_words
+from tidegate.look.words import Page, clean, columns_of, fit, pad
+from tidegate.model import Account, Hold, State
+
+HEADINGS = ("ACCOUNT", "RUNNING", "QUEUED", "ANSWERED", "HOURS", "GATE")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """All that is told about one account; `answered` is the latest proof that its provider answers."""
+
+    account: Account
+    counts: Mapping[State, int]
+    holds: Sequence[Hold]
+    answered: datetime | None
+    hours: str
+
+
+def accounts(args: Namespace) -> int:
+    """Print the accounts; 0. Raises BadInput for one that is unknown."""
+    with opened(args) as desk:
+        if desk is None:
+            return 0
+        names = [find.account(desk.store, name) for name in args.accounts] or find.accounts(desk.store)
+        sheets = _sheets(desk, names)
+        for line in map(plain.line, map(_form, sheets)) if args.json else _lines(sheets, desk.page):
+            print(line)
+    return 0
+
+
+def _sheets(desk: Desk, names: Sequence[str]) -> list[Sheet]:
+    store, seen, hours, answered = desk.store, desk.picture(), desk.store.hours(), desk.store.answered_at()
+    return [
+        Sheet(
+            account=account,
+            counts=store.counts(account=account.name),
+            holds=[hold for hold in seen.holds if hold.scope.partition("/")[0] == account.name],
+            answered=answered.get(account.name),
+            hours=hours.get(account.name, ""),
+        )
+        for account in store.accounts()
+        if account.name in names
+    ]
+
+
+def _form(sheet: Sheet) -> plain.Form:
+    account = sheet.account
+    return {
+        "account": account.name,
+        "concurrency": account.max_running,
+        "cautious": account.cautious,
+        **{state.value: sheet.counts.get(state, 0) for state in State},
+        "answered_at": plain.iso(sheet.answered),
+        "hours": sheet.hours or None,
+        "holds": [plain.hold(hold) for hold in sheet.holds],
+    }
+
+
+def _lines(sheets: Sequence[Sheet], page: Page) -> Iterator[str]:
+    if not sheets:
+        return
+    rows = [HEADINGS, *(_row(sheet, page) for sheet in sheets)]
+    sizes = [max(columns_of(row[place]) for row in rows) for place in range(len(HEADINGS) - 1)]
+    for row in rows:
+        cells = [pad(cell, size) for cell, size in zip(row[:-1], sizes, strict=True)]
+        yield fit("  ".join([*cells, row[-1]]).rstrip(), page.width)
+
+
+def _row(sheet: Sheet, page: Page) -> tuple[str, ...]:
+    most, running = sheet.account.max_running, sheet.counts.get(State.RUNNING, 0)
+    return (
+        clean(sheet.account.name),
+        f"{running} of {most}" if most is not None else str(running),
+        str(sheet.counts.get(State.QUEUED, 0)),
+        f"{page.since(sheet.answered)} ago" if sheet.answered else "-",
+        clean(sheet.hours) or "-",
+        "; ".join(_gate(hold, sheet.account.name, page) for hold in sheet.holds) or "open",
+    )
+
+
+def _gate(hold: Hold, account: str, page: Page) -> str:
+    """What a hold does; of one model of the account with its name."""
+    model = hold.scope.removeprefix(account).removeprefix("/")
+    return (f"{clean(model)} " if model else "") + hold_words(hold, page)

@@ -1,0 +1,115 @@
+"""The verb `wait`: what it waits for, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import timedelta
+
+import pytest
+from filled import RULES, Night, job
+from installed import Tidegate, said, until
+
+from tidegate.model import Failed, Hold, Origin, Outcome, State, Succeeded
+
+
+def ended(made: Night, *outcomes: Outcome) -> None:
+    for (_, attempt), outcome in zip(made.claim(len(outcomes)), outcomes, strict=True):
+        made.store.finish(attempt, outcome, made.now, exit=0, rules=RULES)
+
+
+@pytest.fixture
+def made(tidegate: Tidegate) -> Night:
+    made = Night(tidegate.state)
+    made.submit("b", *[job(f"j{n}") for n in range(4)])
+    made.enter()
+    return made
+
+
+BAD, WRONG = Failed(reason="no", retry=False), Failed(reason="no result", valid=False, retry=False)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "code"),
+    [
+        ([Succeeded(), Succeeded()], 0),
+        ([Succeeded(), BAD], 1),
+        ([BAD, WRONG], 5),
+        ([Succeeded(), WRONG], 5),
+    ],
+)
+def test_the_exit_code_says_how_all_ended(tidegate: Tidegate, made: Night, outcomes: list[Outcome], code: int) -> None:
+    ended(made, *outcomes)
+    assert tidegate("wait", "1-2").returncode == code
+    made.store.cancel(3, made.now, by="me")
+    made.store.cancel(4, made.now, by="me")
+    assert tidegate("wait", "b").returncode == 5, "a batch with cancelled jobs"
+    done = tidegate("wait", "1-2", "b", "--json")
+    told = json.loads(done.stdout)
+    assert (told["code"], [one["number"] for one in told["jobs"]], told["batches"]["b"]["cancelled"]) == (5, [1, 2], 2)
+
+
+def test_a_wait_goes_on_to_the_end_and_says_once_that_nobody_works(tidegate: Tidegate, made: Night) -> None:
+    waiting = tidegate.start("wait", "j0", "j1")
+    heard = tidegate.place / "started.0"
+    until(lambda: "nobody works here: the wait goes on" in heard.read_text())
+    ended(made, Succeeded())
+    time.sleep(0.3)
+    assert waiting.poll() is None
+    ended(made, Succeeded())
+    assert waiting.wait(20) == 0
+    assert heard.read_text().count("nobody works here") == 1
+
+
+def test_a_wait_ends_soon_after_the_end(tidegate: Tidegate, made: Night) -> None:
+    waiting = tidegate.start("wait", "b")
+    until(lambda: "nobody works" in (tidegate.place / "started.0").read_text())
+    ended(made, *[Succeeded()] * 4)
+    assert waiting.wait(20) == 0
+
+
+@pytest.mark.parametrize("length", ["0", "0.2s"])
+def test_a_wait_has_an_end_of_its_own(tidegate: Tidegate, made: Night, length: str) -> None:
+    done = tidegate("wait", "1", "--timeout", length)
+    assert done.returncode == 124
+    assert done.stderr.endswith("tidegate: not all have ended in time\n")
+
+
+def test_a_wait_ends_where_only_a_person_can_go_on(tidegate: Tidegate, made: Night) -> None:
+    ended(made, Succeeded(), Succeeded())
+    human = Hold(scope="command", origin=Origin.HUMAN, since=made.now, reason="not logged in", by="tidegate")
+    made.store.hold(human, made.now)
+    assert tidegate("wait", "b").returncode == 6
+    assert tidegate("wait", "3").returncode == 6
+    assert tidegate("wait", "1").returncode == 0
+
+
+def test_a_wait_goes_on_while_something_runs_beside_a_wait_for_a_person(tidegate: Tidegate, made: Night) -> None:
+    made.claim(1)
+    human = Hold(scope="command", origin=Origin.HUMAN, since=made.now, reason="not logged in", by="tidegate")
+    made.store.hold(human, made.now)
+    assert tidegate("wait", "b", "--timeout", "0.3").returncode == 124
+
+
+def test_a_pause_is_no_reason_to_give_up(tidegate: Tidegate, made: Night) -> None:
+    pause = Hold(scope="*", origin=Origin.OPERATOR, since=made.now, until=made.now + timedelta(hours=9), by="me")
+    made.store.hold(pause, made.now)
+    assert tidegate("wait", "b", "--timeout", "0.3").returncode == 124
+
+
+def test_what_cannot_be_waited_for_is_refused(tidegate: Tidegate, made: Night) -> None:
+    done = tidegate("wait", "nope")
+    assert (done.returncode, said(done)) == (2, "tidegate: no job or batch nope here")
+    done = tidegate("wait", "b", "--timeout", "soon")
+    assert (done.returncode, said(done)[:30]) == (2, "tidegate: --timeout: must be s")
+    empty = tidegate("--state-dir", str(tidegate.place / "new"), "wait", "b")
+    assert (empty.returncode, said(empty)[:26]) == (2, "tidegate: no job or batch ")
+
+
+def test_a_batch_under_way_is_waited_for_beside_a_service(tidegate: Tidegate) -> None:
+    tidegate.start("serve")
+    for n in range(3):
+        until(lambda: (tidegate.state / "tidegate.db").exists())
+        tidegate("submit", "--batch", "three", "--name", f"j{n}", "--", "sleep", "0.2")
+    assert tidegate("wait", "three").returncode == 0
+    assert Night(tidegate.state).store.counts()[State.SUCCEEDED] == 3
