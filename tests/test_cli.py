@@ -111,7 +111,7 @@ def test_a_state_directory_that_cannot_be_read_is_one_line(tidegate: Tidegate) -
 
 def test_a_reader_that_leaves_early_ends_the_program_in_silence(tidegate: Tidegate) -> None:
     Night(tidegate.state).submit("b", *[job(f"job-with-a-long-name-{n}") for n in range(3000)])
-    command = [sys.executable, "-m", "tidegate", "list"]
+    command = [sys.executable, "-m", "tidegate", "list", "--all"]
     process = subprocess.Popen(
         command, env=tidegate.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
