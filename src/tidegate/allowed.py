@@ -86,7 +86,7 @@ def size(value: object) -> int:
     if number is None and isinstance(value, str) and (said := SIZE.fullmatch(value.strip())):
         step = 1024 if said[3] else 1000
         number = float(said[1]) * step ** " KMGT".index(said[2].upper() or " ")
-    if number is None or not math.isfinite(number):
+    if number is None or number != number:  # noqa: PLR0124 - a huge int fits no float, and so no isnan
         raise Wrong(f'must be bytes or text like "500M", "5GB", "20GiB", {but(value)}')
     if not 0 <= number <= SIZE_MOST:
         raise Wrong(f"must be from 0 to {SIZE_MOST:,} bytes, {but(value)}")
@@ -110,7 +110,7 @@ def or_none(check: Check[T]) -> Check[T | None]:
 def _duration(value: object) -> float | None:
     number = _number(value)
     if number is not None:
-        return number if abs(number) < 1e15 or math.isnan(number) else math.copysign(math.inf, number)
+        return number if abs(number) < 1e15 or number != number else math.inf if number > 0 else -math.inf  # noqa: PLR0124
     said = value.strip() if isinstance(value, str) else ""
     if PLAIN.fullmatch(said):
         return float(said)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import SUPPRESS, Action, ArgumentError, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -34,6 +34,11 @@ class Parser(ArgumentParser):
         from tidegate.look.words import clean, fit  # noqa: PLC0415 - only a mistake pays for it
 
         self.exit(2, f"{self.prog}: error: {fit(clean(message), SAID)} (see {self.prog} --help)\n")
+
+    def _get_values(self, action: Action, arg_strings: list[str]) -> object:
+        if action.option_strings and arg_strings == ["--"]:  # argparse before 3.13 would make it an empty list
+            raise ArgumentError(action, "'--' is no value")
+        return super()._get_values(action, arg_strings)
 
 
 def parse(argv: Sequence[str]) -> Namespace:

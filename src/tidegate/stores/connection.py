@@ -13,7 +13,7 @@ from typing import Any, Final
 import apsw
 
 from tidegate.clock import SystemClock
-from tidegate.errors import StoreBroken
+from tidegate.errors import BadInput, StoreBroken
 from tidegate.stores import Busy
 from tidegate.stores.vault import private
 
@@ -48,6 +48,7 @@ class Connection:
         self._afterwards: list[Callable[[], None]] = []
         self._clock = SystemClock()
         self._waiting_since = 0.0
+        _check_name(path)
         with self.clearly():
             _touch(path)
             self._db = apsw.Connection(str(path), statementcachesize=256)
@@ -287,6 +288,13 @@ class Connection:
         for version in range(done + 1, SCHEMA + 1):
             self.run(f"migration_{version}")
             self.run("migrated", version=version)
+
+
+def _check_name(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise BadInput(f"{path}: must be UTF-8, as the names of databases are") from None
 
 
 def _touch(path: Path) -> None:
