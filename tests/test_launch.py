@@ -30,7 +30,7 @@ SRC = Path(tidegate.__file__).parents[1]
 SH = "/bin/sh"
 PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 ENDED = (Exit(128 + signal.SIGTERM), Exit(128 + signal.SIGKILL))  # without a grace either may come first
-ALL_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV, signal.SIGUSR1)
+ALL_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV, signal.SIGQUIT)
 
 
 def order(*argv: str, cwd: Path = Path("/"), stdin: bytes | None = None, env: Mapping[str, str] = PATH) -> Order:
@@ -123,6 +123,14 @@ async def test_a_signal_is_told_as_a_shell_tells_it(place: Path, number: signal.
     assert (await run(shell(f"echo oh >&2; kill -{number.value} $$"), place))[0] == Exit(128 + number)
     word = f"{signal.strsignal(number)}\n"
     assert (place / "stderr.log").read_text().removesuffix(word) == "oh\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+async def test_a_signal_to_a_whole_unit_is_not_for_the_agent(
+    place: Path, cgroup: Path | None, number: signal.Signals
+) -> None:
+    exit = (await run(shell(f"kill -{number.value} $$"), place))[0]
+    assert exit == Exit(0 if cgroup else 128 + number)
 
 
 async def test_the_environment_is_what_was_ordered_and_the_marker(place: Path) -> None:

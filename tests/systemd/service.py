@@ -16,7 +16,7 @@ from systemd.machine import Machine
 COUNTER = """\
 #!/bin/sh
 n=0
-until [ -e "$HOME/go" ]; do n=$((n + 1)); echo "$1 $n"; sleep 0.05; done
+until [ -e "$HOME/go" ]; do n=$((n + 1)); echo "$1 $n"; sleep 0.2; done
 echo "$1 ends after $n"
 exit "$2"
 """

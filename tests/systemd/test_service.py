@@ -66,6 +66,18 @@ def test_usr1_pauses_and_usr2_resumes(service: Service) -> None:
     until(lambda: service.states() == {"j1": "succeeded"})
 
 
+def test_a_signal_to_the_whole_unit_ends_no_agent(service: Service) -> None:
+    service.submit(["sleep", "1000"], ["sh", "-c", "while :; do sleep 0.2; done"])
+    until(lambda: len(service.agents()) == 2)
+    before = service.agents()
+    service.systemctl("kill", "-s", "SIGUSR1")
+    until(lambda: "this host paused" in service.show("StatusText"))
+    service.systemctl("kill", "-s", "SIGUSR2")
+    until(lambda: service.show("StatusText") == "2 running")
+    assert service.agents() == before
+    assert set(service.states().values()) == {"running"}
+
+
 def test_a_reload_changes_the_configuration_and_no_agent(service: Service) -> None:
     service.configure("[supervisor]\nslots = 2\n")
     service.systemctl("reload")
@@ -81,7 +93,7 @@ def test_a_reload_changes_the_configuration_and_no_agent(service: Service) -> No
 
 
 def test_a_bad_configuration_leaves_the_old_one_in_force(service: Service) -> None:
-    service.counters(3)
+    service.counters(2)
     before, pid = service.agents(), service.pid
     service.configure("[supervisor]\nslots = 'many'\n")
     begun = time.monotonic()

@@ -67,7 +67,9 @@ s=$? n=0
 until echo $s >&9 || [ $n -ge 60 ]; do n=$((n + 1)); sleep 5; done
 """
 AGENT = '"$@"'
-JOINING = '(echo 0 2>/dev/null >"$1"; shift; exec "$@")'  # the rest of the words begin with the cgroup's door then
+# The rest of the words begin with the cgroup's door then. There is a unit around it all: `systemctl kill -s USR1`, by
+# which a person pauses this program, reaches every process of it, so the agent begins with both signals ignored.
+JOINING = '(trap "" USR1 USR2; echo 0 2>/dev/null >"$1"; shift; exec "$@")'
 
 
 async def launch(order: Order, directory: Path, intent: Mapping[str, object]) -> Child:
