@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
+from functools import lru_cache
 from pathlib import Path
 
 import anyio
@@ -170,7 +171,7 @@ class Running:
         )
         return Order(
             argv=command.argv,
-            cwd=Path(spec.cwd),
+            cwd=_place(spec.cwd),
             env={**environment, **ours},
             stdin=command.stdin,
             cgroup=self._means.cgroups,
@@ -336,6 +337,9 @@ class Running:
 
 SETTLE = 0.1  # the share of its silence after which an agent's processor time is taken
 BUSY = 0.002  # the share of one processor below which a silent tree is asleep (claude idles at about 0.0005)
+
+
+_place = lru_cache(64)(Path)  # jobs share their directories
 
 
 def _intent(directory: Path) -> Mapping[str, object]:

@@ -54,8 +54,9 @@ class Gate:
 
     def is_open(self, job: Job, now: datetime) -> bool:
         """Whether a job that was claimed a moment ago may still start."""
-        mine = set(scopes(job, self._host))
-        return not any(hold.allow == 0 and policy.prior_binds(hold, now) for hold in self.holds() if hold.scope in mine)
+        shut = [hold for hold in self.holds() if hold.allow == 0 and policy.prior_binds(hold, now)]
+        mine = set(scopes(job, self._host)) if shut else ()
+        return not any(hold.scope in mine for hold in shut)
 
     def binding(self, job: Job, now: datetime) -> list[Hold]:
         """The holds that keep a job back or limit its kind."""

@@ -16,6 +16,7 @@ from tidegate.stores import Store
 from tidegate.stores.writer import Writer
 
 PAGE = 1000
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 QUIET = {"job added", "job updated", "session seen", "progress", "supervisor entered", "supervisor left"}
 
 
@@ -118,7 +119,7 @@ def _tell(log: FilteringBoundLogger, event: Event, names: Mapping[int, str]) -> 
 
 
 def _is_told(log: FilteringBoundLogger, level: str) -> bool:
-    return log.is_enabled_for(getattr(logging, level.upper()))
+    return log.is_enabled_for(LEVELS[level])
 
 
 def level_of(event: Event) -> str:

@@ -149,6 +149,8 @@ def heard(seen: Seen, last_words: str, *, resumed: bool = True) -> Seen:
     That a session is gone counts only where tidegate `resumed` one: a session that the job's own command line names is
     not there the next time either.
     """
+    if last_words == seen.last_words and (resumed or seen.session_gone is None):
+        return seen
     return replace(seen, last_words=last_words, session_gone=seen.session_gone if resumed else None)
 
 

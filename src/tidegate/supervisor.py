@@ -230,19 +230,19 @@ class Supervisor:
 
     async def _attend(self, running: Running, adopted: bool) -> None:  # noqa: FBT001 - start_soon passes by position
         job, attempt = running.job, running.attempt
-        with structlog.contextvars.bound_contextvars(job=job.name, attempt=attempt.n):
-            try:
-                if not adopted and not self.gate.is_open(job, self._post.clock.now()):
-                    await self._give_back(attempt, "the gate shut before the launch")
-                    return
-                ended = await self._lived(running, adopted=adopted)
-                await self._record(job, attempt, ended)
-            except NotNow as error:
-                await self._catch_breath(job, str(error))
-                await self._give_back(attempt, str(error))
-            finally:
-                del self._running[job.id]
-                self.bell.ring()
+        structlog.contextvars.bind_contextvars(job=job.name, attempt=attempt.n)  # of this task alone
+        try:
+            if not adopted and not self.gate.is_open(job, self._post.clock.now()):
+                await self._give_back(attempt, "the gate shut before the launch")
+                return
+            ended = await self._lived(running, adopted=adopted)
+            await self._record(job, attempt, ended)
+        except NotNow as error:
+            await self._catch_breath(job, str(error))
+            await self._give_back(attempt, str(error))
+        finally:
+            del self._running[job.id]
+            self.bell.ring()
 
     async def _lived(self, running: Running, *, adopted: bool) -> Ended:
         try:

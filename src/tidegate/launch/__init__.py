@@ -138,11 +138,12 @@ def _take(lock: int, place: Path) -> None:
 
 
 def _write_down(order: Order, place: Path, intent: Mapping[str, object]) -> str:
-    """Write the intent, and the input where there is one; the path of the agent's stdin."""
-    name = f"{place}/attempt.json"
+    """Write the intent, and the input where there is one; the path of the agent's stdin.
+
+    A half-written intent is that of an agent that never started: its lock names no pid.
+    """
     text = json.dumps({**intent, "boot_id": boot_id(), "marker": order.marker}) + "\n"
-    _write(f"{name}.new", text.encode())
-    os.rename(f"{name}.new", name)  # noqa: PTH104 - a Path costs more than the call
+    _write(f"{place}/attempt.json", text.encode())
     if order.stdin is None:
         return os.devnull
     _write(f"{place}/stdin", order.stdin)

@@ -54,7 +54,7 @@ def _look_up(name: str, order: Order) -> str:
     cwd = absolute(order.cwd)
     there = []
     for entry in ("",) if "/" in name else search.split(":"):
-        path = str(cwd.joinpath(entry, name))
+        path = name if name.startswith("/") else str(cwd.joinpath(entry, name))
         if name and os.path.isfile(path):  # noqa: PTH113 - unlike a Path's own, no error in a closed directory
             if os.access(path, os.X_OK):
                 return path
