@@ -68,6 +68,7 @@ async def worked(store: Store, state: Path, *jobs: NewJob) -> Report:
         rules=Rules(),
         agents=agents.of,
         credentials={},
+        hours={},
         notify=None,
         environment={"PATH": os.environ["PATH"]},
         slots=4,

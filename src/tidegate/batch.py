@@ -17,6 +17,7 @@ import re
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path, PurePath
@@ -32,12 +33,27 @@ Table = Mapping[str, Any]
 JOBS_MOST = 1_000_000
 COMMAND = "command"  # the agent, and the account, of a command that is no known agent's
 
-BATCH: Mapping[str, Check[object]] = {"name": allowed.name, "on_limit": allowed.one_of("wait", "exit")}
+
+def hours(value: object) -> str:
+    """Office hours, as they are written: "20:00-07:00 Europe/Berlin"."""
+    from tidegate.hours import parse  # noqa: PLC0415 - only who has hours pays for them
+
+    said = allowed.name(value)
+    parse(said, UTC)  # with any zone: whether a text is good does not hang on it
+    return said
+
+
+BATCH: Mapping[str, Check[object]] = {
+    "name": allowed.name,
+    "on_limit": allowed.one_of("wait", "exit"),
+    "hours": hours,
+}
 PREFLIGHT = ("canary", "probe", "off")  # one job goes first, a question is asked first, or nothing of the kind
 ACCOUNT: Mapping[str, Check[object]] = {
     "agent": allowed.word,
     "concurrency": allowed.whole(1, 10_000),
     "preflight": allowed.one_of(*PREFLIGHT),
+    "hours": hours,
 }
 DEFAULTS: Mapping[str, Check[object]] = {
     "agent": allowed.word,
@@ -70,13 +86,15 @@ MERGED = ("env", "labels")  # a job adds to these of [defaults]; every other key
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """What a file says of an account: whose limits it has, how many may run at once (None: as many as like), and how
-    it begins where nobody knows whether it is open (one of PREFLIGHT, None for the default, "canary").
+    """What a file says of an account: whose limits it has, how many may run at once (None: as many as like), how it
+    begins where nobody knows whether it is open (one of PREFLIGHT, None for the default, "canary"), and when its jobs
+    may start.
     """
 
     agent: str | None = None
     concurrency: int | None = None
     preflight: str | None = None
+    hours: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +122,8 @@ class Around:
 class Expanded:
     """A batch, ready to be submitted; `accounts` are all that are declared or used. `on_limit` is "wait" or "exit".
 
-    `probes` are the accounts that are to be asked first, with their agents.
+    `probes` are the accounts that are to be asked first, with their agents. `hours` are those that the batch itself
+    says, by scope: of the whole batch, and of accounts.
     """
 
     name: str
@@ -112,6 +131,7 @@ class Expanded:
     accounts: tuple[Account, ...]
     on_limit: str = "wait"
     probes: Mapping[str, str] = field(default_factory=dict)
+    hours: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,12 +265,14 @@ def _expanded(head: Table, jobs: Sequence[Written], around: Around) -> Expanded:
     names = _names(said, jobs, around.place)
     expand = _Expand(around, defaults)
     made = tuple(expand.job(own, name, one.where) for own, name, one in zip(said, names, jobs, strict=True))
+    name = _batch_name(options.get("name"), made, around)
     return Expanded(
-        name=_batch_name(options.get("name"), made, around),
+        name=name,
         jobs=made,
         accounts=_accounts(declared, made, around.has_limits),
         on_limit=options.get("on_limit", "wait"),
         probes=_probes(declared, made, around.has_limits),
+        hours=_hours(name, options, head.get("accounts", {})),
     )
 
 
@@ -437,8 +459,15 @@ def _declared(said: object, around: Around) -> dict[str, Declared]:
             agent=own.get("agent", before.agent),
             concurrency=own.get("concurrency", before.concurrency),
             preflight=own.get("preflight", before.preflight),
+            hours=own.get("hours", before.hours),
         )
     return declared
+
+
+def _hours(name: str, options: Table, accounts: Table) -> dict[str, str]:
+    """The hours that a batch says, by scope; its tables have been checked."""
+    said = {f"batch:{name}": options.get("hours"), **{one: table.get("hours") for one, table in accounts.items()}}
+    return {scope: text for scope, text in said.items() if text is not None}
 
 
 def _accounts(
@@ -526,6 +555,15 @@ def as_record(job: NewJob) -> dict[str, Any]:
 
 def _short(seconds: float | None) -> float | None:
     return int(seconds) if seconds is not None and seconds.is_integer() else seconds
+
+
+def head_as_jsonl(batch: Expanded) -> str:
+    """The line before the jobs, in ASCII; none where it says nothing."""
+    own = batch.hours.get(f"batch:{batch.name}")
+    accounts = {scope: {"hours": text} for scope, text in batch.hours.items() if scope != f"batch:{batch.name}"}
+    head = {"batch": {"hours": own} if own else {}, "accounts": accounts}
+    said = {key: table for key, table in head.items() if table}
+    return json.dumps(said) + "\n" if said else ""
 
 
 def as_jsonl(jobs: Sequence[NewJob]) -> str:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+CONFIGURATION = "configuration"  # who says an account's hours, where no batch does
 NARRATE = 0.1  # seconds over which events are gathered before they are told
 ENDING = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
 LISTENED = (*ENDING, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP, signal.SIGCONT)
@@ -54,7 +55,7 @@ class Shift:
     """What a supervising process works with, as plain values; durations in seconds.
 
     `agents` gives the agent of a job; `environment` is the part of this process's own that agents may see;
-    `credentials` are the accounts'; `notify` is whom to tell what happens.
+    `credentials` and `hours` are the accounts', `notify` is whom to tell what happens.
     """
 
     state: Path
@@ -64,6 +65,7 @@ class Shift:
     agents: Callable[[Spec], Agent]
     environment: Mapping[str, str]
     credentials: Mapping[str, Credential]
+    hours: Mapping[str, str]
     slots: int
     grace: float
     timeout: float | None
@@ -82,6 +84,7 @@ def shift_for(said: Settings, known: Known, state: Path, store: Store) -> Shift:
         agents=known.of,
         environment=settings.environment(said, os.environ),
         credentials=settings.granted(said, known.variables, os.environ),
+        hours=settings.hours(said),
         slots=said.supervisor.slots,
         grace=said.supervisor.grace,
         timeout=said.attempt.timeout,

@@ -22,7 +22,7 @@ from tidegate.agents import Known
 from tidegate.batch import Expanded
 from tidegate.bottom import Bottom
 from tidegate.check import preflight
-from tidegate.daemon import LISTENED, Duty, Shift, on_duty, owning, shift_for
+from tidegate.daemon import CONFIGURATION, LISTENED, Duty, Shift, on_duty, owning, shift_for
 from tidegate.gate import Key, key
 from tidegate.look import why
 from tidegate.look.words import Page, counted, page, shown
@@ -57,6 +57,8 @@ async def supervise(batch: Expanded, shift: Shift, *, update: bool = False, bott
     store, now = shift.store, shift.clock.now()
     with owning(shift.state):
         store.set_accounts(batch.accounts, now)
+        store.keep_hours(CONFIGURATION, shift.hours, now)
+        store.keep_hours(f"batch:{batch.name}", batch.hours, now)
         told = store.submit(Batch(batch.name), batch.jobs, now, update=update)
         _tell(told)
         over = Over(on_limit=batch.on_limit)

@@ -20,7 +20,7 @@ from tidegate import __version__, agents, daemon, logs, places, settings, signal
 from tidegate.agents import Known
 from tidegate.batch import Declared
 from tidegate.bottom import Bottom
-from tidegate.daemon import LISTENED, Duty, Shift, on_duty, owning, shift_for
+from tidegate.daemon import CONFIGURATION, LISTENED, Duty, Shift, on_duty, owning, shift_for
 from tidegate.errors import BadInput, StoreBroken
 from tidegate.look.words import page
 from tidegate.model import Account, Ask, Request
@@ -102,6 +102,7 @@ async def _serve(service: Service, shift: Shift) -> None:
     async with on_duty(shift, None, _never, obey=partial(_obey, service), heed=partial(_heed, service)) as duty:
         known = agents.known(settings.agents(service.said))
         await _set_accounts(duty, settings.accounts(service.said), {}, known)
+        await duty.ask(shift.store.keep_hours, CONFIGURATION, shift.hours, shift.clock.now())
         log.info("serving", pid=duty.me.pid, version=__version__, state=str(shift.state), slots=shift.slots)
         async with anyio.create_task_group() as beside:
             for task in (_tell_ready, _tell_standing, _feed_watchdog, _ask_for_time):
@@ -190,6 +191,8 @@ async def _reload(service: Service, duty: Duty) -> None:
         shift = shift_for(said, known, duty.shift.state, duty.shift.store)
         service.said, service.refused = said, ""
         await _set_accounts(duty, settings.accounts(said), settings.accounts(before), known)
+        await duty.ask(shift.store.keep_hours, CONFIGURATION, shift.hours, shift.clock.now())
+        await duty.supervisor.look()
         _refit(duty, shift)  # after the accounts: more slots start more at once
         log.info("configuration read", slots=said.supervisor.slots)
     except BadInput as bad:

@@ -163,6 +163,7 @@ class AccountTable(Table):
     agent: Annotated[str | None, _is(allowed.or_none(allowed.word))] = None
     concurrency: Annotated[int | None, _is(allowed.or_none(allowed.whole(1, 10_000)))] = None
     preflight: Annotated[str, _is(allowed.one_of(*batch.PREFLIGHT))] = "canary"
+    hours: Annotated[str | None, _is(allowed.or_none(batch.hours))] = None
     credential: Annotated[Named | None, _is(allowed.or_none(_credential))] = None
     credential_variable: Annotated[str | None, _is(allowed.or_none(allowed.variable))] = None
 
@@ -540,9 +541,14 @@ def environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str
 def accounts(settings: Settings) -> dict[str, batch.Declared]:
     """The accounts that the configuration declares."""
     return {
-        name: batch.Declared(agent=one.agent, concurrency=one.concurrency, preflight=one.preflight)
+        name: batch.Declared(agent=one.agent, concurrency=one.concurrency, preflight=one.preflight, hours=one.hours)
         for name, one in settings.accounts.items()
     }
+
+
+def hours(settings: Settings) -> dict[str, str]:
+    """When the jobs of accounts may start, for those of which the configuration says it."""
+    return {name: account.hours for name, account in settings.accounts.items() if account.hours is not None}
 
 
 def granted(settings: Settings, agents: Mapping[str, Variables], environ: Mapping[str, str]) -> dict[str, Credential]:

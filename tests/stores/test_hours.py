@@ -169,3 +169,25 @@ def test_where_there_are_no_hours_they_cost_one_read() -> None:
     world.submit("a")
     world.take()
     assert reads == ["hours"]
+
+
+def test_of_several_sources_the_last_one_counts_and_gives_way_when_it_says_no_more(world: World) -> None:
+    first, second = "21:00-07:00 Europe/Berlin", "22:00-07:00 Europe/Berlin"
+    world.store.keep_hours("configuration", {"acct": first, "other": first}, world.now)
+    world.store.keep_hours("batch:b", {"acct": second}, world.now)
+    assert world.store.hours() == {"acct": second, "other": first}
+    last = world.store.last_seq()
+    world.store.keep_hours("configuration", {"acct": first, "other": first}, world.now)
+    assert (world.store.hours()["acct"], world.store.last_seq()) == (second, last), "it says nothing new"
+    world.store.keep_hours("batch:b", {}, world.now)
+    assert (world.store.hours()["acct"], hours_holds(world)[0].until) == (first, EIGHT + timedelta(hours=1))
+    world.store.keep_hours("configuration", {"other": second}, world.now)
+    assert world.store.hours() == {"other": second}
+    assert [hold.scope for hold in hours_holds(world)] == ["other"]
+
+
+def test_a_source_whose_hours_are_no_hours_changes_nothing(world: World) -> None:
+    world.store.keep_hours("configuration", {"acct": NIGHT}, world.now)
+    with pytest.raises(BadInput):
+        world.store.keep_hours("configuration", {"other": NIGHT, "acct": "nonsense"}, world.now)
+    assert world.store.hours() == {"acct": NIGHT}

@@ -10,7 +10,7 @@ from tidegate.cli.config import loaded
 
 
 def plan(args: Namespace) -> int:
-    """Print the expanded jobs as lines of a JSONL batch, and run nothing; 0. Raises BadInput."""
+    """Print the expanded jobs, and the hours that were said, as lines of a JSONL batch; 0. Raises BadInput."""
     said = loaded(args).settings
     known = agents.known(settings.agents(said))
     read = files.read_batch(
@@ -20,5 +20,5 @@ def plan(args: Namespace) -> int:
         has_limits=known.has_limits,
         accounts=settings.accounts(said),
     )
-    sys.stdout.write(batch.as_jsonl(read.jobs))
+    sys.stdout.write(batch.head_as_jsonl(read) + batch.as_jsonl(read.jobs))
     return 0

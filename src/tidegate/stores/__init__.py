@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol
@@ -187,11 +187,19 @@ class Store(Protocol):
     def holds(self) -> list[Hold]:
         """Every hold."""
 
-    def set_hours(self, scope: str, hours: str, now: datetime) -> None:
+    def set_hours(self, scope: str, hours: str, now: datetime, *, source: str = "") -> None:
         """Say when jobs of a scope may start ("20:00-07:00 Europe/Berlin"); "" takes its hours away.
+
+        Where several sources say something of a scope, what was said last counts.
 
         Outside of them a hold of origin HOURS keeps the scope shut until the next opening: claims write and remove it,
         and so does this at once. Raises BadInput for text that is no hours.
+        """
+
+    def keep_hours(self, source: str, hours: Mapping[str, str], now: datetime) -> None:
+        """Say all that a source (a configuration, a batch's file) says of hours, by scope.
+
+        What it said before and says no more is taken away; what it says as before changes nothing.
         """
 
     def hours(self) -> dict[str, str]:

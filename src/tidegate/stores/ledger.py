@@ -408,21 +408,21 @@ class Ledger:
                     self._rows.put_opening(hold.scope, seq, now)
             return lifted
 
-    def set_hours(self, scope: str, hours: str, now: datetime) -> None:
+    def set_hours(self, scope: str, hours: str, now: datetime, *, source: str = "") -> None:
         """Say when jobs of a scope may start; "" takes its hours away. The hold of the scope follows at once.
 
         Raises BadInput for text that is no hours.
         """
         when = timetable.read(scope, hours) if hours else None
         with self._rows.transaction():
-            known = dict(self._rows.hours()).get(scope)
-            if known != (when.text if when else None):
-                if when is not None:
-                    self._rows.put_hours(scope, when.text)
-                else:
-                    self._rows.drop_hours(scope)
-                self._rows.event(now, "hours set", scope=scope, data={"hours": when.text if when else ""})
-            timetable.keep_one(self._rows, scope, when, now)
+            timetable.say(self._rows, scope, when, source, now)
+
+    def keep_hours(self, source: str, hours: Mapping[str, str], now: datetime) -> None:
+        """Say all that a source says of hours; what it said before and says no more is taken away. Raises BadInput."""
+        said = {scope: timetable.read(scope, text) for scope, text in hours.items()}
+        with self._rows.transaction():
+            for scope in sorted({*said, *dict(self._rows.hours_by(source))}):
+                timetable.say(self._rows, scope, said.get(scope), source, now)
 
 
 def _who(supervisor: Supervisor) -> dict[str, str | int]:

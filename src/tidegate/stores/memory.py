@@ -54,7 +54,7 @@ class _Rows:
         self.jobs: dict[int, Job] = {}
         self.digests: dict[int, bytes] = {}
         self.attempts: dict[tuple[int, int], Attempt] = {}
-        self.times: dict[str, str] = {}
+        self.times: dict[tuple[str, str], tuple[int, str]] = {}
         self.requested: dict[int, Request] = {}
         self.met: dict[tuple[int, int], bool] = {}
         self.last: dict[str, int] = {}
@@ -173,14 +173,19 @@ class _Rows:
         self._drop(self.holds, (hold.scope, hold.origin, hold.window))
 
     def hours(self) -> list[tuple[str, str]]:
-        return sorted(self.times.items())
+        last = sorted(self.times.items(), key=lambda one: one[1])  # by when it was said
+        return sorted({scope: text for (scope, _), (_, text) in last}.items())
 
-    def put_hours(self, scope: str, hours: str) -> None:
-        self._put(self.times, scope, hours)
+    def hours_by(self, source: str) -> list[tuple[str, str]]:
+        return sorted((scope, text) for (scope, said_by), (_, text) in self.times.items() if said_by == source)
 
-    def drop_hours(self, scope: str) -> None:
-        if scope in self.times:
-            self._drop(self.times, scope)
+    def put_hours(self, scope: str, source: str, hours: str) -> None:
+        at = max((at for at, _ in self.times.values()), default=0) + 1
+        self._put(self.times, (scope, source), (at, hours))
+
+    def drop_hours(self, scope: str, source: str) -> None:
+        if (scope, source) in self.times:
+            self._drop(self.times, (scope, source))
 
     def opening(self, scope: str) -> tuple[int, datetime] | None:
         return self.openings.get(scope)

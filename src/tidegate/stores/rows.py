@@ -187,11 +187,14 @@ class Rows(Protocol):
     def hours(self) -> Sequence[tuple[str, str]]:
         """The hours of each scope that has some, by scope."""
 
-    def put_hours(self, scope: str, hours: str) -> None:
-        """Write a scope's hours."""
+    def hours_by(self, source: str) -> Sequence[tuple[str, str]]:
+        """The hours that one source says, by scope."""
 
-    def drop_hours(self, scope: str) -> None:
-        """Take a scope's hours away."""
+    def put_hours(self, scope: str, source: str, hours: str) -> None:
+        """Write the hours that a source says of a scope; of several sources the last one counts."""
+
+    def drop_hours(self, scope: str, source: str) -> None:
+        """Take away what a source says of a scope's hours."""
 
     def opening(self, scope: str) -> tuple[int, datetime] | None:
         """The epoch and the instant at which a scope was last reopened."""

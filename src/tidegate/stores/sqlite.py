@@ -168,11 +168,14 @@ class _Rows:
     def hours(self) -> list[tuple[str, str]]:
         return [(scope, text) for scope, text in self._file.rows("hours")]
 
-    def put_hours(self, scope: str, hours: str) -> None:
-        self._file.run("put_hours", scope=scope, hours=hours)
+    def hours_by(self, source: str) -> list[tuple[str, str]]:
+        return [(scope, text) for scope, text in self._file.rows("hours_by", source=source)]
 
-    def drop_hours(self, scope: str) -> None:
-        self._file.run("drop_hours", scope=scope)
+    def put_hours(self, scope: str, source: str, hours: str) -> None:
+        self._file.run("put_hours", scope=scope, source=source, hours=hours)
+
+    def drop_hours(self, scope: str, source: str) -> None:
+        self._file.run("drop_hours", scope=scope, source=source)
 
     def opening(self, scope: str) -> tuple[int, datetime] | None:
         row = self._file.row("opening", scope=scope)

@@ -259,9 +259,11 @@ CREATE TABLE request (  -- what doors ask of a running supervisor, until it is a
 CREATE INDEX request_of ON request (verb, target);
 
 CREATE TABLE hours (  -- when jobs of a scope may start; outside of them a claim holds the scope
-  scope TEXT PRIMARY KEY,
-  hours TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
+  scope  TEXT NOT NULL,
+  source TEXT NOT NULL,  -- who says so: "configuration", "batch:NAME"; of several the last one counts
+  hours  TEXT NOT NULL,
+  PRIMARY KEY (scope, source)
+) STRICT;
 
 DROP INDEX job_ready;
 CREATE INDEX job_ready ON job (lane, priority DESC, resumed DESC, id)
@@ -358,13 +360,17 @@ ON CONFLICT (scope, origin, "window") DO UPDATE SET
 DELETE FROM hold WHERE scope = :scope AND origin = :origin AND "window" = :window;
 
 -- hours: when jobs of each scope may start
-SELECT scope, hours FROM hours ORDER BY scope;
+SELECT scope, hours FROM hours AS said
+WHERE rowid = (SELECT max(rowid) FROM hours WHERE scope = said.scope) ORDER BY scope;
 
--- put_hours: a scope has these hours from now on
-INSERT INTO hours (scope, hours) VALUES (:scope, :hours) ON CONFLICT (scope) DO UPDATE SET hours = :hours;
+-- hours_by: the hours that one source says
+SELECT scope, hours FROM hours WHERE source = :source ORDER BY scope;
 
--- drop_hours: a scope has no hours any more
-DELETE FROM hours WHERE scope = :scope;
+-- put_hours: by this source a scope has these hours, and it is the last one to say so
+INSERT OR REPLACE INTO hours (scope, source, hours) VALUES (:scope, :source, :hours);
+
+-- drop_hours: by this source a scope has no hours any more
+DELETE FROM hours WHERE scope = :scope AND source = :source;
 
 -- opening: when a scope was last reopened
 SELECT epoch, at FROM opening WHERE scope = :scope;

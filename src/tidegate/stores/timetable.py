@@ -22,6 +22,19 @@ def keep(rows: Rows, now: datetime) -> None:
         keep_one(rows, scope, _known(scope, text), now)
 
 
+def say(rows: Rows, scope: str, when: Hours | None, source: str, now: datetime) -> None:
+    """Take down what a source says of a scope's hours; what then counts is that of whoever spoke last."""
+    before = dict(rows.hours()).get(scope)
+    if when is None:
+        rows.drop_hours(scope, source)
+    elif dict(rows.hours_by(source)).get(scope) != when.text:
+        rows.put_hours(scope, source, when.text)
+    after = dict(rows.hours()).get(scope, "")
+    if after != (before or ""):
+        rows.event(now, "hours set", scope=scope, data={"hours": after})
+    keep_one(rows, scope, _known(scope, after) if after else None, now)
+
+
 def keep_one(rows: Rows, scope: str, when: Hours | None, now: datetime) -> None:
     """The hold of one scope as its hours say; no hours, no hold."""
     prior = rows.hold(scope, Origin.HOURS, Window.UNKNOWN)
