@@ -51,7 +51,7 @@ def test_outside_its_hours_nothing_of_an_account_starts_and_others_go_on(tidegat
     run_until_only_hours_are_left(tidegate, jobs("night", "day", "other"), {"night"})
     status = shown(tidegate)
     assert f"outside its hours ({text})" in status
-    assert "night is shut until" in status
+    assert "night is closed until" in status
     (job,) = tidegate.lines("list", "--state", "queued")
     (hold,) = [one for one in tidegate.lines("status")[0]["holds"] if one["origin"] == "hours"]
     assert (job["job"], hold["scope"]) == ("night", "night")
