@@ -1,128 +1,164 @@
-"""Office hours as people set them: in the configuration, in a batch, and taken out again."""
+"""When it is open, by the clocks on the wall."""
 
 from __future__ import annotations
 
-import json
-import signal
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
-from installed import Json, Tidegate, until
+from hypothesis import given
+from hypothesis import strategies as st
 
-SOON, LATER = timedelta(hours=2), timedelta(hours=3)
-ALWAYS = "00:00-24:00"
+from tidegate.hours import DAYS, Hours, parse
 
-
-def closed() -> str:
-    """Hours that begin in two hours."""
-    now = datetime.now(UTC)
-    return f"{now + SOON:%H:%M}-{now + LATER:%H:%M} UTC"
+BERLIN = ZoneInfo("Europe/Berlin")
+SPRING, AUTUMN = "2026-03-29", "2026-10-25"  # 02:00 becomes 03:00; 03:00 becomes 02:00
 
 
-def jobs(*accounts: str) -> str:
-    return "".join(json.dumps({"id": name, "command": ["true"], "account": name}) + "\n" for name in accounts)
+def hours(text: str) -> Hours:
+    return parse(text, BERLIN)
 
 
-def shown(tidegate: Tidegate) -> str:
-    """The status, however wide its lines."""
-    return " ".join(tidegate("status").stdout.split())
+def at(text: str, fold: int = 0) -> datetime:
+    """An instant by the clocks of Berlin."""
+    return datetime.fromisoformat(text).replace(tzinfo=BERLIN, fold=fold).astimezone(UTC)
 
 
-def configured(tidegate: Tidegate, text: str) -> None:
-    (tidegate.place / "config.toml").write_text(text)
-    tidegate.env["TIDEGATE_CONFIG"] = "config.toml"
+OPEN = [
+    ("20:00-07:00", "2026-01-09 20:00", "2026-01-10 07:00"),
+    ("20:00-07:00", "2026-01-09 23:59:59", "2026-01-10 07:00"),
+    ("20:00-07:00", "2026-01-10 06:59:59.999999", "2026-01-10 07:00"),
+    ("9:00-17:30", "2026-01-09 12:00", "2026-01-09 17:30"),
+    ("mon-fri 20:00-07:00", "2026-01-10 06:00", "2026-01-10 07:00"),  # what began on Friday
+    ("mon-fri 20:00-07:00, sat-sun 00:00-24:00", "2026-01-09 21:00", "2026-01-12 00:00"),
+    ("FRI 22:00 - 02:00", "2026-01-10 01:00", "2026-01-10 02:00"),
+    ("sat 00:00-24:00", "2026-01-10 00:00", "2026-01-11 00:00"),
+    ("fri-mon 10:00-11:00", "2026-01-11 10:30", "2026-01-11 11:00"),
+    ("08:00-12:00, 12:00-16:00", "2026-01-09 09:00", "2026-01-09 16:00"),
+    ("08:00-12:00, 11:00-13:00", "2026-01-09 09:00", "2026-01-09 13:00"),
+    ("08:00-20:00, 11:00-13:00", "2026-01-09 09:00", "2026-01-09 20:00"),
+    ("00:00-24:00", "2026-01-09 12:00", None),
+    ("07:00-19:00, 19:00-07:00", "2026-01-09 12:00", None),
+    ("fri 22:00-24:00 America/New_York", "2026-01-10 05:00", "2026-01-10 06:00"),
+    # the clocks change
+    ("20:00-07:00", f"{SPRING} 01:59", f"{SPRING} 07:00"),
+    ("00:00-02:30", f"{SPRING} 01:59", f"{SPRING} 03:00"),  # they jump over the closing
+    ("02:30-05:00", f"{SPRING} 03:00", f"{SPRING} 05:00"),  # and over the opening
+    ("sat 20:00-02:30", f"{SPRING} 01:00", f"{SPRING} 03:00"),
+    ("sat 00:00-24:00", "2026-03-28 12:00", f"{SPRING} 00:00"),
+    ("sun 00:00-24:00", f"{SPRING} 12:00", "2026-03-30 00:00"),
+    ("20:00-07:00", f"{AUTUMN} 02:30", f"{AUTUMN} 07:00"),
+    ("00:00-02:30", f"{AUTUMN} 01:00", f"{AUTUMN} 02:30"),
+    ("sun 00:00-24:00", f"{AUTUMN} 12:00", "2026-10-26 00:00"),
+]
 
 
-def run_until_only_hours_are_left(tidegate: Tidegate, batch: str, left: set[str]) -> None:
-    """Run a batch until all but `left` has ended, and stop."""
-    process = tidegate.start("run", tidegate.batch(batch, "b.jsonl"))
-    log = tidegate.place / f"started.{len(tidegate.started) - 1}"
-    until(lambda: '"waiting"' in log.read_text())
-    process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
-    states = [(job["job"], job["state"]) for job in tidegate.lines("list")]
-    assert {name for name, state in states if state == "queued"} == left
-    assert {state for _, state in states} <= {"queued", "succeeded"}
+@pytest.mark.parametrize(("text", "now", "closing"), OPEN, ids=[f"{text} at {now}" for text, now, _ in OPEN])
+def test_it_is_open_until_it_closes(text: str, now: str, closing: str | None) -> None:
+    assert hours(text).opens(at(now)) is None
+    assert hours(text).closes(at(now)) == (at(closing) if closing else None)
 
 
-def test_outside_its_hours_nothing_of_an_account_starts_and_others_go_on(tidegate: Tidegate) -> None:
-    text = closed()
-    configured(tidegate, f'[accounts.night]\nhours = "{text}"\n[accounts.day]\nhours = "{ALWAYS}"\n')
-    run_until_only_hours_are_left(tidegate, jobs("night", "day", "other"), {"night"})
-    status = shown(tidegate)
-    assert f"outside its hours ({text})" in status
-    assert "night is closed until" in status
-    (job,) = tidegate.lines("list", "--state", "queued")
-    (hold,) = [one for one in tidegate.lines("status")[0]["holds"] if one["origin"] == "hours"]
-    assert (job["job"], hold["scope"]) == ("night", "night")
-    begins = datetime.now(UTC) + SOON
-    assert begins - timedelta(minutes=3) < datetime.fromisoformat(hold["until"]) < begins + timedelta(minutes=1)
+SHUT = [
+    ("20:00-07:00", "2026-01-09 19:59:59.999999", "2026-01-09 20:00"),
+    ("20:00-07:00", "2026-01-09 07:00", "2026-01-09 20:00"),
+    ("9:00-17:30", "2026-01-09 17:30", "2026-01-10 09:00"),
+    ("mon-fri 20:00-07:00", "2026-01-10 07:00", "2026-01-12 20:00"),
+    ("mon-fri 20:00-07:00", "2026-01-11 21:00", "2026-01-12 20:00"),
+    ("fri 10:00-11:00", "2026-01-09 11:00", "2026-01-16 10:00"),
+    ("20:00-07:00 Asia/Tokyo", "2026-01-09 11:59", "2026-01-09 12:00"),
+    # the clocks change
+    ("04:00-05:00", f"{SPRING} 01:59", f"{SPRING} 04:00"),
+    ("02:30-05:00", f"{SPRING} 01:59", f"{SPRING} 03:00"),
+    ("02:15-02:45", f"{SPRING} 01:59", "2026-03-30 02:15"),  # all of it is left out
+    ("sun 02:15-02:45", f"{SPRING} 01:59", "2026-04-05 02:15"),
+    ("00:00-02:30", f"{SPRING} 03:00", "2026-03-30 00:00"),
+    ("04:00-05:00", f"{AUTUMN} 02:59", f"{AUTUMN} 04:00"),
+    ("02:30-05:00", f"{AUTUMN} 02:29", f"{AUTUMN} 02:30"),
+    ("02:00-02:30", f"{AUTUMN} 02:30", "2026-10-26 02:00"),
+]
 
 
-def test_hours_that_are_taken_out_of_the_configuration_hold_nothing_any_more(tidegate: Tidegate) -> None:
-    configured(tidegate, f'[accounts.night]\nhours = "{closed()}"\n')
-    run_until_only_hours_are_left(tidegate, jobs("night"), {"night"})
-    configured(tidegate, "")
-    done = tidegate("run", "b.jsonl")
-    assert (done.returncode, tidegate.states()) == (0, {"night": "succeeded"}), done.stderr
+@pytest.mark.parametrize(("text", "now", "opening"), SHUT, ids=[f"{text} at {now}" for text, now, _ in SHUT])
+def test_it_is_shut_until_it_opens(text: str, now: str, opening: str) -> None:
+    assert hours(text).opens(at(now)) == at(opening)
+    assert hours(text).closes(at(now)) is None
 
 
-def test_a_batch_says_hours_for_all_of_its_jobs_and_for_accounts(tidegate: Tidegate) -> None:
-    text = closed()
-    head = json.dumps({"accounts": {"night": {"hours": text}}}) + "\n"
-    run_until_only_hours_are_left(tidegate, head + jobs("night", "day"), {"night"})
-    assert tidegate("run", tidegate.batch(jobs("night", "day"), "b.jsonl")).returncode == 0
-    head = json.dumps({"batch": {"hours": text}}) + "\n"
-    run_until_only_hours_are_left(tidegate, head + jobs("night", "day", "more"), {"more"})
-    assert tidegate("run", tidegate.batch(jobs("night", "day", "more"), "b.jsonl")).returncode == 0
+def test_the_hour_that_comes_twice_counts_once() -> None:
+    said = hours("02:00-02:30")
+    assert said.opens(at(f"{AUTUMN} 02:15")) is None
+    assert said.opens(at(f"{AUTUMN} 02:15", fold=1)) == at("2026-10-26 02:00")
+    night = hours("20:00-07:00")
+    assert night.closes(at("2026-10-24 20:00")) == at("2026-10-24 20:00") + timedelta(hours=12)
+    assert night.closes(at("2026-03-28 20:00")) == at("2026-03-28 20:00") + timedelta(hours=10)
 
 
-def test_a_batch_of_another_mind_wins_over_the_configuration_until_that_changes(tidegate: Tidegate) -> None:
-    configured(tidegate, f'[accounts.a]\nhours = "{closed()}"\n')
-    head = json.dumps({"accounts": {"a": {"hours": ALWAYS}}}) + "\n"
-    assert tidegate("run", tidegate.batch(head + jobs("a"), "first.jsonl")).returncode == 0
-    assert tidegate("run", tidegate.batch(jobs("a"), "second.jsonl")).returncode == 0
-    configured(tidegate, f'[accounts.a]\nhours = "mon-sun {closed()}"\n')
-    run_until_only_hours_are_left(tidegate, jobs("a"), {"a"})
-
-
-def test_serve_takes_hours_from_the_configuration_at_its_start_and_when_it_changes(tidegate: Tidegate) -> None:
-    configured(tidegate, f'[accounts.night]\nhours = "{closed()}"\n')
-    process = tidegate.start("serve")
-    log = tidegate.place / "started.0"
-    until(lambda: '"serving"' in log.read_text())
-    assert f"outside its hours ({closed()[:3]}" in shown(tidegate)
-    configured(tidegate, "[accounts.night]\nconcurrency = 1\n")
-    process.send_signal(signal.SIGHUP)
-    until(lambda: '"configuration read"' in log.read_text())
-    assert "outside its hours" not in shown(tidegate)
-    configured(tidegate, '[accounts.night]\nhours = "never"\n')
-    process.send_signal(signal.SIGHUP)
-    until(lambda: '"configuration refused"' in log.read_text())
-    assert "[accounts.night] hours: must be like" in log.read_text()
-
-
-def test_plan_passes_the_hours_on(tidegate: Tidegate) -> None:
-    heads: list[Json] = [{"batch": {"hours": ALWAYS}}, {"accounts": {"a": {"hours": ALWAYS}}}]
-    batch = tidegate.batch("".join(json.dumps(head) + "\n" for head in heads) + jobs("a"), "b.jsonl")
-    first, second = tidegate("plan", batch).stdout.splitlines()
-    assert json.loads(first) == heads[0] | heads[1]
-    assert json.loads(second)["id"] == "a"
-    assert tidegate("plan", tidegate.batch(first + "\n" + second, "c.jsonl")).stdout == f"{first}\n{second}\n"
+def test_a_zone_that_jumps_over_a_day() -> None:
+    said = parse("fri 00:00-24:00 Pacific/Apia", UTC)  # there was no Friday, 2011-12-30
+    now = datetime(2011, 12, 30, 9, 59, tzinfo=UTC)
+    assert said.opens(now) == datetime(2012, 1, 6, 0, 0, tzinfo=ZoneInfo("Pacific/Apia")).astimezone(UTC)
 
 
 @pytest.mark.parametrize(
-    ("text", "where"),
+    ("text", "told"),
     [
-        ('[batch]\nhours = "all night"\n', "batch.toml: [batch] hours: must be like"),
-        (
-            '[accounts.a]\nhours = "20:00-07:00 Mars/Base"\n',
-            "batch.toml: [accounts.a] hours: must end with the name of",
-        ),
-        ("[accounts.a]\nhours = 7\n", "batch.toml: [accounts.a] hours: must be text"),
+        ("20:00-07:00", "20:00-07:00 Europe/Berlin"),
+        ("  mon-fri   20:00-07:00 ,sat 0:00-24:00  UTC ", "mon-fri 20:00-07:00 ,sat 0:00-24:00 UTC"),
+        ("Fri 20:00-07:00 America/New_York", "Fri 20:00-07:00 America/New_York"),
     ],
 )
-def test_hours_that_are_none_are_one_line(tidegate: Tidegate, text: str, where: str) -> None:
-    done = tidegate("run", tidegate.batch(text + '[[job]]\ncommand = ["true"]'))
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert where in done.stderr
+def test_hours_say_what_they_are(text: str, told: str) -> None:
+    assert hours(text).text == told
+    assert hours(told) == hours(text)
+
+
+def test_a_zone_without_a_name_is_left_out() -> None:
+    assert parse("20:00-07:00", timezone(timedelta(hours=2))).text == "20:00-07:00"
+
+
+BAD = [
+    ("", "must be like"), ("   ", "must be like"), ("always", "must be like"), ("20:00", "must be like"),
+    ("20-07", "must be like"), ("20:00-07:00,", "must be like"), ("mon", "must be like"),
+    ("20:00-07:00 fri", "the name of a zone"), ("monday 20:00-07:00", "must be like"), ("x" * 500, "must be like"),
+    ("20:0-07:00", "must be like"), ("mon-fri-sat 20:00-07:00", "must be like"), ("²0:00-07:00", "must be like"),
+    ("20:00-07:00 Europe/Atlantis", "the name of a zone"), ("20:00-07:00 ../../etc/passwd", "the name of a zone"),
+    ("20:00-07:00 Europe", "the name of a zone"), ("20:00-07:00 \0", "the name of a zone"),
+    ("20:00-07:00 \ud800", "the name of a zone"), ("20:00-07:00 " + "A" * 300, "the name of a zone"),
+    ("25:00-26:00", "from 00:00 to 24:00"), ("20:60-21:00", "from 00:00 to 24:00"), ("20:00-24:01", "00:00 to 24:00"),
+    ("20:00-20:00", "not end when it begins"), ("24:00-07:00", "must begin before 24:00"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "words"), BAD, ids=range(len(BAD)))
+def test_what_is_no_hours_is_told_in_one_line(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words) as raised:
+        parse(text, BERLIN)
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 300
+
+
+CLOCKS = st.integers(0, 24 * 4 - 1).map(lambda quarter: f"{quarter // 4:02}:{quarter % 4 * 15:02}")
+PART = st.tuples(st.sampled_from(["", *(f"{a}-{b} " for a in DAYS for b in DAYS)]), CLOCKS, CLOCKS).filter(
+    lambda part: part[1] != part[2]
+)
+ZONES = st.sampled_from(["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "UTC"])
+
+
+@given(
+    parts=st.lists(PART, min_size=1, max_size=4),
+    zone=ZONES,
+    now=st.integers(0, 400 * 24 * 3600).map(lambda seconds: datetime(2025, 12, 1, tzinfo=UTC) + timedelta(0, seconds)),
+)
+def test_openings_and_closings_follow_one_another(parts: list[tuple[str, str, str]], zone: str, now: datetime) -> None:
+    said = parse(", ".join(f"{days}{start}-{end}" for days, start, end in parts) + f" {zone}", UTC)
+    opening, closing = said.opens(now), said.closes(now)
+    if opening is not None:
+        assert closing is None
+        assert now < opening <= now + timedelta(days=15)
+        assert said.opens(opening) is None
+        assert said.opens(opening - timedelta(microseconds=1)) == opening
+    elif closing is not None:
+        assert now < closing <= now + timedelta(days=8)
+        assert said.opens(closing) is not None
+        assert said.closes(closing - timedelta(microseconds=1)) == closing
