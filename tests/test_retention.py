@@ -14,8 +14,8 @@ from installed import Tidegate, until
 
 from tidegate import allowed, places
 from tidegate.allowed import Typed, Wrong
-from tidegate.model import Kind, Limit, Limited, Succeeded
-from tidegate.retention import Keep, Output, Swept, surplus, sweep
+from tidegate.model import Batch, Kind, Limit, Limited, Succeeded
+from tidegate.retention import Keep, Output, Swept, forgettable, surplus, sweep
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 KB = 100_000  # bytes of one output
@@ -183,6 +183,35 @@ def test_the_longest_ended_come_first_and_of_equals_the_older_job() -> None:
     assert [one.job for one in surplus(outputs, NOW, Keep(age=7200, size=None))] == [3, 4, 1]
     assert [one.job for one in surplus(outputs, NOW, Keep(age=7200, size=15))] == [3, 4, 1, 5]
     assert [one.job for one in surplus(outputs, NOW, Keep(age=7200, size=45))] == [3, 4, 1]
+
+
+# --- forgetting ---
+
+
+def test_only_what_nobody_can_hand_in_again_is_forgotten(night: Night) -> None:
+    """Batch b still has work; batch old ended wholly; of batch cli the first job was named by its number."""
+    night.store.submit(Batch("old"), [job("x"), job("y")], night.now)
+    cli = night.store.submit(Batch("cli"), [job(""), job("named"), job("")], night.now, whole=False).jobs
+    for one in (*(found.id for found in night.store.jobs(batch=2)), *cli[:2]):
+        night.store.cancel(one, night.now, by="me")
+    later = night.now + timedelta(minutes=1)
+    old = [found.id for found in night.store.jobs(batch=2)]
+    assert forgettable(night.store, later) == [*old, cli[0]]
+    assert forgettable(night.store, night.now - timedelta(days=1)) == []
+    assert night.store.forget(forgettable(night.store, later), later) == 3
+    assert {found.name for found in night.store.jobs()} >= {"j1", "named", "j6"}
+
+
+def test_clean_forgets_only_when_it_is_told_to_and_knows_an_age(tidegate: Tidegate) -> None:
+    assert tidegate("run", tidegate.batch(BATCH)).returncode == 0
+    refused = tidegate("clean", "--forget", "--larger", "0")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "would forget 2 jobs" in tidegate("clean", "--older", "0", "--forget", "--dry-run").stdout
+    assert len(tidegate.states()) == 2
+    (told,) = tidegate.lines("clean", "--older", "0", "--forget")
+    assert (told["jobs"], told["forgotten"]) == (2, 2)
+    assert tidegate.states() == {}
+    assert "2 launches" in tidegate("run", "batch.toml").stdout
 
 
 # --- while serving ---

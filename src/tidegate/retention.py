@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tidegate import launch, places
+from tidegate.model import Job
 from tidegate.stores import Store
 
 BLOCK = 512  # bytes in which st_blocks counts
@@ -51,8 +52,8 @@ class Swept:
 def sweep(state: Path, store: Store, now: datetime, keep: Keep, *, dry: bool = False) -> Iterator[Swept]:
     """Look at the output of each job, then remove what need not stay; after each job tell how far it has got.
 
-    `dry` only counts.
-    Bytes are those on the disk. A job that is retried meanwhile loses at most the output that it had before.
+    `dry` only counts. Bytes are those on the disk. A job that is retried meanwhile loses at most the output that it
+    had before.
     """
     swept, outputs = Swept(), []
     for one in _outputs(state, store):
@@ -79,6 +80,25 @@ def surplus(outputs: Iterable[Output], now: datetime, keep: Keep) -> Iterator[Ou
             return
         left -= one.size
         yield one
+
+
+def forgettable(store: Store, before: datetime) -> list[int]:
+    """The jobs that ended before an instant and that nobody can hand in again: those of a batch that ended wholly
+    before it, and those that are named by their own number.
+
+    A batch that has begun to end would run what it has finished once more, if that was forgotten.
+    """
+    ended: dict[int, list[Job]] = {}
+    after = 0
+    while jobs := store.ended(before, after=after):
+        for job in jobs:
+            ended.setdefault(job.batch, []).append(job)
+        after = jobs[-1].id
+    found = []
+    for batch, jobs in ended.items():
+        whole = len(jobs) == sum(store.counts(batch).values())
+        found += [job.id for job in jobs if whole or job.name == str(job.id)]
+    return found
 
 
 # --- what is there -----------------------------------------------------------------------------

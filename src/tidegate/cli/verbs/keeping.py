@@ -54,6 +54,7 @@ def _reap(parser: ArgumentParser) -> None:
 def _clean(parser: ArgumentParser) -> None:
     parser.add_argument("--older", type=age, metavar="AGE", help="what ended longer ago, as 30d, 12h or 0")
     parser.add_argument("--larger", type=size, metavar="SIZE", help="the oldest, until all output takes no more: 5GB")
+    parser.add_argument("--forget", action="store_true", help="also the jobs of batches that all ended longer ago")
     parser.add_argument("--dry-run", action="store_true", help="tell, and remove nothing")
     config_flag(parser)
     json_flag(parser, "one object")
@@ -114,7 +115,7 @@ VERBS = {
         "Exit codes: 0, or 5 where something is wrong.",
     ),
     "clean": Verb(
-        "Remove the output of ended jobs, by age and by size; the jobs stay listed",
+        "Remove the output of ended jobs, by age and by size; the jobs stay listed unless they are to be forgotten",
         "tidegate.cli.clean:clean",
         _clean,
         "tidegate clean --older 30d --larger 5GB",
