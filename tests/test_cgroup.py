@@ -229,8 +229,9 @@ async def test_no_kind_of_leftover_outlives_the_sweep(
     left = await pid_in(tmp_path / "pid")
     assert is_running(left)
     assert await child.sweep(0.5) >= 1
-    assert not is_running(left)
     assert groups(root) == []
+    assert adopted or not Path(f"/proc/{left}").exists()  # a dead orphan of this process is buried
+    assert not is_running(left)
 
 
 async def launched(what: Order, place: Path, *, adopted: bool) -> Child:
@@ -324,8 +325,9 @@ async def test_cgroups_that_an_agent_has_made_go_with_it(place: Path, root: Path
 BURNS = "sh -c 'while :; do :; done' & setsid sh -c 'while :; do :; done' & wait"
 
 
-async def test_a_frozen_agent_uses_no_processor_until_it_thaws(place: Path, root: Path) -> None:
-    child = await launch.launch(shell(BURNS), place, {})
+@pytest.mark.parametrize("agent", [shell(BURNS), order(sys.executable, "-S", "-c", STORM)], ids=["burns", "forks"])
+async def test_a_frozen_agent_uses_no_processor_until_it_thaws(place: Path, root: Path, agent: Order) -> None:
+    child = await launch.launch(agent, place, {})
     await until(lambda: child.cpu() > 0.05)
     await child.freeze()
     used = child.cpu()
@@ -334,8 +336,8 @@ async def test_a_frozen_agent_uses_no_processor_until_it_thaws(place: Path, root
     await child.thaw()
     await until(lambda: child.cpu() > used + 0.05)
     await child.freeze()
-    await child.end(5)
-    assert await child.wait() == Exit(143)
+    await child.end(0)
+    assert await child.wait() in (Exit(143), Exit(137))
 
 
 async def test_an_agent_that_is_frozen_before_it_began_stands_still_as_it_begins(

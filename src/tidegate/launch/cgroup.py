@@ -42,6 +42,10 @@ class Cgroup:
     def __repr__(self) -> str:
         return f"<Cgroup {self.path}>"
 
+    def is_in(self, told: bytes) -> bool:
+        """Whether a process is in it, or was as it died, of which /proc/PID/cgroup tells this."""
+        return f"/{self.path.name}".encode() in told
+
     @property
     def door(self) -> str:
         """Who writes 0 here is in it."""
@@ -203,13 +207,15 @@ def _tree(path: Path) -> Iterator[Path]:
 
 
 def _remove(path: Path) -> bool:
+    """Whether an empty cgroup is gone, with those below it."""
+    return _remove_one(path) or all(_remove_one(one) for one in reversed(list(_tree(path))))
+
+
+def _remove_one(path: Path) -> bool:
     try:
-        for one in reversed(list(_tree(path))):
-            one.rmdir()
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
+        path.rmdir()
+    except OSError as error:
+        return isinstance(error, FileNotFoundError)
     return True
 
 

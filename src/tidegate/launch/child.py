@@ -100,6 +100,10 @@ class Child:
         """The mark among the limits of every process of this attempt."""
         return self._tag
 
+    def holds(self, told: bytes) -> bool:
+        """Whether a process is in the cgroup of this attempt, of which /proc/PID/cgroup tells this."""
+        return self._cgroup is not None and self._cgroup.is_in(told)
+
     def __repr__(self) -> str:
         return f"<Child pid={self.pid} marker={self.marker!r} {'ended' if self._gone is None else 'running'}>"
 

@@ -101,8 +101,8 @@ class Offspring:
                     os.waitpid(pid, os.WNOHANG)
 
     def _comes_from_an_agent(self, process: Process) -> bool:
-        tag = tag_of(process.pid)
-        return any(child.tag == tag or child.pid == process.session for child in self._unswept)
+        tag, cgroup = tag_of(process.pid), read(f"/proc/{process.pid}/cgroup") or b""
+        return any(child.tag == tag or child.pid == process.session or child.holds(cgroup) for child in self._unswept)
 
 
 family = Offspring()
