@@ -54,8 +54,9 @@ __all__ = [
 
 # $1 is the agent's stdin, $2 the mark among the limits, the rest the agent's argv. The lock comes as stdin, because
 # dash can close no descriptor above 9. A signal that the agent sends to its group must not end the shim. A full disk
-# delays the status, it does not lose it. The agent is no subshell's child: dash can start it by vfork then. Only where
-# it has a cgroup a subshell joins that first; where that fails, the marks are what the agent is known by.
+# delays the status, it does not lose it. The agent is no subshell's child: dash can start it by vfork then, and
+# no TERM is lost in between. Where it has a cgroup another shell joins that first and becomes the agent; where that
+# fails, the marks are what the agent is known by.
 SHIM = """\
 exec 9<&0 8>&2 <"$1" 2>/dev/null
 ulimit -Sw "$2" || ulimit -Sx "$2"
@@ -69,7 +70,10 @@ until echo $s >&9 || [ $n -ge 60 ]; do n=$((n + 1)); sleep 5; done
 AGENT = '"$@"'
 # The rest of the words begin with the cgroup's door then. There is a unit around it all: `systemctl kill -s USR1`, by
 # which a person pauses this program, reaches every process of it, so the agent begins with both signals ignored.
-JOINING = '(trap "" USR1 USR2; echo 0 2>/dev/null >"$1"; shift; exec "$@")'
+JOINING = """\
+trap "" USR1 USR2
+/bin/sh -c 'echo 0 2>/dev/null >"$0"; exec "$@"' "$@"\
+"""
 
 
 async def launch(order: Order, directory: Path, intent: Mapping[str, object]) -> Child:
