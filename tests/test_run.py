@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -206,3 +207,89 @@ def test_every_file_of_the_state_belongs_to_its_owner_alone(tidegate: Tidegate) 
     for path in [tidegate.state, *tidegate.state.rglob("*")]:
         mode = path.stat().st_mode & 0o777
         assert mode == (0o700 if path.is_dir() else 0o600), (path, oct(mode))
+
+
+# --- beside a service --------------------------------------------------------------------------
+
+
+def serving(tidegate: Tidegate) -> subprocess.Popen[str]:
+    number = len(tidegate.started)
+    process = tidegate.start("serve", "--slots", "2")
+    until(lambda: '"serving"' in (tidegate.place / f"started.{number}").read_text())
+    return process
+
+
+def test_run_beside_a_service_submits_to_it_and_follows_its_own_batch_alone(tidegate: Tidegate) -> None:
+    service = serving(tidegate)
+    other = tidegate.start("run", tidegate.batch(shell("other", "sleep 1"), "a.jsonl"))
+    done = tidegate("run", tidegate.batch(shell("a", "true") + shell("b", "exit 3", max_attempts=1), "b.jsonl"))
+    assert done.returncode == 1, done.stderr
+    assert "2 jobs: 1 succeeded, 1 failed" in done.stdout
+    assert "2 launches = " in done.stdout
+    told = [json.loads(line) for line in done.stderr.splitlines()]
+    assert {line["job"] for line in told if "job" in line} == {"a", "b"}
+    assert [line["event"] for line in told].count("attempt ended") == 2
+    assert other.wait(20) == 0
+    assert service.poll() is None, "it serves on"
+
+
+def test_run_beside_a_service_leaves_its_batch_to_it_when_interrupted(tidegate: Tidegate, tmp_path: Path) -> None:
+    service = serving(tidegate)
+    waiting = f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"
+    process = tidegate.start("run", tidegate.batch(shell("a", waiting), "b.jsonl"))
+    until(lambda: tidegate.events("attempt claimed"))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 130
+    assert f"left to the service, which goes on with it: pid {service.pid}" in (tmp_path / "started.1").read_text()
+    (tmp_path / "go").touch()
+    until(lambda: tidegate.states() == {"a": "succeeded"})
+
+
+def test_run_says_that_nobody_works_while_the_service_is_away_and_goes_on_with_the_next(
+    tidegate: Tidegate, tmp_path: Path
+) -> None:
+    first = serving(tidegate)
+    waiting = f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"
+    process = tidegate.start("run", tidegate.batch(shell("a", waiting), "b.jsonl"))
+    until(lambda: tidegate.events("attempt claimed"))
+    first.kill()
+    first.wait()
+    log = tmp_path / "started.1"
+    until(lambda: "nobody works on it" in log.read_text())
+    serving(tidegate)
+    until(lambda: "worked on again" in log.read_text())
+    (tmp_path / "go").touch()
+    assert process.wait(20) == 0
+    assert "1 jobs: 1 succeeded" in log.read_text() or "1 job: 1 succeeded" in log.read_text()
+
+
+def test_run_beside_a_service_takes_new_definitions_with_update(tidegate: Tidegate, tmp_path: Path) -> None:
+    serving(tidegate)
+    tidegate("pause", "command")
+    old = tidegate.start("run", tidegate.batch(shell("a", f"echo old > {tmp_path}/mark"), "b.jsonl"))
+    until(lambda: "waiting" in (tmp_path / "started.1").read_text())
+    old.send_signal(signal.SIGINT)
+    assert old.wait(10) == 130
+    new = tidegate.start("run", tidegate.batch(shell("a", f"echo new > {tmp_path}/mark"), "b.jsonl"), "--update")
+    until(lambda: "definitions updated" in (tmp_path / "started.2").read_text())
+    tidegate("resume", "command")
+    assert new.wait(20) == 0
+    assert (tmp_path / "mark").read_text() == "new\n"
+
+
+def test_run_beside_a_service_exits_at_a_limit_and_for_a_person_as_alone(tidegate: Tidegate) -> None:
+    serving(tidegate)
+    limited = tidegate("run", tidegate.batch(shell("a", LIMIT), "a.jsonl"), "--on-limit", "exit")
+    assert limited.returncode == 75, limited.stderr
+    tidegate("resume", "command")
+    credit = tidegate("run", tidegate.batch(shell("b", CREDIT, account="other"), "b.jsonl"))
+    assert credit.returncode == 6, credit.stderr
+    assert "Credit balance is too low" in credit.stdout
+
+
+def test_a_signal_at_the_end_does_not_take_the_summary_away(tidegate: Tidegate, tmp_path: Path) -> None:
+    process = tidegate.start("run", tidegate.batch(shell("a", f"touch {tmp_path}/ran; sleep 0.3"), "b.jsonl"))
+    until((tmp_path / "ran").exists)
+    while process.poll() is None:
+        process.terminate()  # again and again: some come after the work and before the summary
+    assert "1 job: 1 " in (tmp_path / "started.0").read_text()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -70,10 +70,18 @@ def _gate(event: Event) -> tuple[str, str, str]:
 class Narrator:
     """Follows the event table from `after` on; the log says what the table says, in its order.
 
-    `hear` is told of each event as well.
+    `hear` is told of each event as well. `mine` picks the events to tell, None for all.
     """
 
-    def __init__(self, store: Store, ask: Writer, after: int, hear: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        ask: Writer,
+        after: int,
+        hear: Callable[[Event], None],
+        mine: Callable[[Sequence[Event]], Awaitable[Sequence[Event]]] | None = None,
+    ) -> None:
+        self._mine = mine
         self._hear = hear
         self._store = store
         self._ask = ask
@@ -86,9 +94,10 @@ class Narrator:
         before = self._after
         while events := await self._ask(self._store.events, after=self._after, most=PAGE):
             log: FilteringBoundLogger = structlog.get_logger().bind()  # once: a lazy logger binds at each use
-            names = await self._names_in(events, log)
-            for event in events:  # without a wait in here: a cancel must not tell one twice
-                self._after = event.seq
+            told = await self._mine(events) if self._mine else events
+            names = await self._names_in(told, log)
+            self._after = events[-1].seq  # no wait from here on: a cancel must not tell one twice
+            for event in told:
                 self.tally.count(event)
                 self._hear(event)
                 _tell(log, event, names)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from argparse import Namespace
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -17,24 +17,22 @@ from typing import TextIO, cast
 import anyio
 import structlog
 
-from tidegate import agents, files, logs, places, settings, signals
+from tidegate import agents, doorbell, files, follow, logs, places, settings, signals
 from tidegate.agents import Known
 from tidegate.batch import Expanded
 from tidegate.bottom import Bottom
 from tidegate.check import preflight
 from tidegate.daemon import CONFIGURATION, LISTENED, Duty, Shift, on_duty, owning, shift_for
-from tidegate.gate import Key, key
-from tidegate.look import why
-from tidegate.look.words import Page, counted, page, shown
-from tidegate.model import Batch, Job, Origin, State, Submission, Window
+from tidegate.errors import AlreadyRunning
+from tidegate.look.words import counted
+from tidegate.model import Batch, State, Submission
 from tidegate.narrate import Tally
+from tidegate.over import Over, View, left_in_words, status_line
 from tidegate.settings import Flag, Settings
 from tidegate.stores import sqlite
 
 log = structlog.get_logger()
 
-PAGE = 500
-GOES_ON = "the next `tidegate run` of this file goes on with them"
 OK, SOME_FAILED, INFRASTRUCTURE, NEEDS_HUMAN, LIMITED = 0, 1, 5, 6, 75
 
 
@@ -56,22 +54,62 @@ async def supervise(batch: Expanded, shift: Shift, *, update: bool = False, bott
     """
     store, now = shift.store, shift.clock.now()
     with owning(shift.state):
-        store.set_accounts(batch.accounts, now)
         store.keep_hours(CONFIGURATION, shift.hours, now)
-        store.keep_hours(f"batch:{batch.name}", batch.hours, now)
-        told = store.submit(Batch(batch.name), batch.jobs, now, update=update)
-        _tell(told)
+        told = _submitted(batch, shift, update=update)
         over = Over(on_limit=batch.on_limit)
-        async with on_duty(shift, told.batch.id, over) as duty:
+        async with on_duty(shift, told.batch.id, lambda duty: over(_view(duty, told.batch.id))) as duty:
+            view = _view(duty, told.batch.id)
             async with anyio.create_task_group() as beside:
-                beside.start_soon(_status_line, duty, bottom)
+                beside.start_soon(status_line, view, bottom)
                 await duty.supervisor.run()
                 beside.cancel_scope.cancel()
             counts = await duty.ask(store.counts, told.batch.id)
-            why_left = await over.why_left(duty)
-            left = [*(await _left_in_words(duty) if why_left else []), *_runs_on(duty)]
-        code = _code(duty, counts, why_left)
+            why_left = await over.why_left(view)
+            left = [*(await left_in_words(view) if why_left else []), *_runs_on(duty)]
+        code = exit_code(counts, why_left, duty.ended_by)
     return Report(batch=batch.name, counts=counts, tally=duty.narrator.tally, left=left, code=code)
+
+
+async def followed(batch: Expanded, shift: Shift, *, update: bool = False, bottom: Bottom | None = None) -> Report:
+    """The same where another process serves the state directory: submit the batch to it, and follow it."""
+    store = shift.store
+    after = store.last_seq()
+    told = _submitted(batch, shift, update=update)
+    doorbell.ring(shift.state)
+    over = Over(on_limit=batch.on_limit)
+    async with follow.following(shift, told.batch, batch.accounts, after) as following:
+        async with anyio.create_task_group() as beside:
+            beside.start_soon(status_line, following.view, bottom)
+            await following.until(over)
+            beside.cancel_scope.cancel()
+        counts = await following.view.ask(store.counts, told.batch.id)
+        why_left = await over.why_left(following.view)
+        left = await left_in_words(following.view) if why_left else []
+    if following.ended_by is not None:
+        left = [f"left to the service, which goes on with it: pid {follow.pid_of(shift)}"]
+    code = exit_code(counts, why_left, following.ended_by)
+    return Report(batch=batch.name, counts=counts, tally=following.narrator.tally, left=left, code=code)
+
+
+def _view(duty: Duty, batch: int) -> View:
+    return View(
+        store=duty.shift.store,
+        ask=duty.ask,
+        clock=duty.shift.clock,
+        host=duty.me.host,
+        batch=batch,
+        gate=duty.supervisor.gate,
+        see_holds=duty.supervisor.see_holds,
+    )
+
+
+def _submitted(batch: Expanded, shift: Shift, *, update: bool) -> Submission:
+    store, now = shift.store, shift.clock.now()
+    store.set_accounts(batch.accounts, now)
+    store.keep_hours(f"batch:{batch.name}", batch.hours, now)
+    told = store.submit(Batch(batch.name), batch.jobs, now, update=update)
+    _tell(told)
+    return told
 
 
 def _tell(told: Submission) -> None:
@@ -88,50 +126,11 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-# --- when it is over ---
-
-
-@dataclass(slots=True, kw_only=True)
-class Over:
-    """Nothing runs and nothing could start: over, unless time alone will change that."""
-
-    on_limit: str
-    _told: set[Key] = field(default_factory=set)
-
-    async def __call__(self, duty: Duty) -> bool:
-        """Whether to end; where not, the log says what is waited for, once."""
-        if await self.why_left(duty) != "time":
-            return True
-        holds = {key(hold) for hold in duty.supervisor.gate.holds() if not hold.ramp}
-        if holds - self._told:
-            for words, number in (await _causes(duty)).items():
-                log.info("waiting", jobs=number, reason=words)
-        self._told = holds
-        return False
-
-    async def why_left(self, duty: Duty) -> str:
-        """Why jobs are still queued: "" for none, "human" or "limit" where that ends the run, else "time"."""
-        store, after, reasons = duty.shift.store, 0, set()
-        await duty.supervisor.see_holds()  # a look would ring the bell that asks whether it is over
-        while jobs := await duty.ask(store.jobs, batch=duty.batch, states=[State.QUEUED], after=after, most=PAGE):
-            reasons |= {self._reason(duty, job) for job in jobs}
-            if "time" in reasons:
-                return "time"
-            after = jobs[-1].id
-        return next((reason for reason in ("limit", "human") if reason in reasons), "")
-
-    def _reason(self, duty: Duty, job: Job) -> str:
-        holds = [hold for hold in duty.supervisor.gate.binding(job, duty.shift.clock.now()) if hold.allow == 0]
-        if any(hold.origin is Origin.HUMAN for hold in holds):
-            return "human"
-        limited = any(hold.origin is Origin.LIMIT and hold.window is not Window.MINUTE for hold in holds)
-        return "limit" if limited and self.on_limit == "exit" else "time"  # a moment's back-off is no reason to leave
-
-
-def _code(duty: Duty, counts: Mapping[State, int], left: str) -> int:
+def exit_code(counts: Mapping[State, int], left: str, ended_by: signal.Signals | None) -> int:
+    """The code that a run ends with; `left` says why jobs are still queued, as `Over.why_left` does."""
     running = counts.get(State.RUNNING, 0)  # those that nobody here can read
-    if duty.ended_by is not None and (counts.get(State.QUEUED, 0) or running):
-        return 128 + duty.ended_by
+    if ended_by is not None and (counts.get(State.QUEUED, 0) or running):
+        return 128 + ended_by
     if left:
         return NEEDS_HUMAN if left == "human" else LIMITED
     if running or counts.get(State.ERROR, 0):
@@ -142,57 +141,11 @@ def _code(duty: Duty, counts: Mapping[State, int], left: str) -> int:
 # --- what a person sees ---
 
 
-async def _status_line(duty: Duty, bottom: Bottom | None) -> None:
-    """One line that is always true: what runs, what waits and until when."""
-    if bottom is None:
-        return
-    try:
-        while True:
-            counts = await duty.ask(duty.shift.store.counts, duty.batch)
-            words = ", ".join(f"{number} {state}" for state, number in counts.items() if number)
-            bottom.show(" · ".join([words, *(await _waits(duty) if counts[State.QUEUED] else [])]))
-            await anyio.sleep(1)
-    finally:
-        bottom.show("")
-
-
-async def _waits(duty: Duty) -> list[str]:
-    """The holds that keep a job of this batch back, in words."""
-    now = duty.shift.clock.now()
-    on = replace(page(), now=now)
-    waiting = await duty.ask(duty.shift.store.jobs, batch=duty.batch, states=[State.QUEUED], most=1)
-    holds = duty.supervisor.gate.binding(waiting[0], now) if waiting else []
-    return [f"{hold.scope} {why.hold_words(hold, on)}" for hold in holds]
-
-
-async def _left_in_words(duty: Duty) -> list[str]:
-    """One line for each reason why jobs are still queued."""
-    return [f"{number} wait: {words}" for words, number in (await _causes(duty, leaving=True)).items()]
-
-
-async def _causes(duty: Duty, *, leaving: bool = False) -> Counter[str]:
-    """The reasons why jobs are queued, in words, and how many wait for each."""
-    store, now, after = duty.shift.store, duty.shift.clock.now(), 0
-    seen = await duty.ask(why.picture, store, now, duty.me.host, supervised=not leaving)
-    on = Page(now=now, zone=page().zone)
-    causes: Counter[str] = Counter()
-    while jobs := await duty.ask(store.jobs, batch=duty.batch, states=[State.QUEUED], after=after, most=PAGE):
-        for cause, waiting in why.by_cause(jobs, seen).items():
-            words = why.words(cause, waiting[0], seen, on) if cause.kind != "supervisor" else GOES_ON
-            causes[f"{words}{_evidence(cause)}"] += len(waiting)
-        after = jobs[-1].id
-    return causes
-
-
 def _runs_on(duty: Duty) -> list[str]:
     """The attempts that this run did not see to their end, being of another batch."""
     jobs = duty.supervisor.left
     names = _some([f"{job.batch_name}:{job.name}" for job in jobs])
     return [f"{len(jobs)} of another batch still running: {names}; the next `tidegate run` takes over"] if jobs else []
-
-
-def _evidence(cause: why.Wait) -> str:
-    return f' ("{shown(cause.hold.evidence)}")' if cause.hold and cause.hold.evidence else ""
 
 
 def summary(report: Report, state: Path) -> str:
@@ -268,7 +221,12 @@ def work(batch: Expanded, said: Settings, known: Known, state: Path, *, update: 
         batch = preflight(batch, said, known, store)
         signals.keep(*LISTENED)
         shift = shift_for(said, known, state, store)
-        report = anyio.run(partial(supervise, batch, shift, update=update, bottom=bottom))
+        try:
+            report = anyio.run(partial(supervise, batch, shift, update=update, bottom=bottom))
+        except AlreadyRunning:
+            if not follow.is_served(shift):
+                raise
+            report = anyio.run(partial(followed, batch, shift, update=update, bottom=bottom))
     _print(summary(report, state))
     return report.code
 
