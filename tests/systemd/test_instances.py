@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from installed import until
 
-from systemd.conftest import SOURCE, VENV, commands
+from systemd.conftest import SOURCE, VENV, blocks
 from systemd.machine import Machine
 from systemd.service import Service, disturbed
 
@@ -63,7 +63,7 @@ def test_it_works_under_a_persons_own_service_manager(alice: Service) -> None:
     def as_alice(command: str) -> str:
         return machine("sh", "-c", command, user="alice", env=env, cwd=SOURCE).strip()
 
-    for command in commands("Without root"):
+    for command in blocks("Without root")[0].splitlines():
         if "-m venv" in command:
             as_alice(f"mkdir -p ~/.local/share/tidegate && ln -s {VENV} ~/.local/share/tidegate/venv")
         elif command.startswith("loginctl"):  # polkit would let her; there is none here
