@@ -103,16 +103,19 @@ LABELLED = {"train/0": {"tier": "1"}, "train/1": {"tier": "2", "x": ""}, "test/0
         ({"label": ("x", "")}, ["train/1"]),
         ({"label": ("$.tier", "1")}, []),
         ({"label": ("\ud800", "\udcff")}, []),
+        ({"label": ("tier", "ü")}, ["odd"]),
+        ({"label": ('a"b', "\\\n")}, ["odd"]),
         ({"label": ("tier", "1"), "states": [State.QUEUED], "most": 1}, ["train/0"]),
         ({"label": ("tier", "1"), "newest_first": True}, ["test/0", "train/0"]),
         ({"label": ("tier", "1"), "states": [State.FAILED]}, []),
     ],
-    ids=range(18),
+    ids=range(20),
 )
 def test_jobs_are_found_by_the_pattern_of_their_name_and_by_label(
     world: World, asked: dict[str, Any], found: list[str]
 ) -> None:
-    jobs = [new(name, labels=labels) for name, labels in LABELLED.items()]
+    odd = {"tier": "ü", 'a"b': "\\\n"}
+    jobs = [*(new(name, labels=labels) for name, labels in LABELLED.items()), new("odd", labels=odd, cwd="/\udcff")]
     world.store.submit(Batch("b"), jobs, world.now)
     assert [job.name for job in world.store.jobs(**asked)] == found
     assert [job.name for job in world.store.jobs(**{"batch": 1, "account": "acct", **asked})] == found
