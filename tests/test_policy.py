@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidegate import policy
+from tidegate.hours import parse
 from tidegate.model import (
     Cancelled,
     Exit,
@@ -21,6 +22,7 @@ from tidegate.model import (
     Limit,
     Limited,
     Lost,
+    NewJob,
     Origin,
     Outcome,
     Progress,
@@ -155,13 +157,82 @@ def test_retries_wait_longer_and_longer_with_full_jitter() -> None:
     assert wait(3, 0.0) == 0
 
 
-def test_claimed_and_released_are_the_only_other_transitions() -> None:
+def test_a_claim_counts_a_launch_and_giving_it_back_does_not_charge() -> None:
     queued = replace(RUNNING, state=State.QUEUED, not_before=at(-1), launches=4)
     claimed = policy.claimed(queued)
     assert (claimed.state, claimed.launches, claimed.not_before) == (State.RUNNING, 5, None)
     released = policy.released(claimed, "the gate shut")
     assert (released.state, released.launches, released.attempts) == (State.QUEUED, 5, 0)
     assert (released.resumed, released.reason) == (True, "the gate shut")
+
+
+# --- the transitions that somebody asks for ---
+
+QUEUED = replace(
+    RUNNING, state=State.QUEUED, not_before=at(60), attempts=2, lost=1, limited_in_a_row=3, limited_since=NOW
+)
+
+
+@pytest.mark.parametrize("state", State)
+def test_only_a_queued_job_is_cancelled_or_skipped(state: State) -> None:
+    job, dead = replace(QUEUED, state=state), replace(RUNNING, name="d", state=State.FAILED)
+    cancelled, skipped = policy.cancelled(job, "ann", NOW), policy.skipped(job, dead, NOW)
+    if state is not State.QUEUED:
+        assert cancelled is skipped is job
+        return
+    assert (cancelled.state, cancelled.reason) == (State.CANCELLED, "cancelled by ann")
+    assert (skipped.state, skipped.reason) == (State.SKIPPED, "needs d, which failed")
+    for ended in (cancelled, skipped):
+        assert (ended.ended_at, ended.not_before, ended.limited_in_a_row) == (NOW, None, 0)
+        assert (ended.session, ended.attempts, ended.lost) == ("s", 2, 1), "a retry may want to know"
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (State.FAILED, "needs j, which failed"),
+        (State.ERROR, "needs j, which ended in an error"),
+        (State.CANCELLED, "needs j, which was cancelled"),
+        (State.SKIPPED, "needs j, which was skipped"),
+    ],
+)
+def test_a_skipped_job_says_what_became_of_what_it_needs(state: State, words: str) -> None:
+    assert policy.skipped(QUEUED, replace(RUNNING, state=state), NOW).reason == words
+
+
+@pytest.mark.parametrize("state", State)
+def test_only_what_has_ended_is_retried_and_with_all_of_its_attempts(state: State) -> None:
+    job = replace(QUEUED, state=state, ended_at=NOW, reason="exit 1", resumed=True, unmet=1)
+    again = policy.retried(job)
+    if not state.is_final:
+        assert again is job
+        return
+    assert (again.state, again.attempts, again.lost, again.limited_in_a_row) == (State.QUEUED, 0, 0, 0)
+    assert (again.not_before, again.ended_at, again.limited_since, again.reason) == (None, None, None, "")
+    assert (again.session, again.launches, again.resumed, again.unmet) == ("s", 1, False, 1)
+
+
+def test_an_edit_keeps_the_session_of_the_same_agent() -> None:
+    new = NewJob(name="x", account="a", model="opus", priority=3, group="g", spec=Spec(prompt="q"))
+    job = policy.edited(QUEUED, new)
+    assert (job.name, job.session, job.not_before) == ("j", "s", at(60))
+    assert (job.account, job.model, job.priority, job.group, job.spec) == ("a", "opus", 3, "g", new.spec)
+    other = policy.edited(QUEUED, replace(new, spec=Spec(agent="codex", prompt="q")))
+    assert (other.session, other.resumed) == (None, False)
+
+
+def test_a_scope_is_held_outside_its_hours_and_not_inside() -> None:
+    hours = parse("20:00-07:00 UTC", UTC)
+    hold = policy.outside("acct", hours, NOW)
+    assert hold == Hold(
+        scope="acct",
+        origin=Origin.HOURS,
+        since=NOW,
+        until=at(90 * 60),
+        reason="outside its hours (20:00-07:00 UTC)",
+        by="tidegate",
+    )
+    assert policy.outside("acct", hours, at(90 * 60)) is None
 
 
 STUCK = [(State.QUEUED, 8, True, True), (State.QUEUED, 7, True, False), (State.QUEUED, 8, False, False)]
