@@ -13,6 +13,10 @@ from pathlib import Path
 import pytest
 from installed import Tidegate, until
 
+from tidegate import places
+from tidegate.model import Batch, NewJob, Spec
+from tidegate.stores import sqlite
+
 PROGRAMS = Path(__file__).parent / "programs"
 CREDIT = "echo 'Credit balance is too low' >&2; exit 1"
 LIMIT = 'echo "You\'ve hit your limit · resets 11:59pm (UTC)" >&2; exit 1'
@@ -111,6 +115,20 @@ def test_a_batch_that_waits_for_a_person_exits_6_and_says_so(tidegate: Tidegate)
     assert tidegate.states() == {"a": "queued", "b": "succeeded"}
     assert "Credit balance is too low" in done.stdout + done.stderr
     assert "Credit balance is too low" in tidegate("status").stdout
+
+
+def test_a_batch_whose_rest_needs_a_job_that_waits_for_a_person_ends_too(tidegate: Tidegate) -> None:
+    file = tidegate.batch(shell("a", CREDIT), "b.jsonl")
+    assert tidegate("run", file).returncode == 6
+    store = sqlite.open(places.database(tidegate.state))
+    (a,) = store.jobs()
+    b = NewJob(name="b", account="other", spec=Spec(command=("true",), cwd="/"), needs=(a.id,))
+    store.submit(Batch(a.batch_name), [b], a.created_at, whole=False)
+    store.close()
+    done = tidegate("run", file, timeout=30)
+    assert done.returncode == 6, done.stderr
+    assert tidegate.states() == {"a": "queued", "b": "queued"}
+    assert "1 wait: waits for other jobs" in done.stdout
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])

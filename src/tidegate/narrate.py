@@ -138,7 +138,7 @@ def level_of(event: Event) -> str:
     if event.name == "job stuck" or (event.name == "gate shut" and event.data.get("origin") == "human"):
         return "error"
     if event.name == "gate shut":
-        return "warning"
+        return "info" if event.data.get("origin") == "hours" else "warning"
     if event.name == "job ended":
         return "debug" if event.data.get("state") == "succeeded" else "warning"
     return "info"

@@ -63,7 +63,7 @@ class Over:
         store, after, reasons = view.store, 0, set()
         await view.see_holds()  # a look would ring the bell that asks whether it is over
         while jobs := await view.ask(store.jobs, batch=view.batch, states=[State.QUEUED], after=after, most=PAGE):
-            reasons |= {self._reason(view, job) for job in jobs}
+            reasons |= {self._reason(view, job) for job in jobs if not job.unmet}  # else it is what they need
             if "time" in reasons:
                 return "time"
             after = jobs[-1].id

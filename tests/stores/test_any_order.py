@@ -49,6 +49,7 @@ SCOPES = st.sampled_from(
     ["*", "host:here", "batch:one", "claude", "claude/opus", "codex", "codex/default", "job:1", "job:2", "job:77"]
 )
 HOURLY = st.sampled_from(["*", "claude", "codex/default", "batch:one", "job:1"])
+HOURS = st.sampled_from(["18:00-19:00 UTC", "19:00-18:45 UTC", "fri 20:00-22:00 UTC"])
 JOBS = st.integers(1, 9)
 ENDS: st.SearchStrategy[Outcome] = st.sampled_from(
     [
@@ -151,9 +152,13 @@ class TwoStores(RuleBasedStateMachine):
     def answer(self, request: int) -> None:
         self.both(lambda world: world.store.answered(request, world.now))
 
-    @rule(scope=HOURLY, hours=st.sampled_from(["", "18:00-19:00 UTC", "19:00-18:45 UTC", "fri 20:00-22:00 UTC"]))
+    @rule(scope=HOURLY, hours=st.just("") | HOURS)
     def set_hours(self, scope: str, hours: str) -> None:
         self.both(lambda world: world.store.set_hours(scope, hours, world.now))
+
+    @rule(source=st.sampled_from(["", "x"]), scopes=st.lists(HOURLY, max_size=2), hours=HOURS)
+    def keep_hours(self, source: str, scopes: list[str], hours: str) -> None:
+        self.both(lambda world: world.store.keep_hours(source, dict.fromkeys(scopes, hours), world.now))
 
     @rule(jobs=st.lists(JOBS, max_size=4))
     def forget(self, jobs: list[int]) -> None:

@@ -31,10 +31,11 @@ def test_a_forgotten_job_is_gone_with_all_that_was_known_of_it(world: World) -> 
     finished(world, "a", "b")
     a, b = world.job("a").id, world.job("b").id
     world.store.hold(Hold(scope=f"job:{a}", origin=Origin.OPERATOR, since=world.now), world.now)
+    world.store.set_hours(f"job:{a}", "00:00-24:00 UTC", world.now)
     kept = world.store.events(job=b)
     assert forget(world, "a") == 1
     assert (world.store.job(a), world.store.jobs_named("a"), world.store.attempts(a)) == (None, [], [])
-    assert (world.store.events(job=a), world.store.holds()) == ([], [])
+    assert (world.store.events(job=a), world.store.holds(), world.store.hours()) == ([], [], {})
     assert (world.store.events(job=b), len(world.store.attempts(b))) == (kept, 1)
     assert world.events()[-1].data == {"jobs": 1}
     assert world.store.counts() == {**dict.fromkeys(State, 0), State.SUCCEEDED: 1}

@@ -343,6 +343,7 @@ class _Rows:
             self._drop_all(self.attempts, [key for key in self.attempts if key[0] == id])
             self._drop_all(self.holds, [key for key in self.holds if key[0] == scope])
             self._drop_all(self.openings, [key for key in self.openings if key == scope])
+            self._drop_all(self.times, [key for key in self.times if key[0] == scope])
             self._drop_all(self.events, [seq for seq, event in self.events.items() if event.job == id])
             self._drop(self.ids, (self.jobs[id].batch, self.jobs[id].name))
             self._drop(self.digests, id)

@@ -638,6 +638,7 @@ DELETE FROM attempt WHERE job IN (SELECT value FROM json_each(:jobs));
 DELETE FROM definition WHERE job IN (SELECT value FROM json_each(:jobs));
 DELETE FROM hold WHERE scope IN (SELECT 'job:' || value FROM json_each(:jobs));
 DELETE FROM opening WHERE scope IN (SELECT 'job:' || value FROM json_each(:jobs));
+DELETE FROM hours WHERE scope IN (SELECT 'job:' || value FROM json_each(:jobs));
 DELETE FROM event WHERE job IN (SELECT value FROM json_each(:jobs));
 DELETE FROM job WHERE id IN (SELECT value FROM json_each(:jobs));
 
