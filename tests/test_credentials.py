@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -256,6 +258,42 @@ def test_a_credential_that_cannot_be_read_holds_the_account_for_a_person_and_fai
     secret(path)
     tidegate("resume", "claude")
     assert tidegate("run", batch).returncode == 0
+
+
+def test_an_agent_that_was_taken_over_prints_its_credential_into_no_row_either(tidegate: Tidegate) -> None:
+    go, path = tidegate.place / "go", secret(tidegate.place.parent / "apart" / "max", ODD)
+    configured(tidegate, f'[accounts.claude]\ncredential = "{path}"\ncredential_variable = "T"\n')
+    agent(tidegate, f'while [ ! -e {go} ]; do sleep 0.05; done; echo "no luck with $T and $MY_TOKEN" >&2; exit 3')
+    own = {"MY_TOKEN": "some-of-my-own"}
+    process = tidegate.start("run", tidegate.batch(jobs("a", env=own, max_attempts=1), "b.jsonl"))
+    until(lambda: list(tidegate.state.glob("attempts/*/*/stdout.log")))
+    process.kill()
+    process.wait()
+    again = tidegate.start("run", "b.jsonl")
+    until(lambda: tidegate.events("attempt adopted"))
+    go.touch()
+    assert again.wait(30) == 1
+    (job,) = tidegate.lines("list")
+    assert job["reason"] == "exit 3: no luck with [redacted] and [redacted]"
+    assert places_of(ODD, tidegate.place) == []
+    kept = [path for path in places_of("some-of-my-own", tidegate.state) if "/secrets/" not in path]
+    assert kept == []
+
+
+def test_a_machine_without_descriptors_is_no_missing_credential(tmp_path: Path) -> None:
+    program = """if True:
+        import pathlib, resource, sys
+        from tidegate import credentials, errors
+        given = credentials.Credential(account="a", path=pathlib.Path(sys.argv[1]))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+        try:
+            credentials.read(given)
+        except errors.NotNow as error:
+            print(error)
+    """
+    path = secret(tmp_path / "a")
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True)
+    assert done.stdout == f"cannot read {path}: too many open files\n", done.stderr
 
 
 def test_check_asks_with_the_credential(tidegate: Tidegate) -> None:

@@ -90,10 +90,10 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def _say(text: str, code: int) -> int:
-    from tidegate.look.words import clean, fit  # noqa: PLC0415 - only an error pays for it
+    from tidegate.look.words import fit, shown  # noqa: PLC0415 - only an error pays for it
 
     with suppress(OSError):  # nobody is there to read it, and the code still tells
-        print(f"tidegate: {fit(clean(text), SAID)}", file=sys.stderr)
+        print(f"tidegate: {fit(shown(text), SAID)}", file=sys.stderr)
     return code
 
 

@@ -15,7 +15,7 @@ import anyio
 import structlog
 
 from tidegate import clock as clocks
-from tidegate import credentials, handover, launch, policy
+from tidegate import credentials, handover, launch, policy, redact
 from tidegate.agents import Agent, Command
 from tidegate.agents.reading import results
 from tidegate.clock import Clock
@@ -36,6 +36,7 @@ from tidegate.model import (
     TimedOut,
     Usage,
 )
+from tidegate.stores.vault import is_secret
 from tidegate.watch import Follow, Watcher
 
 log = structlog.get_logger()
@@ -109,6 +110,7 @@ class Running:
 
     async def run(self) -> Ended:
         """Start the agent and stay with it to its end. Raises NotNow where the machine lacks what a launch needs."""
+        self._learn()
         command = self._command()
         self._session, self._resumes = command.session or self._session, command.resumes
         try:
@@ -124,6 +126,8 @@ class Running:
 
     async def adopt(self) -> Ended:
         """Stay with an agent that another incarnation started, wherever it has got to."""
+        credentials.recall(self._means.credentials.get(self.job.account))
+        self._learn()
         intent = _intent(self.directory)
         session, self._resumes = intent.get("session"), intent.get("resumes") is True
         self._session = session if isinstance(session, str) else self._session
@@ -154,6 +158,12 @@ class Running:
     def is_ending(self) -> bool:
         """Whether its end was asked for, or has come."""
         return self._asked is not None or self._has_exited
+
+    def _learn(self) -> None:
+        """Know the secrets of the job's own environment: an agent may print them, and they are not to be told."""
+        for name, value in self.job.spec.env.items():
+            if is_secret(name) and len(value) >= redact.SHORTEST:
+                redact.learn(value)
 
     # --- launching ---
 

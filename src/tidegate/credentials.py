@@ -10,16 +10,18 @@ import errno
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate import redact
-from tidegate.errors import NoCredential
+from tidegate.errors import NoCredential, NotNow
 from tidegate.model import Variables
 
 LARGEST = 64 * 1024  # bytes
 SHORTEST = 8  # characters: what is shorter is no credential, and could not be told from words in a log
 FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # NONBLOCK: a FIFO must not hang
+PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,14 +91,26 @@ def _refused(given: Credential, why: str) -> NoCredential:
     return NoCredential(f"credential of {given.account}: {why}")
 
 
+def recall(given: Credential | None) -> None:
+    """Know the credential of an agent that runs already, as far as its file still has it: it is not to be told."""
+    if given is not None:
+        with suppress(NoCredential, NotNow):
+            read(given)
+
+
 # --- reading -----------------------------------------------------------------------------------
 
 
 def read(given: Credential) -> str:
-    """The credential as its file has it now, without a newline at its end. Raises NoCredential."""
+    """The credential as its file has it now, without a newline at its end.
+
+    Raises NoCredential, and NotNow where the machine lacks what reading takes.
+    """
     try:
         value = _text(_bytes(given))
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in PASSING:
+            raise NotNow(f"cannot read {given.path}: {_why(error)}") from None
         raise _refused(given, f"{given.path}: {_why(error)}") from None
     redact.learn(value)
     return value

@@ -22,7 +22,7 @@ from tidegate.batch import Declared
 from tidegate.bottom import Bottom
 from tidegate.daemon import CONFIGURATION, LISTENED, Duty, Shift, on_duty, owning, shift_for
 from tidegate.errors import BadInput, StoreBroken
-from tidegate.look.words import page
+from tidegate.look.words import page, shown
 from tidegate.model import Account, Ask, Request
 from tidegate.retention import Keep
 from tidegate.settings import Flag, Loaded, Settings
@@ -271,7 +271,7 @@ async def _tell(service: Service, duty: Duty) -> None:
     counts = await duty.ask(duty.shift.store.counts)
     mood = "draining" if duty.supervisor.draining.is_set() else ""
     if service.refused:
-        mood = f"old configuration in force ({service.refused})"
+        mood = f"old configuration in force ({shown(service.refused)})"
     line = standing.line(counts, duty.supervisor.gate.holds(), duty.me.host, page(), mood=mood)
     if line != service.told:
         service.told = line
