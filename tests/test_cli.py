@@ -90,7 +90,7 @@ def test_the_state_directory_is_named_before_or_after_the_verb(tidegate: Tidegat
     elsewhere = tidegate.place / "else where"
     Night(elsewhere).submit("b", job("a"))
     for args in (["--state-dir", str(elsewhere), "list"], ["list", "--state-dir", str(elsewhere)]):
-        assert "\na " in tidegate(*args).stdout
+        assert "\n1   a " in tidegate(*args).stdout
     assert tidegate("list").stdout == ""
 
 
@@ -117,7 +117,7 @@ def test_a_reader_that_leaves_early_ends_the_program_in_silence(tidegate: Tidega
     )
     assert process.stdout
     assert process.stderr
-    assert process.stdout.readline().startswith("JOB ")
+    assert process.stdout.readline().startswith("NO ")
     process.stdout.close()
     assert process.wait(20) == 141
     assert process.stderr.read() == ""

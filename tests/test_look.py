@@ -211,16 +211,18 @@ def test_status_counts_only_the_first_of_many_queued_jobs_and_says_so(tidegate: 
 
 def test_list_tells_each_job_in_columns_with_its_reason(tidegate: Tidegate, worked: Night) -> None:
     lines = tidegate("list").stdout.splitlines()
-    assert lines[0].split() == ["JOB", "BATCH", "STATE", "ACCOUNT", "ATTEMPTS", "WHY"]
+    assert lines[0].split() == ["NO", "JOB", "BATCH", "STATE", "ACCOUNT", "ATTEMPTS", "WHY"]
     assert len(lines) == 32
     places_of = [lines[0].index(heading) for heading in lines[0].split()]
     assert all(line[place - 1 : place] in (" ", "") for line in lines[1:] for place in places_of[1:]), (
         "the columns are aligned"
     )
-    assert re.match(r"train/4 +nightly +running +codex +0/3 +the canary, for 2 min", lines[1]), "what runs comes first"
-    assert re.match(r"train/0 +nightly +queued +claude-max +0/3 +is shut until ", lines[2])
-    assert re.match(r"train/2 +nightly +queued +gemini +1/3 +needs a person: not logged in", lines[3])
-    assert re.match(r"train/1 +nightly +succeeded +codex +0/3$", lines[31]), "and what has ended last"
+    assert re.match(r"5 +train/4 +nightly +running +codex +0/3 +the canary, for 2 min", lines[1]), (
+        "what runs comes first"
+    )
+    assert re.match(r"1 +train/0 +nightly +queued +claude-max +0/3 +is shut until ", lines[2])
+    assert re.match(r"3 +train/2 +nightly +queued +gemini +1/3 +needs a person: not logged in", lines[3])
+    assert re.match(r"2 +train/1 +nightly +succeeded +codex +0/3$", lines[31]), "and what has ended last"
 
 
 @pytest.mark.parametrize(
@@ -248,17 +250,17 @@ def test_list_shows_what_matters_most_and_says_how_much_more_there_is(tidegate: 
         made.store.cancel(n, made.now, by="me")
     done = tidegate("list")
     lines = done.stdout.splitlines()
-    assert [line.split()[0] for line in lines[:3]] == ["JOB", "last", "j3"]
+    assert [line.split()[1] for line in lines[:3]] == ["JOB", "last", "j3"]
     assert len(lines) == 101
     assert done.stderr == "tidegate: 2,001 more not shown; --all shows every one\n"
     ended = tidegate("list", "--state", "cancelled", "--limit", "2")
-    assert [line.split()[0] for line in ended.stdout.splitlines()] == ["JOB", "j2", "j1"], "the newest first"
+    assert [line.split()[1] for line in ended.stdout.splitlines()] == ["JOB", "j2", "j1"], "the newest first"
     assert "tidegate: 1 more not shown" in ended.stderr
     assert tidegate("list", "--account", "mine").stderr == "tidegate: more not shown; --all shows every one\n"
     assert tidegate("list", "--batch", "small").stderr == ""
     everything = [f"j{n}" for n in range(2100)] + ["last"]
     assert [job["job"] for job in tidegate.lines("list")] == everything
-    assert [line.split()[0] for line in tidegate("list", "--all").stdout.splitlines()[1:]] == everything
+    assert [line.split()[1] for line in tidegate("list", "--all").stdout.splitlines()[1:]] == everything
     assert [job["job"] for job in tidegate.lines("list", "--limit", "3")] == ["last", "j3", "j4"]
 
 
@@ -310,7 +312,7 @@ def test_a_job_that_waits_for_others_names_them(tidegate: Tidegate) -> None:
     listed = {job["job"]: job for job in tidegate.lines("list")}
     assert (listed["many"]["unmet"], listed["one"]["unmet"]) == (3, 0)
     assert listed["many"]["waits_for"][0]["needs"] == ["se\ncond", "third", "fourth"]
-    assert re.search(r"^many .* waits for se\\ncond, third and fourth$", tidegate("list").stdout, re.MULTILINE)
+    assert re.search(r"^\d+ +many .* waits for se\\ncond, third and fourth$", tidegate("list").stdout, re.MULTILINE)
     assert "   2  waits for other jobs\n" in tidegate("status").stdout
 
 

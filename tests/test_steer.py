@@ -191,6 +191,7 @@ def test_a_drain_lets_what_runs_end_and_the_supervisor_leave(tidegate: Tidegate)
     until(lambda: tidegate.states() == {"1": "running"})
     assert re.fullmatch(rf"pid {service.pid} drains, 1 running attempt goes on to the end\n", tidegate("drain").stdout)
     assert tidegate("drain").returncode == 0, "again is no error"
+    until(lambda: "; it drains, asked by " in tidegate("status").stdout)
     tidegate("submit", "--", "true")
     waiting = tidegate.start("drain", "--wait")
     assert service.poll() is None

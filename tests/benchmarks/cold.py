@@ -10,7 +10,7 @@ import time
 
 from figures import parser, place, show
 
-VERBS = {"--version": ["--version"], "status": ["status"], "list": ["list"]}
+VERBS = {"--version": ["--version"], "status": ["status"], "list": ["list"], "submit": ["submit", "--", "true"]}
 
 
 def main() -> None:

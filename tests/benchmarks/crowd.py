@@ -5,7 +5,6 @@
 The two places take turns within a round, so that whatever else the machine does meets both alike.
 """
 
-import os
 import statistics
 import subprocess
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 from figures import Place, parser, place, show
 
 from tidegate import places
-from tidegate.model import Batch, NewJob, Spec
+from tidegate.model import Account, Batch, NewJob, Spec
 from tidegate.stores import sqlite
 
 FEW = 10
@@ -36,6 +35,7 @@ VERBS = {
 def filled(here: Place, jobs: int) -> Place:
     """A place with this many queued jobs in ten batches."""
     store = sqlite.open(places.database(Path(here.env["TIDEGATE_STATE_DIR"])))
+    store.set_accounts([Account(name="command")], datetime.now(UTC))
     for batch in range(10):
         new = [NewJob(name=f"job-{n}", account="command", spec=SPEC) for n in range(jobs // 10)]
         store.submit(Batch(f"batch-{batch}"), new, datetime.now(UTC), whole=False)
@@ -47,7 +47,7 @@ def took(here: Place, verb: list[str], number: int) -> float:
     """Seconds that a command takes; cancel and retry meet another job in each round."""
     args = [part.format(job=5 + number % 5, round=number) for part in verb]
     began = time.perf_counter()
-    subprocess.run(here.tidegate(*args), env={**os.environ, **here.env}, check=True, capture_output=True)
+    subprocess.run(here.tidegate(*args), env=here.env, check=True, capture_output=True)
     return time.perf_counter() - began
 
 
@@ -57,10 +57,11 @@ def main() -> None:
     flags.add_argument("--rounds", type=int, default=9)
     args = flags.parse_args()
     figures: dict[str, object] = {}
-    with place(args.place) as here:
-        few, many = filled(here.room("few"), FEW), filled(here.room("many"), args.jobs)
+    with place(args.place) as around:
+        few, many = filled(around.room("few"), FEW), filled(around.room("many"), args.jobs)
         for name, verb in VERBS.items():
-            took(few, verb, 0), took(many, verb, 0)  # once unmeasured, for the bytecode
+            for here in (few, many):
+                took(here, verb, 0)  # once unmeasured, for the bytecode
             times = [(took(few, verb, number), took(many, verb, number)) for number in range(1, args.rounds + 1)]
             figures[f"{name}, ms beside {FEW}"] = round(1000 * statistics.median(a for a, _ in times), 1)
             figures[f"{name}, ratio"] = round(statistics.median(b / a for a, b in times), 2)

@@ -22,8 +22,8 @@ CHUNK = 1000  # jobs read at once; the first chunk decides the columns
 SHOWN = 100  # jobs that are listed unless all are asked for
 ENDED = [state for state in State if state.is_final]
 PARTS = (([State.RUNNING], False), ([State.QUEUED], False), (ENDED, True))  # of a list: the newest ended come first
-HEADINGS = ("JOB", "BATCH", "STATE", "ACCOUNT", "ATTEMPTS", "WHY")
-NAMES = (0, 1, 3)  # the columns that shrink where the page is narrow
+HEADINGS = ("NO", "JOB", "BATCH", "STATE", "ACCOUNT", "ATTEMPTS", "WHY")
+NAMES = (1, 2, 4)  # the columns that shrink where the page is narrow
 LEAST = 8  # columns of a name, however narrow the page
 WHY = 24  # columns that the last one gets at the cost of names
 
@@ -37,10 +37,10 @@ def listing(args: Namespace) -> int:
             if args.jobs:
                 raise BadInput(f"no job {find.quoted(args.jobs[0])}: {nothing(state_of(args))}")
             return 0
-        asked, wrong = _asked(desk, args)
+        most = args.limit or (None if args.json or args.all else SHOWN)
+        asked, wrong = _asked(desk, args, most)
         for line in wrong:
             note(line)
-        most = args.limit or (None if args.json or args.all else SHOWN)
         seen = desk.picture()
         jobs = _known(_chosen(asked, most), seen, desk.store)
         for line in _forms(jobs, seen) if args.json else _lines(jobs, seen, desk.page):
@@ -55,7 +55,7 @@ def listing(args: Namespace) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """Which jobs are asked for; `named` are those that were named, None where none was."""
+    """Which jobs are asked for; `named` are those that were named, None where none was. `chunk` are read at once."""
 
     store: Store
     batch: int | None
@@ -63,6 +63,7 @@ class Asked:
     label: tuple[str, str | None] | None
     states: Sequence[State]
     named: Sequence[Job] | None
+    chunk: int
 
     def ordered(self) -> Iterator[Job]:
         """What runs, then what is queued, then what has ended, the newest first."""
@@ -85,7 +86,7 @@ class Asked:
             account=self.account,
             label=self._exact(),
             after=last,
-            most=CHUNK,
+            most=self.chunk,
             newest_first=newest_first,
         ):
             yield from found
@@ -110,7 +111,7 @@ class Asked:
         return sum(counts.get(state, 0) for state in self.states)
 
 
-def _asked(desk: Desk, args: Namespace) -> tuple[Asked, list[str]]:
+def _asked(desk: Desk, args: Namespace, most: int | None) -> tuple[Asked, list[str]]:
     """What the command line asks for, and what is wrong with what it names."""
     store = desk.store
     named, wrong = find.several(store, args.jobs) if args.jobs else (None, [])
@@ -122,6 +123,7 @@ def _asked(desk: Desk, args: Namespace) -> tuple[Asked, list[str]]:
         label=(label, value if equals else None) if args.label is not None else None,
         states=[state for state in State if not args.state or state.value in args.state],
         named=named,
+        chunk=min(most + 1 if most is not None else CHUNK, CHUNK),
     )
     return asked, wrong
 
@@ -174,7 +176,15 @@ def _cut(cell: str, size: int, page: Page) -> str:
 def _row(job: Job, why: str, page: Page) -> Row:
     batch = job.batch_name if page.width is None else job.batch_name.rstrip("/").rpartition("/")[2]
     account, charged = clean(job.account), f"{job.attempts}/{job.spec.max_attempts}"
-    return (clean(job.name), clean(batch), job.state.value, account, charged, why.removeprefix(f"{account} "))
+    return (
+        str(job.id),
+        clean(job.name),
+        clean(batch),
+        job.state.value,
+        account,
+        charged,
+        why.removeprefix(f"{account} "),
+    )
 
 
 def _sizes(rows: list[Row], width: int | None) -> list[int]:

@@ -23,6 +23,7 @@ OPEN, ENDED = 6, 3  # unfinished and finished batches that the screen shows
 RUNNING = 10  # running jobs that the screen shows
 CAUSES = 6  # reasons to wait that the screen shows
 PERSON = 4  # and of those that wait for a person
+RECENT = 200  # events in which a drain is looked for: while it lasts, little happens
 
 Counts = Mapping[State, int]
 
@@ -38,11 +39,7 @@ class Status:
     queued: int
     causes: dict[Wait, list[Job]]
     requests: Sequence[Request]
-
-    @property
-    def drain(self) -> Request | None:
-        """The drain that is asked for."""
-        return next((one for one in self.requests if one.verb is Ask.DRAIN), None)
+    drained_by: str
 
     def is_to_end(self, job: Job) -> bool:
         """Whether the end of a running job is asked for."""
@@ -78,7 +75,20 @@ def look(desk: Desk) -> Status:
         queued=desk.store.counts().get(State.QUEUED, 0),
         causes=by_cause(first, seen),
         requests=desk.store.requests(),
+        drained_by=_drained_by(desk) if works.pid is not None else "",
     )
+
+
+def _drained_by(desk: Desk) -> str:
+    """Who asked the supervisor to drain; "" where nobody did."""
+    if asked := [one.by for one in desk.store.requests() if one.verb is Ask.DRAIN]:
+        return asked[0]
+    for event in reversed(desk.store.events(after=max(desk.store.last_seq() - RECENT, 0), most=RECENT)):
+        if event.name == "supervisor entered":
+            break
+        if event.name == "drain answered" and not event.data.get("refused"):
+            return str(event.data.get("by") or "somebody")
+    return ""
 
 
 # --- as JSON ---
@@ -91,6 +101,7 @@ def _form(told: Status) -> plain.Form:
         "state_dir": str(told.state),
         "working": _works_form(told.works),
         "batches": [_batch_form(batch, counts) for batch, counts in told.batches],
+        "drained_by": told.drained_by or None,
         "requests": [plain.request(one) for one in told.requests],
         "running": [_running_form(job, attempt, told) for job, attempt in told.seen.running],
         "queued": told.queued,
@@ -131,7 +142,7 @@ def _working(told: Status, page: Page) -> str:
     works, running = told.works, counted(len(told.seen.running), "attempt")
     if works.pid is not None:
         since = f" for {page.since(works.known.started_at)}" if works.known else ""
-        drain = f"; {clean(told.drain.by)} asked it to drain" if told.drain else ""
+        drain = f"; it drains, asked by {clean(told.drained_by)}" if told.drained_by else ""
         return f"{page.paint('working', 'green')}: pid {works.pid}{since}{_alone(told)}, {running} running{drain}"
     nobody = page.paint("nobody works here", "yellow")
     if told.seen.running:
@@ -250,7 +261,15 @@ def _nothing(args: Namespace) -> None:
     """Say that nothing has been submitted here yet."""
     state = state_of(args)
     if args.json:
-        empty = {"batches": [], "requests": [], "running": [], "queued": 0, "waiting": [], "holds": []}
+        empty: plain.Form = {
+            "batches": [],
+            "drained_by": None,
+            "requests": [],
+            "running": [],
+            "queued": 0,
+            "waiting": [],
+            "holds": [],
+        }
         print(
             plain.line({"version": __version__, "state_dir": str(state), "working": None, **empty, "needs_human": []})
         )
