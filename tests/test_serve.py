@@ -10,6 +10,7 @@ import resource
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import threading
@@ -641,3 +642,30 @@ def test_a_check_says_whether_it_would_start_and_starts_nothing(tidegate: Tidega
     done = tidegate("serve", "--check")
     assert done.returncode == 0
     assert done.stdout.startswith("tidegate ")
+
+
+# --- noticing ----------------------------------------------------------------------------------
+
+
+def test_what_another_process_submits_is_noticed_within_a_tenth_of_a_second(tidegate: Tidegate, serve: Serve) -> None:
+    serve()
+    for n in range(20):
+        submit(tidegate, shell(f"j{n}", "true"))
+        time.sleep(0.07 + 0.01 * n)  # not in step with the looks that it takes by itself
+    until(lambda: set(tidegate.states().values()) == {"succeeded"})
+    at = {(event["event"], event["job"]): datetime.fromisoformat(event["at"]) for event in tidegate.events()}
+    took = [(at["attempt claimed", f"j{n}"] - at["job added", f"j{n}"]).total_seconds() for n in range(20)]
+    assert statistics.median(took) < 0.1, took
+
+
+def test_what_another_process_pauses_is_noticed_at_once(tidegate: Tidegate, serve: Serve, tmp_path: Path) -> None:
+    serve("--slots", "1")
+    submit(tidegate, shell("a", waits_for(tmp_path / "go")), shell("b", "true"))
+    until(lambda: running(tidegate) == 1)
+    pause(tidegate, "command", Halt.NONE)
+    (tmp_path / "go").touch()
+    until(lambda: tidegate.states() == {"a": "succeeded", "b": "queued"})
+    steer(tidegate, lambda store, now: store.cancel(number(tidegate, "b"), now, by="me"))
+    resume(tidegate, "command")
+    until(lambda: tidegate.states() == {"a": "succeeded", "b": "cancelled"})
+    assert [event["job"] for event in tidegate.events("attempt claimed")] == ["a"]
