@@ -91,7 +91,7 @@ class Supervisor:
         self._stopped: Outcome | None = None
         self._version = 0
         self._breathless = 0
-        self._heeded = 0
+        self._heeded: set[Request] = set()
         self._errands: TaskGroup | None = None
 
     @property
@@ -360,8 +360,10 @@ class Supervisor:
     async def look(self) -> None:
         """Take the store's word for the holds, heed what is asked, and look for work."""
         await self.see_holds()
-        for request in await self._post.ask(self._post.store.requests):
+        requests = await self._post.ask(self._post.store.requests)
+        for request in requests:
             self._heed(request)
+        self._heeded.intersection_update(requests)
         self.bell.ring()
 
     async def see_holds(self) -> None:
@@ -389,8 +391,8 @@ class Supervisor:
             running = self._running.get(request.target or 0)
             if running is not None:
                 self._end(running, Cancelled(f"cancelled by {request.by}"))
-        elif request.id > self._heeded and self._errands is not None:
-            self._heeded = request.id
+        elif request not in self._heeded and self._errands is not None:
+            self._heeded.add(request)
             self._errands.start_soon(self._heed_one, request)
 
     async def _heed_one(self, request: Request) -> None:
