@@ -8,13 +8,14 @@ import sys
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from stores.reconciling import reconcile
-from stores.world import World, incarnation
-from tidegate.model import Lost, State, Succeeded
+from stores.world import World, incarnation, new
+from tidegate.model import Batch, Lost, State, Succeeded
 from tidegate.stores.memory import MemoryStore
 from tidegate.stores.sqlite import SqliteStore
 
@@ -92,6 +93,43 @@ def test_claimers_that_are_killed_lose_no_job_and_none_is_run_twice_at_once(tmp_
     assert {job.name for job in world.store.jobs(states=[State.SUCCEEDED])} == wanted
     reconcile(world.store)
     world.store.close()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_steering_beside_claimers_keeps_the_books_and_every_secret_that_is_needed(tmp_path: Path, seed: int) -> None:
+    chance, database = random.Random(seed), tmp_path / "tidegate.db"
+    world = World(SqliteStore(database))
+    store = world.store
+    world.submit(*(f"j{number}" for number in range(60)))
+    with start(database, "s0", "--hold", "0.001") as first, start(database, "s1", "--hold", "0.001") as second:
+        for number in range(150):
+            steer(world, number, chance)
+        assert [claimer.communicate(timeout=50) and claimer.returncode for claimer in (first, second)] == [0, 0]
+    world.enter("last")
+    while claims := world.claim(9, by="last"):
+        for claim in claims:
+            world.finish(claim)
+    assert {job.spec.env.get("TOKEN", "x") for job in store.jobs()} <= set("xyz"), "each can be read"
+    assert all(job.state.is_final for job in store.jobs())
+    assert store.requests() == []
+    reconcile(store)
+    store.close()
+
+
+def steer(world: World, number: int, chance: random.Random) -> None:
+    """Do one thing to a job or two."""
+    ids = [job.id for job in world.store.jobs()]
+    one, some = chance.choice(ids), tuple(chance.sample(ids, min(2, len(ids))))
+    job = replace(new(f"n{number}", env={"TOKEN": chance.choice("xyz")}), needs=some if number % 2 else ())
+    match number % 5:
+        case 0 | 1:
+            world.store.submit(Batch("b"), [job], world.now, whole=False)
+        case 2:
+            world.store.cancel(one, world.now, by="ann")
+        case 3:
+            world.store.retry(one, world.now, by="ann")
+        case _:
+            world.store.forget(some, world.now)
 
 
 def test_what_was_acknowledged_is_there_after_a_kill(tmp_path: Path) -> None:
