@@ -30,9 +30,9 @@ from tidegate.cli.verbs import VERBS
 from tidegate.model import Batch, NewJob, Spec, Succeeded
 from tidegate.settings import Settings
 
-OK = {0, 1, 2, 5, 6, 75}  # the exit codes that README.md explains for a command that nobody interrupts
+OK = {0, 1, 2, 5, 6, 75, 124}  # the exit codes that README.md explains for a command that nobody interrupts
 GROUPS = 3  # of verbs, each tried by a process of its own
-PART = 7  # a quick run tries every seventh value
+PART = 11  # a quick run tries every eleventh value
 PRINTS = {"\n", "\t"}
 
 # What each may be taken for: a new line of a log, a command of a terminal, a number, a path, a flag, code.
@@ -178,21 +178,36 @@ def arguments(verb: str) -> Iterator[tuple[argparse.Action, list[str]]]:
     actions = parser_of(verb, VERBS[verb])._actions
     for action in actions:
         if action.nargs != 0:
-            yield action, [word for one in actions if one is not action for word in needed(one)]
+            yield action, [word for one in actions if one is not action for word in needed(verb, one)]
 
 
-def needed(action: argparse.Action) -> list[str]:
-    """What an argument must be given where it is not the one that is tried."""
-    if action.nargs == argparse.REMAINDER or not action.required:
+def needed(verb: str, action: argparse.Action) -> list[str]:
+    """What an argument must be given where it is not the one that is tried; no command may take long."""
+    if "--timeout" in action.option_strings:
+        return ["--timeout=1"]
+    if not action.required:
         return []
-    value = next(iter(action.choices)) if action.choices else BENIGN.get(str(action.metavar), "a")
+    some = "waits" if verb == "edit" else "a"
+    value = next(iter(action.choices)) if action.choices else BENIGN.get(str(action.metavar), some)
     return [*action.option_strings[-1:], value]
 
 
 def tried(verb: str, action: argparse.Action, rest: list[str], value: str) -> Case:
+    command = ["--", "true"] if VERBS[verb].command else []
     if action.option_strings:
-        return Case((verb, f"{action.option_strings[-1]}={value}", *rest))
-    return Case((verb, *rest, value))
+        return Case((verb, f"{action.option_strings[-1]}={value}", *rest, *command))
+    if command and not action.required:
+        return Case((verb, "--agent=claude", *rest, value))
+    return Case((verb, *rest, value, *command))
+
+
+def commands(verb: str, values: Sequence[str]) -> Iterator[Case]:
+    """The command lines of a verb that takes a whole command, and has a value in it."""
+    if VERBS[verb].command:
+        rest = [word for one in parser_of(verb, VERBS[verb])._actions for word in needed(verb, one)]
+        for value in values:
+            yield Case((verb, *rest, "--", value))
+            yield Case((verb, *rest, "--", "true", value))
 
 
 @pytest.mark.parametrize("group", range(GROUPS))
@@ -204,6 +219,7 @@ def test_every_argument_of_every_verb_is_met_with_one_clear_line(group: int, pla
             if action.dest == "state_dir":
                 values = [one for one in values if not is_a_place(one)]
             cases += [tried(verb, action, rest, value) for value in values]
+        cases += commands(verb, part(HOSTILE, len(cases), whole=whole))
     met_well(run(cases, place))
 
 
@@ -220,13 +236,35 @@ def test_a_state_directory_of_any_name_holds_all_that_is_written(place: Path, wh
         assert not [fault for fault in check(told) if not fault.startswith("left behind")], told
 
 
-def test_what_was_accepted_forges_nothing_where_it_is_shown(place: Path) -> None:
-    accepted = [("pause", f"--reason={value}", "batch:b") for value in HOSTILE]
-    run([Case(argv) for argv in accepted], place)
-    looks = (["status"], ["list"], ["events"], ["show", "waits"], ["show", "a"])
-    tolds = run([Case((*look, *more)) for look in looks for more in ([], ["--json"])], place)
+SHOWN = (
+    ("pause", "--reason={}", "batch:b"),
+    ("submit", "--agent=claude", "x{}"),
+    ("submit", "--", "true", "{}"),
+    ("submit", "--", "./{}"),
+    *(
+        ("submit", f"--{flag}", "--", "true")
+        for flag in ("name={}", "group={}", "batch=x{}", "label=l={}", "label={}=l")
+    ),
+    *(("submit", f"--{flag}={{}}", "--", "true") for flag in ("name", "group", "cwd", "account", "label=l", "env=A")),
+    *(("submit", flag, "--", "true") for flag in ("--batch=x{}", "--label={}=l", "--env=TOKEN={}")),
+)
+
+
+def test_what_was_accepted_forges_nothing_where_it_is_shown(place: Path, whole: bool) -> None:
+    made = [
+        Case(tuple(word.replace("{}", value) for word in argv))
+        for turn, argv in enumerate(SHOWN)
+        for value in part([one for one in HOSTILE if len(one) < 2000], turn, whole=whole)
+    ]
+    tolds = run([*made, Case(("list", "--json", "--all"))], place)
+    met_well(tolds)
+    numbers = [str(json.loads(line)["number"]) for line in tolds[-1].stdout.splitlines()]
+    assert len(numbers) > len(made) / 3
+    looks = [("status",), ("list", "--all"), ("events",), ("accounts",), *(("show", number) for number in numbers)]
+    tolds = run([Case((*look, *more)) for look in looks for more in ((), ("--json",))], place)
     met_well(tolds)
     for told in tolds:
+        assert told.code == 0, told
         if "--json" in told.case.argv:
             assert all(isinstance(json.loads(line), dict) for line in told.stdout.splitlines())
 
