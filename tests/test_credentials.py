@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -294,6 +295,36 @@ def test_a_machine_without_descriptors_is_no_missing_credential(tmp_path: Path) 
     path = secret(tmp_path / "a")
     done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True)
     assert done.stdout == f"cannot read {path}: too many open files\n", done.stderr
+
+
+def test_serve_takes_another_credential_with_the_configuration_and_keeps_the_old_one_for_a_bad_one(
+    tidegate: Tidegate,
+) -> None:
+    configured(tidegate, '[accounts.claude]\ncredential = "one"\npreflight = "off"')
+    secret(tidegate.place / "credentials" / "one")
+    secret(tidegate.place / "credentials" / "two", KEY)
+    agent(tidegate, f"env | grep -E 'TOKEN|KEY' >&2; echo '{OK}'")
+    process = tidegate.start("serve")
+    log = tidegate.place / "started.0"
+    until(lambda: '"serving"' in log.read_text())
+    assert tidegate("submit", "--agent", "claude", "--name", "first", "--wait", "x").returncode == 0
+    configured(tidegate, '[accounts.claude]\ncredential = "two"\npreflight = "off"')
+    process.send_signal(signal.SIGHUP)
+    until(lambda: '"configuration read"' in log.read_text())
+    assert tidegate("submit", "--agent", "claude", "--name", "second", "--wait", "x").returncode == 0
+    configured(tidegate, '[accounts.claude]\nagent = "aider"\ncredential = "one"')
+    process.send_signal(signal.SIGHUP)
+    until(lambda: '"configuration refused"' in log.read_text())
+    configured(tidegate, '[accounts.claude]\ncredential = "two"')
+    assert tidegate("submit", "--agent", "claude", "--name", "third", "--wait", "x").returncode == 0
+    said = [tidegate("logs", name, "--stderr").stdout for name in ("first", "second", "third")]
+    assert said == [f"CLAUDE_CODE_OAUTH_TOKEN={OAUTH}\n", *[f"ANTHROPIC_API_KEY={KEY}\n"] * 2]
+
+
+def test_a_command_that_only_looks_or_submits_pays_for_no_patterns() -> None:
+    program = "import sys, tidegate.cli.submit, tidegate.look.status, tidegate.stores.sqlite; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert not {"tidegate.redact", "tidegate.hours", "tidegate.credentials"} & set(done.stdout.split())
 
 
 def test_check_asks_with_the_credential(tidegate: Tidegate) -> None:

@@ -32,7 +32,6 @@ from tidegate.model import (
     family,
 )
 from tidegate.policy import Rules
-from tidegate.redact import redacted, without_known
 from tidegate.stores import ends, timetable
 from tidegate.stores.claim import Claimer, claim
 from tidegate.stores.rows import Known, Rows, about, iso, told
@@ -464,11 +463,17 @@ def _without_blanks(data: Mapping[str, str]) -> dict[str, str]:
 
 def _kept(text: str) -> str:
     """An agent's words as a row keeps them: without secrets, cut to LONGEST, and valid Unicode."""
+    if not text:
+        return text
+    from tidegate.redact import redacted  # noqa: PLC0415 - whoever only submits pays for no patterns
+
     return _text(redacted(text))
 
 
 def _session_kept(session: str) -> str:
     """A conversation's id as a row keeps it: what only looks like a secret stays, or nobody could resume it."""
+    from tidegate.redact import without_known  # noqa: PLC0415
+
     return _text(without_known(session))
 
 
