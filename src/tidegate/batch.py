@@ -16,7 +16,6 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC
 from hashlib import sha256
 from itertools import pairwise
@@ -27,6 +26,7 @@ from tidegate import allowed
 from tidegate.allowed import Check, Wrong
 from tidegate.errors import BadInput
 from tidegate.model import Account, NewJob, Spec
+from tidegate.values import Value, field
 
 Table = Mapping[str, Any]
 
@@ -84,8 +84,7 @@ PAIRS = (("agent", "command"), ("prompt", "prompt_file"))  # one of each, not bo
 MERGED = ("env", "labels")  # a job adds to these of [defaults]; every other key replaces
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Declared:
+class Declared(Value, kw_only=True):
     """What a file says of an account: whose limits it has, how many may run at once (None: as many as like), how it
     begins where nobody knows whether it is open (one of PREFLIGHT, None for the default, "canary"), and when its jobs
     may start.
@@ -97,8 +96,7 @@ class Declared:
     hours: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Around:
+class Around(Value, kw_only=True):
     """What a batch is read against.
 
     `place` names the input in messages. `directory` (absolute) is what relative paths start from, `home` is `~`.
@@ -118,8 +116,7 @@ class Around:
     accounts: Mapping[str, Declared] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expanded:
+class Expanded(Value, kw_only=True):
     """A batch, ready to be submitted; `accounts` are all that are declared or used. `on_limit` is "wait" or "exit".
 
     `probes` are the accounts that are to be asked first, with their agents. `hours` are those that the batch itself
@@ -134,8 +131,7 @@ class Expanded:
     hours: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Value):
     """One job's own table and where it stands: "[[job]] 3", "line 3"."""
 
     table: Table

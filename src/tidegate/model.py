@@ -6,10 +6,11 @@ Every datetime is aware and in UTC; every duration is in seconds.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+from tidegate.values import Value, field
 
 
 class State(StrEnum):
@@ -91,8 +92,7 @@ class Stream(StrEnum):
 # --- sightings: what one line of an agent's output tells ---------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limit:
+class Limit(Value, kw_only=True):
     """A provider said no.
 
     `resets_at` is None where the text names no time. `exact` is true for an instant given to the second
@@ -113,27 +113,23 @@ class Limit:
     stream: Stream = Stream.STDOUT
 
 
-@dataclass(frozen=True, slots=True)
-class SessionSeen:
+class SessionSeen(Value):
     """The agent named its conversation id."""
 
     session: str
 
 
-@dataclass(frozen=True, slots=True)
-class SessionGone:
+class SessionGone(Value):
     """The agent says that the session it was to resume does not exist."""
 
     evidence: str
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Value):
     """Proof that the provider answers: the first model answer or usage line of an attempt."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class Usage(Value, kw_only=True):
     """Tokens and money as the agent reports them for the attempt so far; None is "unknown", never 0."""
 
     input_tokens: int | None = None
@@ -141,8 +137,7 @@ class Usage:
     cost_usd: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Warned:
+class Warned(Value, kw_only=True):
     """The provider says how much of a window is used (0..1); kept for planning, shuts nothing."""
 
     window: Window
@@ -150,8 +145,7 @@ class Warned:
     resets_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Result(Value, kw_only=True):
     """The agent's own final word: `ok` with the text of its answer, or not ok with the error text."""
 
     ok: bool
@@ -161,8 +155,7 @@ class Result:
 Sighting = Limit | SessionSeen | SessionGone | Progress | Usage | Warned | Result
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Seen(Value, kw_only=True):
     """All that an attempt's output has told so far.
 
     `proof` says whether the agent's success must be proven by a Result (true), or exit 0 is enough (false).
@@ -183,15 +176,13 @@ class Seen:
 # --- outcomes: how one attempt ended -----------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Succeeded:
+class Succeeded(Value):
     """The work is done, and the agent proved it."""
 
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
+class Failed(Value, kw_only=True):
     """The attempt ended badly.
 
     `valid` is true where the agent itself said no (the job ends `failed`) and false where there is no valid result
@@ -203,38 +194,33 @@ class Failed:
     retry: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimedOut:
+class TimedOut(Value, kw_only=True):
     """The attempt was ended after `after` seconds of working time, or of silence where `silent`."""
 
     after: float
     silent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Limited:
+class Limited(Value):
     """The provider said no; the attempt is not charged."""
 
     limit: Limit
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interrupted:
+class Interrupted(Value, kw_only=True):
     """tidegate ended the attempt itself, or its session was gone; not charged."""
 
     reason: str
     session_gone: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(Value):
     """The supervisor or the host died and the attempt's end is not known."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
+class Cancelled(Value):
     """Somebody asked for the job's end."""
 
     reason: str = "cancelled"
@@ -243,8 +229,7 @@ class Cancelled:
 Outcome = Succeeded | Failed | TimedOut | Limited | Interrupted | Lost | Cancelled
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(Value):
     """A process's end: `code` 0..255 as a shell tells it (128 + n for signal n), None where it is not known."""
 
     code: int | None
@@ -253,8 +238,7 @@ class Exit:
 # --- credentials -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variables:
+class Variables(Value, kw_only=True):
     """The variables in which an agent's CLI takes a credential.
 
     `takes` are pairs: how a credential begins ("" for any), and its variable; the first that fits counts. `rivals` are
@@ -268,8 +252,7 @@ class Variables:
 # --- work --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spec:
+class Spec(Value, kw_only=True):
     """What a job does: an agent with a prompt, or a whole command; all that is needed to launch it again.
 
     `command` is a complete argv, or empty where `agent` and `prompt` say it all. `args` are further arguments
@@ -293,8 +276,7 @@ class Spec:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewJob:
+class NewJob(Value, kw_only=True):
     """A job as a door hands it in: `name` is the user's id, unique within its batch; "" for its own id in decimal.
 
     It waits for `not_before`, and for the success of the jobs whose ids are in `needs`; neither is a part of what it
@@ -311,8 +293,7 @@ class NewJob:
     needs: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(Value, kw_only=True):
     """One piece of work for one agent, as the store knows it.
 
     `attempts` counts the charged ones; `launches` counts all. `resumed` puts a cut-off job ahead of fresh work of
@@ -344,8 +325,7 @@ class Job:
     unmet: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Attempt(Value, kw_only=True):
     """One launch of a job.
 
     `n` numbers a job's launches from 1. `epoch` is the store's logical time of the claim: greater than a hold's
@@ -367,8 +347,7 @@ class Attempt:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Need:
+class Need(Value, kw_only=True):
     """That a job needs another, whose name and state these are; `met` once that has succeeded, for good."""
 
     job: int
@@ -378,16 +357,14 @@ class Need:
     met: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Value):
     """Jobs submitted together; `name` is what the file says, else the file's absolute path."""
 
     name: str
     id: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(Value, kw_only=True):
     """Whom a limit binds.
 
     `max_running` is None for no limit of its own. `cautious`: its provider has usage limits, so without recent
@@ -399,8 +376,7 @@ class Account:
     cautious: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hold:
+class Hold(Value, kw_only=True):
     """How many may run in a scope, why, until when, and who said so.
 
     Known by (scope, origin, window). `allow` 0 is shut. While `ramp` is false the hold stands until `until` (None:
@@ -428,8 +404,7 @@ class Hold:
     halt: Halt = Halt.NONE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Value, kw_only=True):
     """What a door asks of a running supervisor, pending until it is answered; `target` is the job of a cancel."""
 
     id: int
@@ -439,8 +414,7 @@ class Request:
     target: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Value, kw_only=True):
     """One thing that happened; `seq` orders all of them."""
 
     seq: int
@@ -452,8 +426,7 @@ class Event:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Supervisor:
+class Supervisor(Value, kw_only=True):
     """One incarnation of one supervisor process; `batch` is the one that it works on, None for all."""
 
     uuid: str
@@ -464,8 +437,7 @@ class Supervisor:
     batch: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
+class Submission(Value, kw_only=True):
     """What a submit did with each job of a batch, by name; `jobs` are the ids of those handed in, in their order."""
 
     batch: Batch

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal, assert_never
 
@@ -40,6 +39,7 @@ from tidegate.model import (
     Window,
     family,
 )
+from tidegate.values import Value, replace
 
 if TYPE_CHECKING:
     from tidegate.hours import Hours
@@ -51,8 +51,7 @@ PRINTED = timedelta(seconds=120)  # a printed end of the same reset lies at most
 RAMP_END = 64  # a ramp this wide limits nothing any more
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class Rules(Value, kw_only=True):
     """The numbers that decisions use; all durations in seconds.
 
     `margin_exact` and `margin_printed` are added to a reset before the canary goes: a printed minute is floored, so the

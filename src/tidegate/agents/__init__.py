@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from typing import Protocol
 
 from tidegate.errors import BadInput
 from tidegate.model import Exit, Sighting, Spec, Stream, Variables
+from tidegate.values import Value, field
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Command(Value, kw_only=True):
     """What to execute: argv, what to feed to stdin (None: nothing), and environment on top of the job's own.
 
     `session` is the conversation id that this command starts or resumes, where it is known before the launch.
@@ -78,8 +77,7 @@ class Agent(Protocol):
 COMMAND = "command"  # the agent of any program that is no known CLI
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Value):
     """The agents that a supervisor knows, by name."""
 
     agents: Mapping[str, Agent]

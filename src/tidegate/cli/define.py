@@ -8,7 +8,6 @@ import tomllib
 from argparse import Namespace
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from tidegate.allowed import Typed, Wrong
 from tidegate.batch import Around, Table
 from tidegate.errors import BadInput
 from tidegate.model import Account, NewJob
+from tidegate.values import replace
 
 if TYPE_CHECKING:
     from tidegate.settings import Settings

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from dataclasses import replace
 from datetime import datetime
 
 from tidegate import allowed, batch, doorbell, when
@@ -12,6 +11,7 @@ from tidegate.errors import BadInput
 from tidegate.look import find, plain
 from tidegate.look.desk import Desk, at_work, note
 from tidegate.model import Batch, Job, NewJob, Submission
+from tidegate.values import replace
 
 BATCH = "cli"
 

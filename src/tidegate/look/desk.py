@@ -8,7 +8,6 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -20,10 +19,10 @@ from tidegate.look.why import Picture, learn, picture
 from tidegate.look.words import Page, clean, page
 from tidegate.model import Job
 from tidegate.stores import Store
+from tidegate.values import Value, replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
+class Desk(Value, kw_only=True):
     """An open store with where it lies, and the page to write on."""
 
     state: Path

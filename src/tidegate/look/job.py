@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate import policy
@@ -15,13 +14,13 @@ from tidegate.look.output import path
 from tidegate.look.why import Picture, Wait, stand, waits, words
 from tidegate.look.words import Page, clean, counted, shown, span
 from tidegate.model import Attempt, Hold, Job, Need, State, Stream, scopes
+from tidegate.values import Value
 
 LABEL = 10  # columns of a label
 PROMPT = 600  # characters of a prompt that text shows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sheet:
+class Sheet(Value, kw_only=True):
     """All that is told about one job."""
 
     job: Job

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from tidegate.look.desk import Desk, note, nothing, opened, state_of
 from tidegate.look.why import Picture, learn, stand, waits
 from tidegate.look.words import Page, clean, columns_of, fit, pad
 from tidegate.model import Job, State
+from tidegate.values import Value
 
 if TYPE_CHECKING:
     from tidegate.stores import Store
@@ -53,8 +53,7 @@ def listing(args: Namespace) -> int:
 # --- which jobs ---
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(Value, kw_only=True):
     """Which jobs are asked for; `named` are those that were named, None where none was. `chunk` are read at once."""
 
     store: Store

@@ -5,11 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tidegate import places
+from tidegate.values import Value
 
 if TYPE_CHECKING:
     from tidegate.model import Supervisor
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 LOCKS = Path("/proc/locks")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Works:
+class Works(Value, kw_only=True):
     """`pid` is the owner of the state directory, None where nobody works.
 
     `known` is what the store knows of that process; `gone` are the incarnations that ended without leaving.

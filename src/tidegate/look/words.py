@@ -6,11 +6,11 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from tidegate.clock import SystemClock, zone
 from tidegate.model import State
+from tidegate.values import Value
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 ESCAPES = re.compile(
@@ -23,8 +23,7 @@ SHADES = {State.SUCCEEDED: "green", State.FAILED: "red", State.ERROR: "red", Sta
 NARROWEST = 20  # columns; a page gets no narrower than this
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class Page(Value, kw_only=True):
     """Where text for people goes: its width in columns (None: unlimited), its zone, colour or not, and the present."""
 
     now: datetime

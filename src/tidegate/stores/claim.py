@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from heapq import heapify, heappop, heapreplace
 
@@ -13,10 +12,10 @@ from tidegate.model import Account, Attempt, Hold, Job, Origin, Supervisor
 from tidegate.policy import Rules
 from tidegate.stores import timetable
 from tidegate.stores.rows import Candidate, Known, Lane, Rows, about
+from tidegate.values import Value, replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimer:
+class Claimer(Value, kw_only=True):
     """Who claims, when, and by which numbers."""
 
     me: Supervisor

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -36,6 +35,7 @@ from tidegate.stores import ends, timetable
 from tidegate.stores.claim import Claimer, claim
 from tidegate.stores.rows import Known, Rows, about, iso, told
 from tidegate.stores.submit import CHUNK, Submit, check
+from tidegate.values import replace
 
 LONGEST: Final = 4000  # characters of an agent's words that a row keeps; the whole is in the attempt's files
 

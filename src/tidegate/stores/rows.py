@@ -6,16 +6,15 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
 
 from tidegate.model import Account, Ask, Attempt, Hold, Job, NewJob, Origin, Request, Spec, State, Supervisor, Window
+from tidegate.values import Value, defaults_of
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
+class Lane(Value):
     """The jobs of one batch, account and model: all that the same holds bind. `model` is the model's family."""
 
     id: int
@@ -45,8 +44,7 @@ class Crowd(NamedTuple):
     host: str
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Value):
     """An account and the latest proof that its provider answers.
 
     `at` and `job` tell the latest progress, `other_at` the latest by any job but that one. `blanks` counts the attempts
@@ -68,8 +66,7 @@ class Known:
         return Known(self.account, now, job, self.others_at(job))
 
 
-@dataclass(frozen=True, slots=True)
-class Defined:
+class Defined(Value):
     """A job's definition as it is kept: its spec as JSON, and a digest of the whole."""
 
     new: NewJob
@@ -330,9 +327,7 @@ LONG: Final = 10_000  # characters of a pattern, or of a label
 
 # --- definitions as text ---
 
-_DEFAULTS: Final[Mapping[str, object]] = {
-    one.name: one.default if one.default is not MISSING else {} for one in fields(Spec)
-}
+_DEFAULTS: Final[Mapping[str, object]] = defaults_of(Spec)
 _READABLE: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 _ESCAPED: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import lru_cache
 from heapq import merge
@@ -13,6 +12,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
+from tidegate import values
 from tidegate.errors import StoreBroken
 from tidegate.model import (
     Account,
@@ -92,7 +92,7 @@ class _Rows:
         return _supervisor(row) if row else None
 
     def add_supervisor(self, supervisor: Supervisor) -> None:
-        self._file.run("add_supervisor", **{**asdict(supervisor), "started_at": iso(supervisor.started_at)})
+        self._file.run("add_supervisor", **{**values.as_dict(supervisor), "started_at": iso(supervisor.started_at)})
 
     def end_supervisor(self, uuid: str, now: datetime) -> None:
         self._file.run("end_supervisor", uuid=uuid, now=iso(now))
@@ -390,7 +390,7 @@ class _Rows:
             outcome=attempt.outcome,
             exit=attempt.exit,
             session=attempt.session,
-            usage=json_text(asdict(attempt.usage)) if attempt.usage else None,
+            usage=json_text(values.as_dict(attempt.usage)) if attempt.usage else None,
             detail=attempt.detail,
         )
 
@@ -443,8 +443,7 @@ class _Rows:
         return self._vault.get(kept["secret"]) if isinstance(kept, dict) else str(kept)
 
 
-@dataclass(frozen=True, slots=True)
-class _Turn:
+class _Turn(values.Value):
     """The port Turn on a file."""
 
     file: Connection

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from tidegate import clock, policy
 from tidegate.errors import BadInput, StoreBroken
 from tidegate.model import Origin, Window
 from tidegate.stores.rows import Rows, about, is_text, told
+from tidegate.values import replace
 
 if TYPE_CHECKING:
     from tidegate.hours import Hours

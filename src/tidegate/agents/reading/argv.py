@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+
+from tidegate.values import Value, field
 
 # The packages under which CLIs are published, and the program in each (npm; node_modules/PACKAGE/ in a path).
 PACKAGES = {
@@ -19,8 +20,7 @@ PACKAGES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
+class Program(Value):
     """A program inside an argv: its name, all up to and with it, and its own arguments."""
 
     name: str
@@ -100,8 +100,7 @@ def flags(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grammar:
+class Grammar(Value, kw_only=True):
     """Which flags of a CLI take a value, take one unless another flag follows, take several, or take none.
 
     Other flags are unknown: what follows one may be its value.
@@ -113,8 +112,7 @@ class Grammar:
     switches: frozenset[str] = field(default_factory=frozenset)
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Value):
     """A flag with its values, or (`flag` "") a positional argument; `doubtful` where an unknown flag is before it."""
 
     flag: str
