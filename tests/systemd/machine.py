@@ -19,6 +19,14 @@ PROGRAMS = ("bash", "setpriv", "unshare", "nsenter", "mount", "pivot_root", "run
 NAMESPACES = ("--cgroup", "--pid", "--mount", "--uts", "--ipc", "--net")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NAME = "tidegate-test."
+TRIAL = """
+mount -t tmpfs tmpfs "$0"
+mkdir "$0/upper" "$0/work" "$0/root"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$0/upper,workdir=$0/work" "$0/root"
+mount -t proc proc "$0/root/proc"
+mount -t sysfs sysfs "$0/root/sys"
+mount -t cgroup2 cgroup2 "$0/root/sys/fs/cgroup"
+"""
 
 
 def lacking() -> str:
@@ -31,9 +39,10 @@ def lacking() -> str:
         return f"not installed: {', '.join(missing)}"
     if cgroup_of_this_process() is None:
         return "no cgroup2 hierarchy is mounted writable"
-    tried = subprocess.run(
-        ["unshare", *NAMESPACES, "--fork", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, text=True
-    )
+    with tempfile.TemporaryDirectory() as place:
+        tried = subprocess.run(
+            ["unshare", *NAMESPACES, "--fork", "sh", "-euc", TRIAL, place], capture_output=True, text=True
+        )
     return f"namespaces are not allowed here: {tried.stderr.strip()}" if tried.returncode else ""
 
 

@@ -7,7 +7,7 @@ import pytest
 from systemd.machine import Machine
 from systemd.test_sandbox import as_an_agent
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 BATCH = """
 [[job]]

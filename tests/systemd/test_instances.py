@@ -11,7 +11,7 @@ from systemd.conftest import SOURCE, VENV, blocks
 from systemd.machine import Machine
 from systemd.service import Service, disturbed
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 @pytest.fixture
@@ -47,6 +47,7 @@ def test_an_instance_works_as_its_user_on_the_users_own_state(alice: Service) ->
 
 def test_two_instances_know_nothing_of_one_another(alice: Service) -> None:
     machine = alice.machine
+    Service(machine).clear()
     machine("systemctl", "start", "tidegate.service", alice.unit)
     alice.submit(["true"])
     until(lambda: '"state":"succeeded"' in asks(alice, "list", "--json").replace(" ", ""))

@@ -8,7 +8,7 @@ from installed import until
 from systemd.conftest import bare, blocks, follow
 from systemd.service import Service
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def test_every_command_of_the_readme_does_what_it_says() -> None:

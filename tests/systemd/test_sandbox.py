@@ -8,7 +8,7 @@ import pytest
 
 from systemd.machine import Machine
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 UNIT = "/etc/systemd/system/tidegate.service"
 NAMESPACES = "unshare --user --map-root-user --mount --pid --fork --net --uts --ipc --mount-proc"

@@ -12,7 +12,7 @@ from installed import until
 from systemd.machine import Machine
 from systemd.service import Service, disturbed
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 CONFIG = "[supervisor]\nslots = 20\ngrace = 2\n"
 
@@ -33,10 +33,11 @@ def service(machine: Machine) -> Iterator[Service]:
 def test_the_installed_service_works_through_what_is_submitted(service: Service) -> None:
     assert service.machine("systemctl", "is-enabled", service.unit).strip() == "enabled"
     assert service.machine("stat", "-c", "%a %U", service.state, service.home).split() == ["700", "tidegate"] * 2
-    service.submit(*[["sh", "-c", f"echo {n}"] for n in range(10)])
+    for n in range(10):
+        service.tidegate("submit", "--name", f"j{n}", "--cwd", service.home, "--", "echo", str(n))
     until(lambda: set(service.states().values()) == {"succeeded"})
     assert len(service.states()) == 10
-    assert service.tidegate("logs", "j4") == "3\n"
+    assert service.tidegate("logs", "j4") == "4\n"
     assert service.show("StatusText") == "nothing to do"
 
 
@@ -112,6 +113,28 @@ def test_a_start_with_a_bad_configuration_is_tried_once(service: Service) -> Non
     until(lambda: service.show("ActiveState") == "failed")
     assert (service.show("ExecMainStatus"), service.show("NRestarts")) == ("2", "0")
     assert any("[supervisor] slots" in entry["MESSAGE"] for entry in service.journal())
+
+
+def test_agents_outlive_a_restart_with_a_bad_configuration(service: Service) -> None:
+    service.submit(["sleep", "1000"])
+    until(lambda: len(service.agents()) == 1)
+    before = service.agents()
+    service.configure("[supervisor]\nslots = 'many'\n")
+    service.systemctl("restart", check=False)
+    until(lambda: service.show("ActiveState") == "failed")
+    assert all(map(service.lives, before))
+    service.configure(CONFIG)
+    service.systemctl("start")
+    assert service.agents() == before
+    assert service.states() == {"j1": "running"}
+
+
+def test_agents_from_before_and_after_a_restart_have_one_tmp(service: Service) -> None:
+    service.submit(["sh", "-c", "mkdir /tmp/here; until [ -e /tmp/here/there ]; do sleep 0.1; done"])
+    until(lambda: service.machine.run("test", "-d", f"{service.state}/tmp/here").returncode == 0)
+    disturbed(service, lambda: service.systemctl("restart"))
+    service.tidegate("submit", "--wait", "--cwd", service.home, "--", "touch", "/tmp/here/there")
+    until(lambda: set(service.states().values()) == {"succeeded"})
 
 
 def kills(service: Service) -> None:
