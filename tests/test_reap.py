@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from installed import Tidegate, until
 
-from tidegate.reap import goes_on
+from tidegate.cli.reap import goes_on
 
 ODD = Path(__file__).parent / "programs/odd.py"
 
@@ -98,6 +98,16 @@ def test_a_bad_configuration_leaves_no_agent_behind(tidegate: Tidegate, tmp_path
     tidegate.env["TIDEGATE_CONFIG"] = str(tmp_path / "config.toml")
     assert tidegate("reap").returncode == 0
     assert not any(map(lives, pids))
+
+
+def test_a_restart_leaves_agents_alone_and_imports_next_to_nothing(tidegate: Tidegate) -> None:
+    pids = left_running(tidegate, ["sleep", "600"])
+    tidegate.env["PYTHONPROFILEIMPORTTIME"] = "1"
+    done = tidegate("reap", "--unit", "x.service", "--job", "7 x.service restart running")
+    assert done.returncode == 0
+    assert "agents run on: x.service has a restart job" in done.stderr
+    assert not any(f" {name}\n" in done.stderr for name in ("asyncio", "anyio", "structlog", "pydantic"))
+    assert all(map(lives, pids))
 
 
 def test_agents_of_a_working_supervisor_are_not_touched(tidegate: Tidegate) -> None:

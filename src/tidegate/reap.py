@@ -1,9 +1,8 @@
-"""The verb `reap`: ends every agent that a supervisor left running, where nobody is about to go on with them."""
+"""Ends every agent that a supervisor left running, and records it."""
 
 from __future__ import annotations
 
 import os
-from argparse import Namespace
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -24,37 +23,17 @@ LATE = 20.0  # seconds that all of it may take beyond the grace of the agents
 WHY = "the service was stopped"
 
 
-def reap(args: Namespace) -> int:
-    """End what runs, each attempt whole, and record it as interrupted; 0.
+def end_all(state: Path, config: str | None) -> None:
+    """End what runs, each attempt whole, and record it as interrupted.
 
-    With `unit` it does so only where that unit is not about to start again. Takes `supervisor.grace` and some seconds
-    at most. Raises AlreadyRunning where a supervisor works.
+    Takes `supervisor.grace` and some seconds at most. Raises AlreadyRunning where a supervisor works, StoreBroken after
+    all has been ended unrecorded.
     """
-    said = _settings(args.config)
+    said = _settings(config)
     logs.set_up(level=said.log.level, form=said.log.format)
-    if args.unit and goes_on(args.job, os.environ.get("SERVICE_RESULT", "")):
-        log.info("agents run on", unit=args.unit, job=args.job)
-        return 0
-    state = places.state_dir(args.state_dir, os.environ)
     if places.attempts(state).is_dir():
         with owning(state):
             _end_all(state, said)
-    return 0
-
-
-def goes_on(job: str, result: str) -> bool:
-    """Whether a unit that has ended starts again, or may.
-
-    `job` is the manager's for the unit, as `systemctl list-jobs` has it (number, unit, type, state): "" for none, and
-    other words where the manager could not be asked. `result` is systemd's word for how the unit ended.
-    """
-    match job.split():
-        case [_, _, kind, _]:
-            return kind != "stop"
-        case []:
-            return result != "success"  # what fails is started again, by systemd or by a person who mends it
-        case _:
-            return result not in {"success", "timeout"}
 
 
 def _settings(config: str | None) -> Settings:

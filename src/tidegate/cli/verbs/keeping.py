@@ -124,7 +124,7 @@ VERBS = {
     ),
     "reap": Verb(
         "End every agent that a stopped supervisor left running; their jobs are queued again",
-        "tidegate.reap:reap",
+        "tidegate.cli.reap:reap",
         _reap,
         "tidegate reap",
         "The units of deploy/ run it where they stop (ExecStopPost=). By hand it is for agents whose supervisor was\n"
