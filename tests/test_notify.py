@@ -8,19 +8,24 @@ import signal
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import anyio
 import pytest
 from installed import Json, Tidegate, until
+from structlog.testing import capture_logs
 
 from tidegate import doorbell, notice, places
 from tidegate.allowed import Wrong
 from tidegate.cli import arguments
 from tidegate.cli.notify import sample
+from tidegate.clock import SystemClock
 from tidegate.model import Batch, Event, NewJob, Spec
-from tidegate.notice import KINDS, Watch, Wish, heard, wish
-from tidegate.notify import Notice, message, variables
+from tidegate.notice import KINDS, Target, Watch, Wish, heard, wish
+from tidegate.notify import Notice, Notifier, message, variables
 from tidegate.stores import sqlite
+from tidegate.stores.memory import MemoryStore
+from tidegate.stores.writer import Writer
 
 NOW = datetime(2026, 1, 9, 18, 0, tzinfo=UTC)
 LIMIT = 'echo "You\'ve hit your limit · resets 11:59pm (UTC)" >&2; exit 1'
@@ -135,6 +140,29 @@ def test_several_notices_are_one_message_that_counts_all() -> None:
     assert told["text"].endswith("; and 8 more")
     assert len(told["events"]) == 8
     assert variables(told)["TIDEGATE_COUNT"] == "13"
+
+
+class Broken:
+    """A store that answers nothing, as the port of a Notifier."""
+
+    async def __call__(self, *args: object, **more: object) -> Any:
+        raise RuntimeError("no answer")
+
+
+async def test_a_mistake_in_telling_ends_nothing() -> None:
+    target = Target(command=("true",), on=(Wish("hold"),), every=0.0, timeout=1.0, environment={})
+    notifier = Notifier(target, MemoryStore(), cast("Writer", Broken()), SystemClock(), "here")
+    with capture_logs() as logged:
+        async with anyio.create_task_group() as around:
+            around.start_soon(notifier.work)
+            for _ in range(2):  # it goes on after the first
+                before = len(logged)
+                notifier.hear(event("gate shut", until=90, window=str(before)))
+                while len(logged) == before:
+                    await anyio.sleep(0.02)
+            around.cancel_scope.cancel()
+        await notifier.finish()
+    assert {one["event"] for one in logged} == {"notification failed"}
 
 
 # --- the installed program ---------------------------------------------------------------------

@@ -191,13 +191,15 @@ class Notifier:
         while True:
             rung = self._bell.next()
             await anyio.sleep(GATHER)
-            await self._gather()
+            with _contained():
+                await self._gather()
             if not self._notices:
                 await rung.wait()
                 continue
             await anyio.sleep(max(self._next_at - anyio.current_time(), 0.0))
-            await self._gather()
-            await self._tell(float("inf"))
+            with _contained():
+                await self._gather()
+                await self._tell(float("inf"))
 
     def hurry(self) -> None:
         """Let what is under way have LEAVING seconds at most: this process leaves."""
@@ -206,9 +208,10 @@ class Notifier:
 
     async def finish(self) -> None:
         """Tell what has not been told yet, in one call."""
-        await self._gather()
-        if self._notices:
-            await self._tell(LEAVING)
+        with _contained():
+            await self._gather()
+            if self._notices:
+                await self._tell(LEAVING)
 
     async def _tell(self, most: float) -> None:
         (notices, self._notices), (uncounted, self._uncounted) = (self._notices, []), (self._uncounted, Counter())
@@ -248,6 +251,15 @@ class Notifier:
         if not counts[State.QUEUED] and not counts[State.RUNNING]:
             self._finished[job.batch] = await self._ask(self._store.last_seq)
             self._notices.append(finished(job.batch_name, counts, page.now))
+
+
+@contextmanager
+def _contained() -> Iterator[None]:
+    """Whatever is wrong with a notice, no supervisor and no agent ends of it."""
+    try:
+        yield
+    except Exception:
+        log.exception("notification failed")
 
 
 def _seq(ended: tuple[int, int]) -> int:
