@@ -237,8 +237,8 @@ class _Rows:
             self._put(self.digests, id, job.digest)
             self.event(now, "job added", job=id)
 
-    def add_needs(self, job: int, needs: Mapping[int, bool]) -> None:
-        for id, met in needs.items():
+    def add_needs(self, needs: Sequence[tuple[int, int, bool]]) -> None:
+        for job, id, met in needs:
             self._put(self.met, (job, id), met)
 
     def redefine(self, id: int, batch: int, job: Defined) -> None:  # noqa: ARG002 - a lane is computed here

@@ -219,8 +219,8 @@ class Rows(Protocol):
     def add_jobs(self, batch: int, jobs: Sequence[Fresh], now: datetime) -> None:
         """New jobs, each with its event; their ids follow one another from `first_free` on."""
 
-    def add_needs(self, job: int, needs: Mapping[int, bool]) -> None:
-        """What a new job needs, and whether that is met."""
+    def add_needs(self, needs: Sequence[tuple[int, int, bool]]) -> None:
+        """That new jobs need others, and whether each is met."""
 
     def redefine(self, id: int, batch: int, job: Defined) -> None:
         """Give a queued job another definition."""

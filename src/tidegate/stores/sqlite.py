@@ -230,8 +230,8 @@ class _Rows:
         for name in ("add_job", "add_definition", "add_job_event"):
             self._file.run_each(name, binds)
 
-    def add_needs(self, job: int, needs: Mapping[int, bool]) -> None:
-        self._file.run_each("add_need", [{"job": job, "needs": id, "met": met} for id, met in needs.items()])
+    def add_needs(self, needs: Sequence[tuple[int, int, bool]]) -> None:
+        self._file.run_each("add_need", [{"job": job, "needs": id, "met": met} for job, id, met in needs])
 
     def redefine(self, id: int, batch: int, job: Defined) -> None:
         new = job.new

@@ -83,10 +83,13 @@ class Submit:
     def _add(self, fresh: Sequence[Fresh], states: Mapping[int, State]) -> None:
         self._rows.add_jobs(self._batch.id, fresh, self._now)
         self._done["added"] += [one.name for one in fresh]
-        for one in fresh:
-            if one.job.new.needs:
-                self._rows.add_needs(one.id, {id: states[id] is State.SUCCEEDED for id in one.job.new.needs})
-                ends.skip_where_hopeless(self._rows, one.id, self._now)
+        if not states:
+            return
+        needs = [(one.id, id) for one in fresh for id in dict.fromkeys(one.job.new.needs)]
+        self._rows.add_needs([(job, id, states[id] is State.SUCCEEDED) for job, id in needs])
+        dead = {id for id, state in states.items() if state.is_final and state is not State.SUCCEEDED}
+        for job in dict.fromkeys(job for job, id in needs if id in dead):
+            ends.skip_where_hopeless(self._rows, job, self._now)
 
     # --- names ---
 
