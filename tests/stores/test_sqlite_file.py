@@ -116,7 +116,7 @@ def test_every_statement_is_used_and_none_is_built_from_strings() -> None:
 
 SCANS_ALLOWED = {
     "accounts", "batches", "supervisors", "holds", "wide_holds", "crowd", "running",  # few rows, and all are wanted
-    "requests", "hours", "answered_at",
+    "requests", "hours", "hours_by", "answered_at",
     "counts", "filled", "waiting", "waiting_of", "busy", "heads", "is_empty", "is_ours",  # lanes are few
     "schema_version", "known_names", "newest_job",
 }  # fmt: skip
