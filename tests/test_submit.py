@@ -144,9 +144,10 @@ def test_an_account_of_the_configuration_keeps_its_concurrency(tidegate: Tidegat
 
 def test_a_bad_configuration_is_refused_where_it_matters(tidegate: Tidegate) -> None:
     (tidegate.place / "c.toml").write_text("[accounts.max\n")
-    done = tidegate("submit", "--config", "c.toml", "--", "true")
-    assert done.returncode == 2
-    assert "c.toml" in said(done)
+    for file in ("c.toml", "nope.toml"):
+        done = tidegate("submit", "--config", file, "--", "true")
+        assert done.returncode == 2
+        assert file in said(done)
 
 
 def test_the_light_table_of_agents_is_the_heavy_one() -> None:
@@ -214,6 +215,19 @@ def test_a_running_service_starts_it_at_once_and_wait_tells_its_end(tidegate: Ti
     assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
     assert tidegate("logs", "1").stdout == "hello\n"
     assert tidegate("submit", "--wait", "--max-attempts", "1", "--", "false").returncode == 1
+
+
+def test_a_job_that_a_run_will_not_start_is_told_as_such(tidegate: Tidegate) -> None:
+    batch = tidegate.batch(json.dumps({"id": "a", "command": ["sleep", "600"]}), "b.jsonl")
+    run = tidegate.start("run", batch)
+    until(lambda: doorbell.ring(tidegate.state))
+    until(lambda: tidegate.states() == {"a": "running"})
+    done = tidegate("submit", "--", "true")
+    assert done.stderr == (
+        f"tidegate: pid {run.pid} works on another batch alone: the job waits for `tidegate serve`\n"
+    )
+    assert re.search(r"^why +another batch alone is worked on$", tidegate("show", "2").stdout, re.MULTILINE)
+    assert re.search(rf"^working: pid {run.pid} for .* on .*b.jsonl alone, ", tidegate("status").stdout, re.MULTILINE)
 
 
 def test_a_submit_rings_the_supervisor(tidegate: Tidegate) -> None:

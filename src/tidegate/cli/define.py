@@ -7,7 +7,6 @@ import sys
 import tomllib
 from argparse import Namespace
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,19 +114,21 @@ def _prompt(args: Namespace) -> str | None:
 
 def _is_said(args: Namespace, what: str) -> bool:
     """Whether the configuration says anything of "agents" or "accounts"; one that cannot be read counts as if."""
-    prefix = f"TIDEGATE_{what.upper()}__"
-    return any(one.startswith(prefix) for one in os.environ) or any(
-        what in _read(path) for path in places.config_files(args.config, os.environ)
-    )
+    if any(one.startswith(f"TIDEGATE_{what.upper()}__") for one in os.environ):
+        return True
+    must = bool(args.config or os.environ.get("TIDEGATE_CONFIG"))
+    return any(what in _read(path, must=must) for path in places.config_files(args.config, os.environ))
 
 
-def _read(path: Path) -> Table:
-    with suppress(FileNotFoundError, NotADirectoryError):
-        try:
-            return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-        except (OSError, ValueError, RecursionError):
-            return {"agents": {}, "accounts": {}}  # to be refused by the settings, in one line
-    return {}
+def _read(path: Path, *, must: bool) -> Table:
+    """A configuration file; what is wrong with it is for the settings to say, in one line."""
+    wrong: Table = {"agents": {}, "accounts": {}}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (FileNotFoundError, NotADirectoryError):
+        return wrong if must else {}
+    except (OSError, ValueError, RecursionError):
+        return wrong
 
 
 def _settings(args: Namespace) -> Settings:

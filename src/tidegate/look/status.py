@@ -66,6 +66,7 @@ def look(desk: Desk) -> Status:
     """What there is to tell now."""
     first = desk.store.jobs(states=[State.QUEUED], most=COUNTED)
     seen, works = desk.picture(first), desk.works()
+    requests = desk.store.requests()
     return Status(
         state=desk.state,
         works=works,
@@ -73,14 +74,14 @@ def look(desk: Desk) -> Status:
         seen=seen,
         queued=desk.store.counts().get(State.QUEUED, 0),
         causes=by_cause(first, seen),
-        requests=desk.store.requests(),
-        drained_by=_drained_by(desk) if works.pid is not None else "",
+        requests=requests,
+        drained_by=_drained_by(desk, requests) if works.pid is not None else "",
     )
 
 
-def _drained_by(desk: Desk) -> str:
+def _drained_by(desk: Desk, requests: Sequence[Request]) -> str:
     """Who asked the supervisor to drain; "" where nobody did."""
-    if asked := [one.by for one in desk.store.requests() if one.verb is Ask.DRAIN]:
+    if asked := [one.by for one in requests if one.verb is Ask.DRAIN]:
         return asked[0]
     for event in reversed(desk.store.events(after=max(desk.store.last_seq() - RECENT, 0), most=RECENT)):
         if event.name == "supervisor entered":
