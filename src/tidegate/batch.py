@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC
 from hashlib import sha256
@@ -161,6 +160,8 @@ def from_toml(text: str, around: Around) -> Expanded:
 
 def toml(text: str, place: str) -> dict[str, Any]:
     """A parsed TOML document. Raises BadInput with the line and the column of a mistake."""
+    import tomllib  # noqa: PLC0415 - most jobs come without a document
+
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

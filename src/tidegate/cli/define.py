@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tomllib
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tidegate import allowed, batch, places
 from tidegate.agents import names
 from tidegate.allowed import Typed, Wrong
-from tidegate.batch import Around, Table
+from tidegate.batch import Around
 from tidegate.errors import BadInput
 from tidegate.model import Account, NewJob
 from tidegate.values import replace
@@ -117,18 +116,20 @@ def _is_said(args: Namespace, what: str) -> bool:
     if any(one.startswith(f"TIDEGATE_{what.upper()}__") for one in os.environ):
         return True
     must = bool(args.config or os.environ.get("TIDEGATE_CONFIG"))
-    return any(what in _read(path, must=must) for path in places.config_files(args.config, os.environ))
+    return any(_says(path, what, must=must) for path in places.config_files(args.config, os.environ))
 
 
-def _read(path: Path, *, must: bool) -> Table:
-    """A configuration file; what is wrong with it is for the settings to say, in one line."""
-    wrong: Table = {"agents": {}, "accounts": {}}
+def _says(path: Path, what: str, *, must: bool) -> bool:
+    """Whether a configuration file says anything of it; what is wrong with the file is for the settings to say."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8")
+        if what not in text:
+            return False
+        return what in batch.toml(text.removeprefix("\ufeff"), str(path))
     except (FileNotFoundError, NotADirectoryError):
-        return wrong if must else {}
-    except (OSError, ValueError, RecursionError):
-        return wrong
+        return must
+    except (OSError, ValueError, BadInput):
+        return True
 
 
 def _settings(args: Namespace) -> Settings:
