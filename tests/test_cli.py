@@ -35,6 +35,11 @@ def test_the_program_tells_its_version_and_its_verbs(tidegate: Tidegate) -> None
         assert all(f"\n  {name} " in told.stdout for name in VERBS)
 
 
+def test_the_help_of_a_verb_that_takes_a_command_says_where_it_goes(tidegate: Tidegate) -> None:
+    for name in (name for name, verb in VERBS.items() if verb.command):
+        assert "[-- COMMAND ...]\n\n" in tidegate(name, "--help").stdout
+
+
 @pytest.mark.parametrize("name", VERBS)
 def test_every_verb_has_a_door_and_an_example_that_parses(name: str, tidegate: Tidegate) -> None:
     room, _, door = VERBS[name].door.partition(":")

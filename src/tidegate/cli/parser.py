@@ -66,7 +66,7 @@ def parse(argv: Sequence[str]) -> Namespace:
 def _root() -> Parser:
     from argparse import REMAINDER  # noqa: PLC0415 - needed here alone
 
-    listed = "\n".join(f"  {name:<9} {verb.does}" for name, verb in VERBS.items())
+    listed = "\n".join(f"  {name:<10} {verb.does}" for name, verb in VERBS.items())
     root = Parser(
         prog="tidegate",
         usage="tidegate [--state-dir DIR] VERB ...",
@@ -93,6 +93,8 @@ def parser_of(name: str, verb: Verb) -> Parser:
     )
     verb.takes(parser)
     _state_dir(parser, default=SUPPRESS)
+    if verb.command:
+        parser.usage = f"{parser.format_usage().removeprefix('usage: ').rstrip()} [-- COMMAND ...]"
     return parser
 
 

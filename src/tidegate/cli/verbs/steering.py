@@ -72,8 +72,10 @@ def _priority(parser: ArgumentParser) -> None:
 def _pause(parser: ArgumentParser) -> None:
     scope_argument(parser, "pause")
     parser.add_argument("--until", metavar="TIME", help='when the pause ends by itself ("07:00", "2h", "fri 7pm")')
-    parser.add_argument("--now", dest="now", action="store_const", const="setting", default="", help="what runs too, ")
-    for how, does in (("freeze", "standing still where it is"), ("interrupt", "ended, and queued with its session")):
+    parser.add_argument(
+        "--now", dest="now", action="store_const", const="setting", default="", help="stop what runs too"
+    )
+    for how, does in (("freeze", "let it stand still"), ("interrupt", "end it, and queue it again with its session")):
         parser.add_argument(f"--now={how}", dest="now", action="store_const", const=how, default="", help=does)
     parser.add_argument("--reason", type=text, default="", metavar="TEXT", help="why, for whoever looks")
     config_flag(parser)
