@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from tidegate.launch.processes import Process, process_of, read, tag_of
+from tidegate.launch.processes import process_of, read, tag_of
 
 if TYPE_CHECKING:
     from tidegate.launch.child import Child
@@ -94,15 +94,17 @@ class Offspring:
 
     def reap(self) -> None:
         """Bury the dead orphans of the agents; other children are left to who started them."""
+        tags = {child.tag for child in self._unswept}
         for pid in self._unknown() or ():
-            process = process_of(pid)
-            if process is not None and not process.is_alive and self._comes_from_an_agent(process):
+            if tag_of(pid) in tags or self._is_an_agents(pid):  # most have their tag, and there may be thousands
                 with suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
+                    os.waitpid(pid, os.WNOHANG)  # which leaves alone who lives
 
-    def _comes_from_an_agent(self, process: Process) -> bool:
-        tag, cgroup = tag_of(process.pid), read(f"/proc/{process.pid}/cgroup") or b""
-        return any(child.tag == tag or child.pid == process.session or child.holds(cgroup) for child in self._unswept)
+    def _is_an_agents(self, pid: int) -> bool:
+        """Whether it comes from an agent that has taken its tag away."""
+        process, cgroup = process_of(pid), read(f"/proc/{pid}/cgroup") or b""
+        session = process.session if process is not None else None
+        return any(child.pid == session or child.holds(cgroup) for child in self._unswept)
 
 
 family = Offspring()
