@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tidegate.doctor.finding import Case, Finding, ok, warning, wrong
 from tidegate.look.who import owner
 
 BOOTED = Path("/run/systemd/system")  # sd_booted(3)
-UNIT = "tidegate.service"
+UNIT, USER = "tidegate.service", ("--user",)
 SHOWN = ("LoadState", "ActiveState", "SubState", "MainPID", "Result")
 
 
@@ -51,30 +52,37 @@ def systemd(check: str, case: Case) -> Iterator[Finding]:
     if case.environ.get("NOTIFY_SOCKET"):
         yield ok(check, "started this process")
         return
-    commands = {scope: ("systemctl", *scope, "show", UNIT, f"--property={','.join(SHOWN)}") for scope in ((), USER)}
+    unit = _unit(case)
+    commands = {scope: ("systemctl", *scope, "show", unit, f"--property={','.join(SHOWN)}") for scope in ((), USER)}
     answers = ask(list(commands.values()), case.environ)
     for scope, answer in zip(commands, answers, strict=True):
-        if told := _told(check, " ".join(scope), answer):
+        if told := _told(check, unit, " ".join(scope), answer):
             yield told
             return
-    yield ok(check, f"booted; there is no {UNIT}: deploy/README.md tells how to install it")
+    yield ok(check, f"booted; there is no {unit}: deploy/README.md tells how to install it")
 
 
-USER = ("--user",)
+def _unit(case: Case) -> str:
+    """The unit of the supervisor that works here, an instance's maybe; else the usual one."""
+    try:
+        groups = Path(f"/proc/{owner(places.lock(case.state))}/cgroup").read_text()
+    except OSError:
+        groups = ""
+    return next(iter(re.findall(r"/(tidegate[^/\s]*\.service)", groups)[-1:]), UNIT)
 
 
-def _told(check: str, scope: str, answer: Answer) -> Finding | None:
+def _told(check: str, unit: str, scope: str, answer: Answer) -> Finding | None:
     """How the unit of one manager is; None where it knows none."""
-    unit = _properties(answer.stdout) if answer.exit == 0 else {}
-    if unit.get("LoadState") in (None, "not-found"):
+    known = _properties(answer.stdout) if answer.exit == 0 else {}
+    if known.get("LoadState") in (None, "not-found"):
         return None
-    state = f"{UNIT}{f' ({scope})' if scope else ''} is {unit.get('ActiveState')} ({unit.get('SubState')})"
-    look = f"systemctl {scope} status {UNIT}".replace("  ", " ")
-    if unit.get("ActiveState") == "failed":
-        return wrong(check, f"{state}: {unit.get('Result')}", look)
-    if unit.get("LoadState") != "loaded":
-        return wrong(check, f"{UNIT} is {unit.get('LoadState')}", look)
-    pid = f", pid {unit['MainPID']}" if unit.get("MainPID", "0") != "0" else ""
+    state = f"{unit}{f' ({scope})' if scope else ''} is {known.get('ActiveState')} ({known.get('SubState')})"
+    look = f"systemctl {scope} status {unit}".replace("  ", " ")
+    if known.get("ActiveState") == "failed":
+        return wrong(check, f"{state}: {known.get('Result')}", look)
+    if known.get("LoadState") != "loaded":
+        return wrong(check, f"{unit} is {known.get('LoadState')}", look)
+    pid = f", pid {known['MainPID']}" if known.get("MainPID", "0") != "0" else ""
     return ok(check, f"{state}{pid}")
 
 
