@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from os import uname
 from typing import TYPE_CHECKING
 
 import anyio
@@ -52,7 +52,7 @@ def pid_of(shift: Shift) -> str:
 
 
 def _works(shift: Shift) -> Works:
-    return works(shift.state, shift.store.supervisors(), uname().nodename)
+    return works(shift.state, shift.store.supervisors(), os.uname().nodename)
 
 
 def _serves(found: Works) -> bool:
@@ -76,9 +76,12 @@ class Following:
         with signals.waking(lambda: loop.call_soon_threadsafe(bell.ring)):
             while not await self._is_over(over):
                 rung = bell.next()
-                if (number := signals.take()) in LEAVING:
+                number = signals.take()
+                if number in LEAVING:
                     self.ended_by = number
                     return
+                if number is signal.SIGTSTP:
+                    os.kill(os.getpid(), signal.SIGSTOP)
                 if (looks := looks + 1) % WHO == 0:
                     self._see_who_works()
                 with anyio.move_on_after(AGAIN):
@@ -107,7 +110,7 @@ class Following:
 @asynccontextmanager
 async def following(shift: Shift, batch: Batch, accounts: Sequence[Account], after: int) -> AsyncIterator[Following]:
     """Follow a batch, telling what has happened to it since the event `after`."""
-    gate = Gate(uname().nodename)
+    gate = Gate(os.uname().nodename)
     async with Writer(shift.store) as ask:
 
         async def see_holds() -> None:
@@ -117,7 +120,7 @@ async def following(shift: Shift, batch: Batch, accounts: Sequence[Account], aft
             store=shift.store,
             ask=ask,
             clock=shift.clock,
-            host=uname().nodename,
+            host=os.uname().nodename,
             batch=batch.id,
             gate=gate,
             see_holds=see_holds,
