@@ -119,6 +119,11 @@ def test_each_kind_is_told_where_it_is_wanted() -> None:
     assert kinds([LONG, event("gate ramped", 40), event("gate ramped", 41)], "opened") == [None, "opened", None]
 
 
+def test_who_wants_to_know_of_long_holds_is_told_when_those_open_and_not_when_others_do() -> None:
+    told = [LONG, event("gate ramped", 40), event("gate shut", 50, until=51), event("gate ramped", 52)]
+    assert kinds(told, "opened", "hold>30m") == ["hold", "opened", None, None]
+
+
 def test_every_kind_is_one_readable_sentence() -> None:
     texts = {kind: sample(kind).text for kind in KINDS}
     assert texts["needs_human"] == "claude needs a person: not logged in"

@@ -84,15 +84,13 @@ MERGED = ("env", "labels")  # a job adds to these of [defaults]; every other key
 
 
 class Declared(Value, kw_only=True):
-    """What a file says of an account: whose limits it has, how many may run at once (None: as many as like), how it
-    begins where nobody knows whether it is open (one of PREFLIGHT, None for the default, "canary"), and when its jobs
-    may start.
+    """What a file says of an account: whose limits it has, how many may run at once (None: as many as like), and how
+    it begins where nobody knows whether it is open (one of PREFLIGHT, None for the default, "canary").
     """
 
     agent: str | None = None
     concurrency: int | None = None
     preflight: str | None = None
-    hours: str | None = None
 
 
 class Around(Value, kw_only=True):
@@ -456,7 +454,6 @@ def _declared(said: object, around: Around) -> dict[str, Declared]:
             agent=own.get("agent", before.agent),
             concurrency=own.get("concurrency", before.concurrency),
             preflight=own.get("preflight", before.preflight),
-            hours=own.get("hours", before.hours),
         )
     return declared
 

@@ -111,12 +111,13 @@ def _long(event: Event, since: datetime, wanted: Wish) -> bool:
 
 
 def _opened(event: Event, watch: Watch, wishes: Sequence[Wish]) -> tuple[Watch, str | None]:
-    """Open again: somebody lifted the hold, or the provider has answered."""
+    """Open again: somebody lifted the hold, or the provider has answered. Who was told of no hold need not know."""
     gate = _gate(event)
     if gate not in watch.since:
         return watch, None
     rest = {other: at for other, at in watch.since.items() if other != gate}
-    return Watch(rest, watch.told - {gate}), _wanted("opened", wishes)
+    silent = gate not in watch.told and _wanted("hold", wishes) is not None
+    return Watch(rest, watch.told - {gate}), None if silent else _wanted("opened", wishes)
 
 
 def _gate(event: Event) -> Gate:

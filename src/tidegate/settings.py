@@ -541,7 +541,7 @@ def environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str
 def accounts(settings: Settings) -> dict[str, batch.Declared]:
     """The accounts that the configuration declares."""
     return {
-        name: batch.Declared(agent=one.agent, concurrency=one.concurrency, preflight=one.preflight, hours=one.hours)
+        name: batch.Declared(agent=one.agent, concurrency=one.concurrency, preflight=one.preflight)
         for name, one in settings.accounts.items()
     }
 
