@@ -26,6 +26,7 @@ def test_every_command_of_the_readme_does_what_it_says() -> None:
         follow(machine, blocks("Configure")[0])
         follow(machine, blocks("Credentials")[0])
         assert "credential" in service.tidegate("config")
+        follow(machine, blocks("Tell a person")[0])
         assert '"job": "1"' in follow(machine, blocks("See what it does")[0])
         pid = service.pid
         follow(machine, blocks("Upgrade")[0])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 
 import pytest
 from installed import until
@@ -244,23 +246,73 @@ def test_what_a_shutdown_stops_is_stopped_whole(service: Service) -> None:
     service.machine("systemctl", "isolate", "test.target")
 
 
+def test_a_drained_service_ends_when_its_agents_have(service: Service) -> None:
+    service.counters(2)
+    service.tidegate("drain")
+    service.submit(["true"])
+    until(lambda: "draining" in service.show("StatusText"))
+    assert len(service.agents()) == 2
+    service.let_go()
+    until(lambda: service.show("ActiveState") == "inactive")
+    assert (service.show("Result"), service.show("NRestarts")) == ("success", "0")
+    assert sorted(job["state"] for job in service.lines("list")) == ["queued", "succeeded", "succeeded"]
+
+
+def test_an_upgrade_is_the_same_process_with_the_same_agents(service: Service) -> None:
+    service.counters(5)
+    before, pid = service.agents(), service.pid
+    (package,) = (service.machine.root / "opt/tidegate/lib").glob("python*/site-packages/tidegate/__init__.py")
+    text = package.read_text()
+    try:
+        package.write_text(re.sub(r"__version__ = .*", '__version__ = "99.0"', text))
+        assert "99.0" in service.tidegate("upgrade")
+        assert (service.pid, service.agents()) == (pid, before)
+        assert service.is_up()
+        assert any('"version": "99.0"' in entry["MESSAGE"] for entry in service.journal())
+        service.let_go()
+        until(lambda: "running" not in service.states().values())
+        assert all(job["launches"] == 1 for job in service.lines("list"))
+        assert service.states() == {f"j{n}": "succeeded" if n % 3 else "failed" for n in range(1, 6)}
+    finally:
+        package.write_text(text)
+
+
 TOKEN = "sk-ant-oat01-secretsecretsecretsecret"
+
+
+WITH_ACCOUNT = """
+[accounts.claude-max]
+agent = "mycli"
+credential = "claude-max"
+[agents.mycli]
+start = ["sh", "-c", 'printf %s "$MYCLI_KEY" | sha256sum; echo "$MYCLI_KEY"; exec sleep 1000', "{prompt}"]
+credential = "MYCLI_KEY"
+proof = false
+has_limits = false
+"""
 
 
 def test_a_credential_reaches_its_agents_and_nobody_else(service: Service) -> None:
     machine = service.machine
-    machine.write("/etc/tidegate/credentials/claude-max", TOKEN, 0o600)
+    machine.write("/etc/tidegate/credentials/claude-max", TOKEN + "\n", 0o600)
+    service.configure(CONFIG + WITH_ACCOUNT)
     service.drop_in("[Service]\nLoadCredential=claude-max:/etc/tidegate/credentials/claude-max\n")
     service.systemctl("restart")
-    service.submit(["sh", "-c", "wc -c < /run/credentials/tidegate.service/claude-max; sleep 100"])
-    until(lambda: service.outputs().get("1/1") == [str(len(TOKEN))])
+    ask = ("--agent", "mycli", "--account", "claude-max", "--cwd", service.home, "hello")
+    service.tidegate("submit", "--name", "j1", *ask)
+    until(lambda: len(service.outputs().get("1/1", [])) == 2)
+    assert service.outputs()["1/1"][0].split()[0] == sha256(TOKEN.encode()).hexdigest()
     for look in (
         ["cat", "/run/credentials/tidegate.service/claude-max"],
         ["cat", "/etc/tidegate/credentials/claude-max"],
         ["cat", f"/proc/{service.pid}/environ"],
         ["cat", f"/proc/{next(iter(service.agents()))}/environ"],
+        ["ls", service.state],
     ):
         assert machine.run(*look, user="nobody").returncode != 0, look
     assert TOKEN not in machine("systemctl", "show", service.unit, user="nobody")
+    assert TOKEN not in machine("ps", "axeww", user="nobody")
     assert TOKEN not in machine("journalctl", "--no-pager", "-o", "json")
-    assert TOKEN not in machine("ps", "axeww")
+    for verb in (["show", "j1"], ["list"], ["events"], ["status"]):
+        assert TOKEN not in service.tidegate(*verb, "--json")
+    assert machine.run("grep", "-rq", TOKEN, service.state, "--include=tidegate.db*").returncode == 1
