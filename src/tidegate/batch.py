@@ -16,7 +16,6 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC
-from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path, PurePath
 from typing import Any, NoReturn
@@ -277,7 +276,7 @@ def _batch_name(said: str | None, jobs: Sequence[NewJob], around: Around) -> str
             raise BadInput(f"{around.place}: [batch] name: must not begin with /, as the names of unnamed batches do")
         return said
     if around.name is None:
-        return f"stdin-{sha256(as_jsonl(jobs).encode()).hexdigest()[:12]}"
+        return f"stdin-{_digest(as_jsonl(jobs))[:12]}"
     try:
         return allowed.name(around.name)
     except Wrong:
@@ -299,13 +298,19 @@ def _default_name(own: Table, taken: dict[str, str]) -> str:
     work = {key: own[key] for key in WORK if key in own}
     label = own.get("agent") or (PurePath(own["command"][0]).name if "command" in own else "")
     label = re.sub(r"[^A-Za-z0-9._-]+", "-", label).strip("-")[:40] or "job"
-    stem = f"{label}-{sha256(json.dumps(work, sort_keys=True).encode()).hexdigest()[:8]}"
+    stem = f"{label}-{_digest(json.dumps(work, sort_keys=True))[:8]}"
     name, times = stem, int(taken.get(f"\n{stem}", "1"))  # no id holds a newline: how often this stem has come
     while name in taken:
         times += 1
         name = f"{stem}#{times}"
     taken[name], taken[f"\n{stem}"] = "", str(times)
     return name
+
+
+def _digest(text: str) -> str:
+    from hashlib import sha256  # noqa: PLC0415 - loads OpenSSL
+
+    return sha256(text.encode()).hexdigest()
 
 
 class _Expand:

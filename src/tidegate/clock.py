@@ -7,7 +7,6 @@ import time
 from datetime import UTC, datetime, tzinfo
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
-from zoneinfo import ZoneInfo
 
 if TYPE_CHECKING:
     from anyio import CancelScope
@@ -55,6 +54,8 @@ def zone(name: str | None = None) -> tzinfo:
 
 @cache
 def _zone(*names: str | None) -> tzinfo:
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - not every door prints a time
+
     for candidate in (*names, _localtime()):
         if candidate:
             try:

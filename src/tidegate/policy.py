@@ -6,7 +6,6 @@ transitions. Nothing outside this room decides a `state`. Randomness comes in as
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal, assert_never
@@ -174,6 +173,8 @@ def _why(seen: Seen, code: int) -> str:
 
 def ended(code: int) -> str:
     """An exit status in words: "exit 1", "killed by SIGKILL (exit 137)"."""
+    import signal  # noqa: PLC0415 - makes classes of names as it is imported
+
     try:
         return f"killed by {signal.Signals(code - 128).name} (exit {code})" if code > 128 else f"exit {code}"
     except ValueError:

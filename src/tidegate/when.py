@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from zoneinfo import ZoneInfo
 
 from tidegate import allowed
 
@@ -45,6 +44,8 @@ def _length(text: str) -> float | None:
 def _zoned(text: str, zone: tzinfo) -> tuple[str, tzinfo]:
     if (found := ZONED.fullmatch(text)) is None:
         return text, zone
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - few name a zone
+
     try:
         return found["text"], ZoneInfo(found["zone"])
     except (ValueError, KeyError, OSError):  # ZoneInfoNotFoundError is a KeyError

@@ -7,10 +7,17 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from figures import parser, place, show
 
-VERBS = {"--version": ["--version"], "status": ["status"], "list": ["list"], "submit": ["submit", "--", "true"]}
+VERBS = {
+    "--version": ["--version"],
+    "status": ["status"],
+    "list": ["list"],
+    "submit": ["submit", "--", "true"],
+    "cancel": ["cancel", "1"],
+}
 
 
 def main() -> None:
@@ -21,7 +28,8 @@ def main() -> None:
         batch = here.write("batch.jsonl", '{"id": "one", "command": ["true"]}\n')
         subprocess.run(here.tidegate("run", str(batch)), env=here.env, check=True, capture_output=True)
         commands = {"pass": [sys.executable, "-c", "pass"]}
-        commands |= {name: here.tidegate(*verb) for name, verb in VERBS.items()}
+        program = str(Path(sys.executable).with_name("tidegate"))  # as people start it, beside its Python
+        commands |= {name: [program, *verb] for name, verb in VERBS.items()}
         took: dict[str, list[float]] = {name: [] for name in commands}
         for command in commands.values():  # once unmeasured, for the bytecode
             subprocess.run(command, env=here.env, check=True, capture_output=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -352,6 +351,8 @@ def define(new: NewJob, hide: Callable[[str, str], object]) -> Defined:
 
     What a spec leaves at its default is left out, so that a field that is added later changes no digest.
     """
+    import hashlib  # noqa: PLC0415 - loads OpenSSL, and only a submit asks
+
     said = {name: value for name, default in _DEFAULTS.items() if (value := getattr(new.spec, name)) != default}
     if "env" in said:
         said["env"] = {name: hide(name, value) for name, value in new.spec.env.items()}

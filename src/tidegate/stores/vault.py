@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from contextlib import suppress
@@ -33,6 +32,8 @@ class Vault:
 
     def put(self, value: str) -> str:
         """Keep a value; its reference. When it returns, the value is on the disk."""
+        import hashlib  # noqa: PLC0415 - few jobs have a secret
+
         raw = value.encode("utf-8", "surrogateescape")
         reference = hashlib.blake2b(raw, key=self._my_key(), digest_size=20).hexdigest()
         if reference not in self._values or not (self._directory / reference).exists():  # another process may sweep
