@@ -300,7 +300,10 @@ def test_a_flag_of_explain_that_is_wrong_is_named(tidegate: Tidegate, flag: tupl
 # --- the cost of a look ---
 
 
-@pytest.mark.parametrize("verb", [["status"], ["list"], ["show", "train/4"], ["--version"]])
+LOOKS = [["status"], ["list"], ["show", "train/4"], ["accounts"], ["wait", "train/1"], ["cancel", "1-9"], ["--version"]]
+
+
+@pytest.mark.parametrize("verb", LOOKS)
 def test_a_look_imports_neither_a_loop_nor_the_settings(tidegate: Tidegate, verb: list[str]) -> None:
     night(tidegate.state)
     done = subprocess.run(

@@ -13,8 +13,6 @@ from tidegate.look.desk import Desk, at_work, note
 from tidegate.model import Batch, Job, NewJob, Submission
 from tidegate.values import replace
 
-BATCH = "cli"
-
 
 def submit(args: Namespace) -> int:
     """Queue a job and print its number; 0, or what `wait` says of it. Raises BadInput."""
