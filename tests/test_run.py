@@ -227,6 +227,17 @@ def test_every_file_of_the_state_belongs_to_its_owner_alone(tidegate: Tidegate) 
         assert mode == (0o700 if path.is_dir() else 0o600), (path, oct(mode))
 
 
+def test_a_drain_that_is_asked_for_ends_run_as_a_signal_does(tidegate: Tidegate, tmp_path: Path) -> None:
+    waiting = f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"
+    process = tidegate.start("run", tidegate.batch(shell("a", waiting) + shell("b", "true"), "b.jsonl"), "--slots", "1")
+    until(lambda: (tidegate.state / "tidegate.db").exists() and tidegate.events("attempt claimed"))
+    tidegate.start("drain")
+    until(lambda: "draining" in (tmp_path / "started.0").read_text())
+    (tmp_path / "go").touch()
+    assert process.wait(20) == 143
+    assert tidegate.states() == {"a": "succeeded", "b": "queued"}
+
+
 # --- beside a service --------------------------------------------------------------------------
 
 

@@ -284,6 +284,8 @@ async def heeded(duty: Duty, request: Request) -> None:
     await answer(duty, request, refused=refused)
     if request.verb is Ask.DRAIN and not refused:
         log.warning("draining", by=request.by, running=duty.supervisor.running)
+        if duty.batch is not None:
+            duty.ended_by = duty.ended_by or signal.SIGTERM  # a batch that was left is an interrupted one
         duty.supervisor.drain()
 
 

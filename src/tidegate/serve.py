@@ -112,7 +112,7 @@ async def _serve(service: Service, shift: Shift) -> None:
             beside.cancel_scope.cancel()
         if not service.successor:
             service.manager.tell("STOPPING=1")
-    log.info("served", left_running=duty.supervisor.running)
+    log.info("served")
 
 
 def _bounds(service: Service) -> Keep:
