@@ -192,6 +192,27 @@ def test_each_long_line_of_a_credential_is_taken_out(tmp_path: Path) -> None:
     assert redacted("it said Qm9uam91ciBsZSBtb25k, short") == "it said [redacted], short"
 
 
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_no_log_tells_a_credential_that_was_read(tmp_path: Path, form: str) -> None:
+    program = """if True:
+        import pathlib, sys, structlog
+        from tidegate import credentials, logs
+        logs.set_up(form=sys.argv[2])
+        value = credentials.read(credentials.Credential(account="a", path=pathlib.Path(sys.argv[1])))
+        log = structlog.get_logger()
+        log.info(f"said {value}", detail=value, listed=[value, {value: value}])
+        try:
+            raise ValueError(f"it was {value}")
+        except ValueError:
+            log.exception("broken")
+    """
+    path = secret(tmp_path / "a", ODD)
+    done = subprocess.run([sys.executable, "-c", program, str(path), form], capture_output=True, text=True)
+    assert "broken" in done.stderr
+    assert done.stderr.count("[redacted]") >= 5
+    assert ODD not in done.stderr
+
+
 # --- the installed program ---------------------------------------------------------------------
 
 OK = '{"type":"result","subtype":"success","is_error":false,"result":"done","session_id":"s"}'
