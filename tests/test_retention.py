@@ -71,6 +71,7 @@ def test_the_oldest_output_goes_until_no_more_is_left_than_may_be(night: Night) 
 
 def test_output_of_queued_and_running_jobs_is_never_removed(night: Night) -> None:
     assert done(night, Keep(age=0, size=0)).jobs == 3
+    assert done(night, Keep(age=0, size=0)).left < 3 * KB
     assert left(night) == {"4/1", "5/1"}
 
 
@@ -108,7 +109,7 @@ def test_no_link_is_followed(night: Night, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     (mine / "1").mkdir(parents=True)
     for path in (mine / "file", mine / "1" / "stdout.log"):
-        path.write_text("mine")
+        path.write_text("mine" * 1_000_000)
     attempt = places.attempt(night.state, 1, 1)
     (attempt / "link").symlink_to(mine / "file")
     (attempt / "directory").symlink_to(mine)
@@ -120,6 +121,7 @@ def test_no_link_is_followed(night: Night, tmp_path: Path) -> None:
     places.attempt(night.state, 3, 1).symlink_to(mine / "1")
     swept = done(night, ALL)
     assert not swept.resisted
+    assert swept.size < 1_000_000
     assert not attempt.exists()
     assert {path.name for path in mine.rglob("*")} == {"1", "file", "stdout.log"}
 

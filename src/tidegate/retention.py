@@ -7,6 +7,7 @@ the directory of all attempts no link is followed.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -121,16 +122,21 @@ def _output(job: int, place: Path, store: Store) -> Output | None:
         modified = datetime.fromtimestamp(place.lstat().st_mtime, UTC)
     except FileNotFoundError:  # somebody else cleans
         return None
-    found, size = store.job(job), _size(place)
+    found, numbers = store.job(job), _numbers(place)
+    size = sum(_size(place / str(n)) for n in numbers)
     if found is None:
-        return Output(job=job, launches=max(_numbers(place), default=0), size=size, ended_at=modified)
+        return Output(job=job, launches=max(numbers, default=0), size=size, ended_at=modified)
     ended_at = (found.ended_at or modified) if found.state.is_final else None
     return Output(job=job, launches=found.launches, size=size, ended_at=ended_at)
 
 
 def _size(place: Path) -> int:
-    """Bytes on the disk; what vanishes meanwhile, or cannot be looked at, counts nothing."""
-    total, above = 0, [os.fspath(place)]
+    """Bytes on the disk of a directory and all in it; what vanishes meanwhile, or hides, counts nothing."""
+    try:
+        found = place.lstat()
+    except OSError:
+        return 0
+    total, above = found.st_blocks * BLOCK, [os.fspath(place)] if stat.S_ISDIR(found.st_mode) else []
     while above:
         with suppress(OSError), os.scandir(above.pop()) as entries:
             for entry in entries:

@@ -15,7 +15,7 @@ from tidegate.doctor.finding import Case, Finding, ok, warning, wrong
 
 V2 = Path("/sys/fs/cgroup/cgroup.controllers")
 INOTIFY = Path("/proc/sys/fs/inotify")
-SPARE, EACH = 64, 6  # descriptors that a supervisor needs, and further ones for each attempt
+SPARE, EACH = 64, 4  # descriptors that a supervisor needs, and for each attempt: one to follow it, more to launch it
 WATCHES = 2  # for each attempt
 ZONES = ("Europe/Berlin", "America/Los_Angeles", "UTC")  # a few that providers print
 SLACK = timedelta(minutes=5)  # that clocks of file servers may differ
