@@ -30,7 +30,7 @@ class Tidegate:
         return self.place / "state"
 
     def environment(self) -> dict[str, str]:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith("TIDEGATE_")}
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("TIDEGATE_", "COLUMNS"))}
         return {**clean, "TIDEGATE_STATE_DIR": str(self.state), "TIDEGATE_CONFIG": "/dev/null", **self.env}
 
     def __call__(self, *args: str, stdin: str = "", timeout: float = 120) -> subprocess.CompletedProcess[str]:
