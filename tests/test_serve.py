@@ -352,7 +352,8 @@ def test_a_launch_that_lacks_descriptors_waits_and_costs_the_job_nothing(tidegat
     submit(tidegate, *(shell(f"j{n}", "true", max_attempts=1) for n in range(3)))
     until(lambda: len(tidegate.events("attempt unclaimed")) > 3)
     assert set(tidegate.states().values()) <= {"queued", "running"}
-    assert "out of file descriptors" in tidegate("status").stdout
+    (status,) = tidegate.lines("status")
+    assert all("out of file descriptors" in hold["reason"] for hold in status["holds"])
     resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (soft, hard))
     until(lambda: set(tidegate.states().values()) == {"succeeded"})
     assert {job["attempts"] for job in tidegate.lines("list")} == {0}
