@@ -106,6 +106,8 @@ def test_a_shell_offers_flags_choices_and_files(shell: Shell) -> None:
     for name in ("night.toml", "night2.toml"):
         (shell.tidegate.place / name).touch()
     assert {"night.toml", "night2.toml"} <= shell.offers("tidegate", "run", "ni")
+    assert {"night.toml", "night2.toml"} <= shell.offers("tidegate", "submit", "--", "sh", "ni")
+    assert "mkfifo" in shell.offers("tidegate", "submit", "--", "mkfif")
     assert "list" in shell.offers("tidegate", "--state-dir", "elsewhere", "lis")
 
 

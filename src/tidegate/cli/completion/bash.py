@@ -15,6 +15,7 @@ _tidegate_of() { # the words of these kinds, and these words
     for kind in $$1; do
         case $$kind in
             files) COMPREPLY+=($$(compgen -f -- "$$word")); compopt -o filenames ;;
+            commands) COMPREPLY+=($$(compgen -c -- "$$word")) ;;
             directories) COMPREPLY+=($$(compgen -d -- "$$word")); compopt -o filenames ;;
             *) words+=" $$(tidegate completion --values "$$kind" 2>/dev/null)" ;;
         esac
@@ -36,7 +37,7 @@ _tidegate() {
         esac
     done
     if [[ -n $$command ]]; then
-        _tidegate_of files ""
+        [[ $$before == -- ]] && _tidegate_of commands "" || _tidegate_of files ""
         return
     fi
     case $$verb,$$before in

@@ -27,6 +27,8 @@ function __tidegate_verb # the verb that stands there already
 end
 
 complete -c tidegate -f
+complete -c tidegate -n 'contains -- -- (commandline -opc)' -F
+complete -c tidegate -n 'string match -q -- -- (commandline -opc)[-1]' -a '(__fish_complete_command)'
 complete -c tidegate -l state-dir -x -a '(__fish_complete_directories)' \
 -d 'where the database and the output of agents are'
 complete -c tidegate -n 'not __tidegate_verb' -l version -d 'show the version'"""

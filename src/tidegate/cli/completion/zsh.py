@@ -19,7 +19,11 @@ _tidegate_of() { # the words of a kind
 }
 
 _tidegate() {
-    local curcontext=$$curcontext state line ret=1
+    local curcontext=$$curcontext state line ret=1 dashes=$${words[(i)--]}
+    if (( dashes < CURRENT )); then # inside of a whole command
+        if (( dashes + 1 == CURRENT )); then _command_names -e; else _files; fi
+        return
+    fi
     typeset -A opt_args
     _arguments -C -s \\
         '(- *)--help[show what it can do]' \\
