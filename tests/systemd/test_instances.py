@@ -18,6 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 def alice(machine: Machine) -> Iterator[Service]:
     """The service of a person, not started yet."""
     machine("useradd", "--create-home", "alice")
+    machine.write("/etc/tidegate/config.toml", "")
     home = "/home/alice"
     yield Service(machine, "tidegate@alice.service", f"{home}/.local/state/tidegate", home, user="alice")
     machine("loginctl", "disable-linger", "alice", check=False)

@@ -29,6 +29,7 @@ def service(machine: Machine) -> Iterator[Service]:
     yield service
     service.systemctl("stop")
     until(lambda: not service.processes(), within=5)
+    service.configure(CONFIG)
     service.clear()
 
 
