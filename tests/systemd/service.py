@@ -72,7 +72,7 @@ class Service:
         self.systemctl("stop")
         self.systemctl("reset-failed", check=False)
         self.machine("pkill", "-KILL", "-u", self.user, check=False)  # what a failed test has left
-        self.machine("rm", "-rf", self.state, f"/run/systemd/system/{self.unit}.d")
+        until(lambda: self.machine.run("rm", "-rf", self.state, f"/run/systemd/system/{self.unit}.d").returncode == 0)
         self.machine("systemctl", "daemon-reload")
 
     # --- its work ---
