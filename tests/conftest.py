@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from installed import Tidegate, end_what_is_left
+
+settings.register_profile("noisy", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # shared machines
+settings.load_profile("noisy")
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -17,6 +16,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from filled import EVIDENCE, RULES, TOKEN, Night, job, night
 from installed import Tidegate, until
+from msgspec.structs import replace
 
 from tidegate import places
 from tidegate.look.who import owner

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tidegate import policy
 from tidegate.hours import parse
@@ -305,7 +305,7 @@ SIGHTINGS: list[tuple[str, Sighting, dict[str, object]]] = [
 @pytest.mark.parametrize(("sighting", "change"), [row[1:] for row in SIGHTINGS], ids=[row[0] for row in SIGHTINGS])
 def test_each_sighting_adds_what_it_tells(sighting: Sighting, change: dict[str, object]) -> None:
     seen = policy.see(Seen(proof=True), sighting)
-    assert seen == replace(Seen(proof=True), **change)  # type: ignore[arg-type]
+    assert seen == replace(Seen(proof=True), **change)
     assert policy.see(seen, sighting) == seen
 
 

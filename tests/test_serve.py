@@ -18,12 +18,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from installed import Json, Tidegate, until
+from msgspec.structs import replace
 
 from tidegate import doorbell, places
 from tidegate.model import Ask, Batch, Halt, Hold, NewJob, Origin, Spec

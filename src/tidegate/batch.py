@@ -20,11 +20,12 @@ from itertools import pairwise
 from pathlib import Path, PurePath
 from typing import Any, NoReturn
 
+from msgspec import Struct, field
+
 from tidegate import allowed
 from tidegate.allowed import Check, Wrong
 from tidegate.errors import BadInput
 from tidegate.model import Account, NewJob, Spec
-from tidegate.values import Value, field
 
 Table = Mapping[str, Any]
 
@@ -82,7 +83,7 @@ PAIRS = (("agent", "command"), ("prompt", "prompt_file"))  # one of each, not bo
 MERGED = ("env", "labels")  # a job adds to these of [defaults]; every other key replaces
 
 
-class Declared(Value, kw_only=True):
+class Declared(Struct, frozen=True, kw_only=True):
     """What a file says of an account: whose limits it has, how many may run at once (None: as many as like), and how
     it begins where nobody knows whether it is open (one of PREFLIGHT, None for the default, "canary").
     """
@@ -92,7 +93,7 @@ class Declared(Value, kw_only=True):
     preflight: str | None = None
 
 
-class Around(Value, kw_only=True):
+class Around(Struct, frozen=True, kw_only=True):
     """What a batch is read against.
 
     `place` names the input in messages. `directory` (absolute) is what relative paths start from, `home` is `~`.
@@ -112,7 +113,7 @@ class Around(Value, kw_only=True):
     accounts: Mapping[str, Declared] = field(default_factory=dict)
 
 
-class Expanded(Value, kw_only=True):
+class Expanded(Struct, frozen=True, kw_only=True):
     """A batch, ready to be submitted; `accounts` are all that are declared or used. `on_limit` is "wait" or "exit".
 
     `probes` are the accounts that are to be asked first, with their agents. `hours` are those that the batch itself
@@ -127,7 +128,7 @@ class Expanded(Value, kw_only=True):
     hours: Mapping[str, str] = field(default_factory=dict)
 
 
-class Written(Value):
+class Written(Struct, frozen=True):
     """One job's own table and where it stands: "[[job]] 3", "line 3"."""
 
     table: Table

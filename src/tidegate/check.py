@@ -11,11 +11,12 @@ import os
 import tempfile
 from argparse import Namespace
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 import structlog
+from msgspec.structs import replace
 
 from tidegate import agents, policy, settings
 from tidegate.agents import Agent, Known

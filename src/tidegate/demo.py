@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from tidegate import places, settings
 from tidegate.agents import Command, Known, Reader

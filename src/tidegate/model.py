@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from tidegate.values import Value, field
+from msgspec import Struct, field
 
 
 class State(StrEnum):
@@ -92,7 +92,7 @@ class Stream(StrEnum):
 # --- sightings: what one line of an agent's output tells ---------------------------------------
 
 
-class Limit(Value, kw_only=True):
+class Limit(Struct, frozen=True, kw_only=True):
     """A provider said no.
 
     `resets_at` is None where the text names no time. `exact` is true for an instant given to the second
@@ -113,23 +113,23 @@ class Limit(Value, kw_only=True):
     stream: Stream = Stream.STDOUT
 
 
-class SessionSeen(Value):
+class SessionSeen(Struct, frozen=True):
     """The agent named its conversation id."""
 
     session: str
 
 
-class SessionGone(Value):
+class SessionGone(Struct, frozen=True):
     """The agent says that the session it was to resume does not exist."""
 
     evidence: str
 
 
-class Progress(Value):
+class Progress(Struct, frozen=True):
     """Proof that the provider answers: the first model answer or usage line of an attempt."""
 
 
-class Usage(Value, kw_only=True):
+class Usage(Struct, frozen=True, kw_only=True):
     """Tokens and money as the agent reports them for the attempt so far; None is "unknown", never 0."""
 
     input_tokens: int | None = None
@@ -137,7 +137,7 @@ class Usage(Value, kw_only=True):
     cost_usd: float | None = None
 
 
-class Warned(Value, kw_only=True):
+class Warned(Struct, frozen=True, kw_only=True):
     """The provider says how much of a window is used (0..1); kept for planning, shuts nothing."""
 
     window: Window
@@ -145,7 +145,7 @@ class Warned(Value, kw_only=True):
     resets_at: datetime | None = None
 
 
-class Result(Value, kw_only=True):
+class Result(Struct, frozen=True, kw_only=True):
     """The agent's own final word: `ok` with the text of its answer, or not ok with the error text."""
 
     ok: bool
@@ -155,7 +155,7 @@ class Result(Value, kw_only=True):
 Sighting = Limit | SessionSeen | SessionGone | Progress | Usage | Warned | Result
 
 
-class Seen(Value, kw_only=True):
+class Seen(Struct, frozen=True, kw_only=True):
     """All that an attempt's output has told so far.
 
     `proof` says whether the agent's success must be proven by a Result (true), or exit 0 is enough (false).
@@ -176,13 +176,13 @@ class Seen(Value, kw_only=True):
 # --- outcomes: how one attempt ended -----------------------------------------------------------
 
 
-class Succeeded(Value):
+class Succeeded(Struct, frozen=True):
     """The work is done, and the agent proved it."""
 
     text: str = ""
 
 
-class Failed(Value, kw_only=True):
+class Failed(Struct, frozen=True, kw_only=True):
     """The attempt ended badly.
 
     `valid` is true where the agent itself said no (the job ends `failed`) and false where there is no valid result
@@ -194,33 +194,33 @@ class Failed(Value, kw_only=True):
     retry: bool = True
 
 
-class TimedOut(Value, kw_only=True):
+class TimedOut(Struct, frozen=True, kw_only=True):
     """The attempt was ended after `after` seconds of working time, or of silence where `silent`."""
 
     after: float
     silent: bool = False
 
 
-class Limited(Value):
+class Limited(Struct, frozen=True):
     """The provider said no; the attempt is not charged."""
 
     limit: Limit
 
 
-class Interrupted(Value, kw_only=True):
+class Interrupted(Struct, frozen=True, kw_only=True):
     """tidegate ended the attempt itself, or its session was gone; not charged."""
 
     reason: str
     session_gone: bool = False
 
 
-class Lost(Value):
+class Lost(Struct, frozen=True):
     """The supervisor or the host died and the attempt's end is not known."""
 
     reason: str
 
 
-class Cancelled(Value):
+class Cancelled(Struct, frozen=True):
     """Somebody asked for the job's end."""
 
     reason: str = "cancelled"
@@ -229,7 +229,7 @@ class Cancelled(Value):
 Outcome = Succeeded | Failed | TimedOut | Limited | Interrupted | Lost | Cancelled
 
 
-class Exit(Value):
+class Exit(Struct, frozen=True):
     """A process's end: `code` 0..255 as a shell tells it (128 + n for signal n), None where it is not known."""
 
     code: int | None
@@ -238,7 +238,7 @@ class Exit(Value):
 # --- credentials -------------------------------------------------------------------------------
 
 
-class Variables(Value, kw_only=True):
+class Variables(Struct, frozen=True, kw_only=True):
     """The variables in which an agent's CLI takes a credential.
 
     `takes` are pairs: how a credential begins ("" for any), and its variable; the first that fits counts. `rivals` are
@@ -252,7 +252,7 @@ class Variables(Value, kw_only=True):
 # --- work --------------------------------------------------------------------------------------
 
 
-class Spec(Value, kw_only=True):
+class Spec(Struct, frozen=True, kw_only=True):
     """What a job does: an agent with a prompt, or a whole command; all that is needed to launch it again.
 
     `command` is a complete argv, or empty where `agent` and `prompt` say it all. `args` are further arguments
@@ -276,7 +276,7 @@ class Spec(Value, kw_only=True):
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-class NewJob(Value, kw_only=True):
+class NewJob(Struct, frozen=True, kw_only=True):
     """A job as a door hands it in: `name` is the user's id, unique within its batch; "" for its own id in decimal.
 
     It waits for `not_before`, and for the success of the jobs whose ids are in `needs`; neither is a part of what it
@@ -293,7 +293,7 @@ class NewJob(Value, kw_only=True):
     needs: tuple[int, ...] = ()
 
 
-class Job(Value, kw_only=True):
+class Job(Struct, frozen=True, kw_only=True):
     """One piece of work for one agent, as the store knows it.
 
     `attempts` counts the charged ones; `launches` counts all. `resumed` puts a cut-off job ahead of fresh work of
@@ -325,7 +325,7 @@ class Job(Value, kw_only=True):
     unmet: int = 0
 
 
-class Attempt(Value, kw_only=True):
+class Attempt(Struct, frozen=True, kw_only=True):
     """One launch of a job.
 
     `n` numbers a job's launches from 1. `epoch` is the store's logical time of the claim: greater than a hold's
@@ -347,7 +347,7 @@ class Attempt(Value, kw_only=True):
     detail: str = ""
 
 
-class Need(Value, kw_only=True):
+class Need(Struct, frozen=True, kw_only=True):
     """That a job needs another, whose name and state these are; `met` once that has succeeded, for good."""
 
     job: int
@@ -357,14 +357,14 @@ class Need(Value, kw_only=True):
     met: bool
 
 
-class Batch(Value):
+class Batch(Struct, frozen=True):
     """Jobs submitted together; `name` is what the file says, else the file's absolute path."""
 
     name: str
     id: int = 0
 
 
-class Account(Value, kw_only=True):
+class Account(Struct, frozen=True, kw_only=True):
     """Whom a limit binds.
 
     `max_running` is None for no limit of its own. `cautious`: its provider has usage limits, so without recent
@@ -376,7 +376,7 @@ class Account(Value, kw_only=True):
     cautious: bool = False
 
 
-class Hold(Value, kw_only=True):
+class Hold(Struct, frozen=True, kw_only=True):
     """How many may run in a scope, why, until when, and who said so.
 
     Known by (scope, origin, window). `allow` 0 is shut. While `ramp` is false the hold stands until `until` (None:
@@ -404,7 +404,7 @@ class Hold(Value, kw_only=True):
     halt: Halt = Halt.NONE
 
 
-class Request(Value, kw_only=True):
+class Request(Struct, frozen=True, kw_only=True):
     """What a door asks of a running supervisor, pending until it is answered; `target` is the job of a cancel."""
 
     id: int
@@ -414,7 +414,7 @@ class Request(Value, kw_only=True):
     target: int | None = None
 
 
-class Event(Value, kw_only=True):
+class Event(Struct, frozen=True, kw_only=True):
     """One thing that happened; `seq` orders all of them."""
 
     seq: int
@@ -426,7 +426,7 @@ class Event(Value, kw_only=True):
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Supervisor(Value, kw_only=True):
+class Supervisor(Struct, frozen=True, kw_only=True):
     """One incarnation of one supervisor process; `batch` is the one that it works on, None for all."""
 
     uuid: str
@@ -437,7 +437,7 @@ class Supervisor(Value, kw_only=True):
     batch: int | None = None
 
 
-class Submission(Value, kw_only=True):
+class Submission(Struct, frozen=True, kw_only=True):
     """What a submit did with each job of a batch, by name; `jobs` are the ids of those handed in, in their order."""
 
     batch: Batch

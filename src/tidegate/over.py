@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import anyio
 import structlog
+from msgspec.structs import replace
 
 from tidegate.gate import Gate, Key, key
 from tidegate.look import why

@@ -10,6 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal, assert_never
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from tidegate.model import (
     Cancelled,
     Exit,
@@ -38,7 +41,6 @@ from tidegate.model import (
     Window,
     family,
 )
-from tidegate.values import Value, replace
 
 if TYPE_CHECKING:
     from tidegate.hours import Hours
@@ -50,7 +52,7 @@ PRINTED = timedelta(seconds=120)  # a printed end of the same reset lies at most
 RAMP_END = 64  # a ramp this wide limits nothing any more
 
 
-class Rules(Value, kw_only=True):
+class Rules(Struct, frozen=True, kw_only=True):
     """The numbers that decisions use; all durations in seconds.
 
     `margin_exact` and `margin_printed` are added to a reset before the canary goes: a printed minute is floored, so the

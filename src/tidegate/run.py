@@ -8,7 +8,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TextIO, cast
 
 import anyio
 import structlog
+from msgspec.structs import replace
 
 from tidegate import agents, doorbell, files, follow, logs, places, settings, signals
 from tidegate.agents import Known

@@ -8,13 +8,14 @@ import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TextIO, cast
 
 import anyio
 import structlog
+from msgspec.structs import replace
 
 from tidegate import __version__, agents, daemon, logs, places, settings, signals, standing, systemd, upgrade
 from tidegate.agents import Known

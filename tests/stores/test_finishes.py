@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta, timezone
 
 import pytest
+from msgspec.structs import replace
 
 from stores.world import RULES, START, World, names, new, said
 from tidegate.errors import NotOwner

@@ -8,10 +8,10 @@ import sys
 import threading
 import time
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from stores.reconciling import reconcile
 from stores.world import World, incarnation, new

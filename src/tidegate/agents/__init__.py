@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Protocol
 
+from msgspec import Struct, field
+
 from tidegate.errors import BadInput
 from tidegate.model import Exit, Sighting, Spec, Stream, Variables
-from tidegate.values import Value, field
 
 
-class Command(Value, kw_only=True):
+class Command(Struct, frozen=True, kw_only=True):
     """What to execute: argv, what to feed to stdin (None: nothing), and environment on top of the job's own.
 
     `session` is the conversation id that this command starts or resumes, where it is known before the launch.
@@ -77,7 +78,7 @@ class Agent(Protocol):
 COMMAND = "command"  # the agent of any program that is no known CLI
 
 
-class Known(Value):
+class Known(Struct, frozen=True):
     """The agents that a supervisor knows, by name."""
 
     agents: Mapping[str, Agent]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
+
+from msgspec.structs import replace
 
 from tidegate import resets
 from tidegate.agents import Command, Reader

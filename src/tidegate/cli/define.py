@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from tidegate import allowed, batch, places
 from tidegate.agents import names
 from tidegate.allowed import Typed, Wrong
 from tidegate.batch import Around
 from tidegate.errors import BadInput
 from tidegate.model import Account, NewJob
-from tidegate.values import replace
 
 if TYPE_CHECKING:
     from tidegate.settings import Settings

@@ -7,10 +7,12 @@ import re
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tidegate import agents, allowed, clock, settings
 from tidegate import explain as reading
@@ -29,8 +31,7 @@ CODE = re.compile(r"-?\d{1,3}", re.ASCII)
 RUNS = "none"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Question(Struct, frozen=True, kw_only=True):
     """One captured output and how it came about; `exit` None: the attempt still runs."""
 
     text: str | bytes = ""

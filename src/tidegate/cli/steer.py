@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime
+
+from msgspec.structs import replace
 
 from tidegate import allowed, doorbell, when
 from tidegate.errors import BadInput

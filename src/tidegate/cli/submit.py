@@ -5,13 +5,14 @@ from __future__ import annotations
 from argparse import Namespace
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from tidegate import allowed, batch, doorbell, when
 from tidegate.cli import define
 from tidegate.errors import BadInput
 from tidegate.look import find, plain
 from tidegate.look.desk import Desk, at_work, note
 from tidegate.model import Batch, Job, NewJob, Submission
-from tidegate.values import replace
 
 
 def submit(args: Namespace) -> int:

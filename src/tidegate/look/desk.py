@@ -11,6 +11,9 @@ from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from tidegate import places
 from tidegate.errors import BadInput
 from tidegate.look import find
@@ -19,10 +22,9 @@ from tidegate.look.why import Picture, learn, picture
 from tidegate.look.words import Page, clean, page
 from tidegate.model import Job
 from tidegate.stores import Store
-from tidegate.values import Value, replace
 
 
-class Desk(Value, kw_only=True):
+class Desk(Struct, frozen=True, kw_only=True):
     """An open store with where it lies, and the page to write on."""
 
     state: Path

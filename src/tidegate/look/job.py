@@ -7,6 +7,8 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from msgspec import Struct
+
 from tidegate import policy
 from tidegate.look import plain
 from tidegate.look.desk import Desk, chosen, hidden
@@ -14,13 +16,12 @@ from tidegate.look.output import path
 from tidegate.look.why import Picture, Wait, stand, waits, words
 from tidegate.look.words import Page, clean, counted, shown, span
 from tidegate.model import Attempt, Hold, Job, Need, State, Stream, scopes
-from tidegate.values import Value
 
 LABEL = 10  # columns of a label
 PROMPT = 600  # characters of a prompt that text shows
 
 
-class Sheet(Value, kw_only=True):
+class Sheet(Struct, frozen=True, kw_only=True):
     """All that is told about one job."""
 
     job: Job

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from tidegate.errors import BadInput
 from tidegate.look import find, plain
 from tidegate.look.desk import Desk, note, nothing, opened, state_of
 from tidegate.look.why import Picture, learn, stand, waits
 from tidegate.look.words import Page, clean, columns_of, fit, pad
 from tidegate.model import Job, State
-from tidegate.values import Value
 
 if TYPE_CHECKING:
     from tidegate.stores import Store
@@ -53,7 +54,7 @@ def listing(args: Namespace) -> int:
 # --- which jobs ---
 
 
-class Asked(Value, kw_only=True):
+class Asked(Struct, frozen=True, kw_only=True):
     """Which jobs are asked for; `named` are those that were named, None where none was. `chunk` are read at once."""
 
     store: Store

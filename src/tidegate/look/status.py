@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
+from msgspec import Struct
+
 from tidegate import __version__
 from tidegate.look import plain
 from tidegate.look.desk import Desk, opened, state_of
@@ -16,7 +18,6 @@ from tidegate.look.who import Works
 from tidegate.look.why import TIMED, Picture, Wait, by_cause, hold_words, scope_words, words
 from tidegate.look.words import Page, clean, counted, fit, pad, shown
 from tidegate.model import Ask, Attempt, Batch, Hold, Job, Origin, Request, State
-from tidegate.values import Value
 
 COUNTED = 200  # queued jobs whose reasons are counted one by one
 OPEN, ENDED = 6, 3  # unfinished and finished batches that the screen shows
@@ -28,7 +29,7 @@ RECENT = 200  # events in which a drain is looked for: while it lasts, little ha
 Counts = Mapping[State, int]
 
 
-class Status(Value, kw_only=True):
+class Status(Struct, frozen=True, kw_only=True):
     """All that one screen tells; `causes` has the first COUNTED queued jobs by what keeps each back most."""
 
     state: Path

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from tidegate import places
-from tidegate.values import Value
 
 if TYPE_CHECKING:
     from tidegate.model import Supervisor
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 LOCKS = Path("/proc/locks")
 
 
-class Works(Value, kw_only=True):
+class Works(Struct, frozen=True, kw_only=True):
     """`pid` is the owner of the state directory, None where nobody works.
 
     `known` is what the store knows of that process; `gone` are the incarnations that ended without leaving.

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
+from msgspec import Struct, field
+
 from tidegate import policy
 from tidegate.look.words import Page, clean, shown
 from tidegate.model import Account, Attempt, Halt, Hold, Job, Origin, State, Window, scopes
-from tidegate.values import Value, field
 
 if TYPE_CHECKING:
     from tidegate.stores import Store
@@ -20,7 +21,7 @@ TIMED = ("start", "retry")  # many jobs that wait for times of their own are one
 NAMED = 3  # jobs that are named as what another waits for
 
 
-class Wait(Value, kw_only=True):
+class Wait(Struct, frozen=True, kw_only=True):
     """One reason why a queued job is not running; `until` is None where nobody knows.
 
     Jobs that it `needs`, by name, a hold, its own first or next try, its account's own limit, somebody who works on
@@ -33,7 +34,7 @@ class Wait(Value, kw_only=True):
     needs: tuple[str, ...] = ()
 
 
-class Picture(Value, kw_only=True):
+class Picture(Struct, frozen=True, kw_only=True):
     """What decides, at one instant, which jobs may run on a host; `supervised`: somebody works here.
 
     `batch` is the only one that is worked on, None for all. `epochs` are those of the running attempts, by scope;

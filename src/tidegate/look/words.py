@@ -8,9 +8,10 @@ import sys
 from collections.abc import Iterator
 from datetime import datetime, tzinfo
 
+from msgspec import Struct
+
 from tidegate.clock import SystemClock, zone
 from tidegate.model import State
-from tidegate.values import Value
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 ESCAPES = re.compile(
@@ -23,7 +24,7 @@ SHADES = {State.SUCCEEDED: "green", State.FAILED: "red", State.ERROR: "red", Sta
 NARROWEST = 20  # columns; a page gets no narrower than this
 
 
-class Page(Value, kw_only=True):
+class Page(Struct, frozen=True, kw_only=True):
     """Where text for people goes: its width in columns (None: unlimited), its zone, colour or not, and the present."""
 
     now: datetime

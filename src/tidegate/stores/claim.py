@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from heapq import heapify, heappop, heapreplace
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from tidegate import policy
 from tidegate.model import Account, Attempt, Hold, Job, Origin, Supervisor
 from tidegate.policy import Rules
 from tidegate.stores import timetable
 from tidegate.stores.rows import Candidate, Known, Lane, Rows, about
-from tidegate.values import Value, replace
 
 
-class Claimer(Value, kw_only=True):
+class Claimer(Struct, frozen=True, kw_only=True):
     """Who claims, when, and by which numbers."""
 
     me: Supervisor

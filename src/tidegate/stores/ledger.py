@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
+from msgspec.structs import replace
+
 from tidegate import policy
 from tidegate.errors import BadInput, NotOwner
 from tidegate.model import (
@@ -35,7 +37,6 @@ from tidegate.stores import ends, timetable
 from tidegate.stores.claim import Claimer, claim
 from tidegate.stores.rows import Known, Rows, about, iso, told
 from tidegate.stores.submit import CHUNK, Submit, check
-from tidegate.values import replace
 
 LONGEST: Final = 4000  # characters of an agent's words that a row keeps; the whole is in the attempt's files
 

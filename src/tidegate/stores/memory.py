@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 from itertools import islice
 from threading import RLock
 from typing import Any
+
+from msgspec.structs import replace
 
 from tidegate import policy
 from tidegate.errors import StoreBroken

@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
 
+from msgspec import Struct
+from msgspec.structs import asdict
+
 from tidegate.model import Account, Ask, Attempt, Hold, Job, NewJob, Origin, Request, Spec, State, Supervisor, Window
-from tidegate.values import Value, defaults_of
 
 
-class Lane(Value):
+class Lane(Struct, frozen=True):
     """The jobs of one batch, account and model: all that the same holds bind. `model` is the model's family."""
 
     id: int
@@ -43,7 +45,7 @@ class Crowd(NamedTuple):
     host: str
 
 
-class Known(Value):
+class Known(Struct, frozen=True):
     """An account and the latest proof that its provider answers.
 
     `at` and `job` tell the latest progress, `other_at` the latest by any job but that one. `blanks` counts the attempts
@@ -65,7 +67,7 @@ class Known(Value):
         return Known(self.account, now, job, self.others_at(job))
 
 
-class Defined(Value):
+class Defined(Struct, frozen=True):
     """A job's definition as it is kept: its spec as JSON, and a digest of the whole."""
 
     new: NewJob
@@ -326,7 +328,7 @@ LONG: Final = 10_000  # characters of a pattern, or of a label
 
 # --- definitions as text ---
 
-_DEFAULTS: Final[Mapping[str, object]] = defaults_of(Spec)
+_DEFAULTS: Final[Mapping[str, object]] = asdict(Spec())
 _READABLE: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 _ESCAPED: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 

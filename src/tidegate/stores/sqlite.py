@@ -12,7 +12,9 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
-from tidegate import values
+from msgspec import Struct
+from msgspec.structs import asdict
+
 from tidegate.errors import StoreBroken
 from tidegate.model import (
     Account,
@@ -92,7 +94,7 @@ class _Rows:
         return _supervisor(row) if row else None
 
     def add_supervisor(self, supervisor: Supervisor) -> None:
-        self._file.run("add_supervisor", **{**values.as_dict(supervisor), "started_at": iso(supervisor.started_at)})
+        self._file.run("add_supervisor", **{**asdict(supervisor), "started_at": iso(supervisor.started_at)})
 
     def end_supervisor(self, uuid: str, now: datetime) -> None:
         self._file.run("end_supervisor", uuid=uuid, now=iso(now))
@@ -390,7 +392,7 @@ class _Rows:
             outcome=attempt.outcome,
             exit=attempt.exit,
             session=attempt.session,
-            usage=json_text(values.as_dict(attempt.usage)) if attempt.usage else None,
+            usage=json_text(asdict(attempt.usage)) if attempt.usage else None,
             detail=attempt.detail,
         )
 
@@ -443,7 +445,7 @@ class _Rows:
         return self._vault.get(kept["secret"]) if isinstance(kept, dict) else str(kept)
 
 
-class _Turn(values.Value):
+class _Turn(Struct, frozen=True):
     """The port Turn on a file."""
 
     file: Connection

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from tidegate import clock, policy
 from tidegate.errors import BadInput, StoreBroken
 from tidegate.model import Origin, Window
 from tidegate.stores.rows import Rows, about, is_text, told
-from tidegate.values import replace
 
 if TYPE_CHECKING:
     from tidegate.hours import Hours

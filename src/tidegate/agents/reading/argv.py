@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import PurePosixPath
 
-from tidegate.values import Value, field
+from msgspec import Struct, field
 
 # The packages under which CLIs are published, and the program in each (npm; node_modules/PACKAGE/ in a path).
 PACKAGES = {
@@ -20,7 +20,7 @@ PACKAGES = {
 }
 
 
-class Program(Value):
+class Program(Struct, frozen=True):
     """A program inside an argv: its name, all up to and with it, and its own arguments."""
 
     name: str
@@ -100,7 +100,7 @@ def flags(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-class Grammar(Value, kw_only=True):
+class Grammar(Struct, frozen=True, kw_only=True):
     """Which flags of a CLI take a value, take one unless another flag follows, take several, or take none.
 
     Other flags are unknown: what follows one may be its value.
@@ -112,7 +112,7 @@ class Grammar(Value, kw_only=True):
     switches: frozenset[str] = field(default_factory=frozenset)
 
 
-class Part(Value):
+class Part(Struct, frozen=True):
     """A flag with its values, or (`flag` "") a positional argument; `doubtful` where an unknown flag is before it."""
 
     flag: str

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, tzinfo
 from typing import Any
+
+from msgspec.structs import replace
 
 from tidegate import resets
 from tidegate.agents.reading import wording

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime, tzinfo
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from tidegate.agents.reading.tail import refusal_in
 from tidegate.model import Limit

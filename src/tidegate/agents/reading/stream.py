@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from datetime import datetime, tzinfo
+
+from msgspec.structs import replace
 
 from tidegate import resets
 from tidegate.agents.reading import frames, wording

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import replace
 from datetime import datetime, tzinfo
+
+from msgspec.structs import replace
 
 from tidegate import resets
 from tidegate.agents.reading import frames, wording
