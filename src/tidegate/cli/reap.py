@@ -14,7 +14,9 @@ def reap(args: Namespace) -> int:
     """
     result = os.environ.get("SERVICE_RESULT", "")
     if args.unit and goes_on(args.job, result):
-        print(f"tidegate: agents run on: {args.unit} {_why(args.job, result)}", file=sys.stderr)
+        from tidegate.look.words import clean  # noqa: PLC0415 - only this remark pays for it
+
+        print(f"tidegate: agents run on: {clean(args.unit)} {clean(_why(args.job, result))}", file=sys.stderr)
         return 0
     from tidegate import places, reap  # noqa: PLC0415 - a restart waits for what is above
 

@@ -127,9 +127,9 @@ def person() -> str:
 
 
 def note(text: str) -> None:
-    """A remark beside what is printed."""
+    """A remark beside what is printed, on one line whatever others wrote into it."""
     sys.stdout.flush()
-    print(f"tidegate: {text}", file=sys.stderr)
+    print(f"tidegate: {clean(text)}", file=sys.stderr)
 
 
 def listened() -> None:
