@@ -176,6 +176,18 @@ def test_twenty_agents_outlive_what_happens_to_the_main_process(
         assert "Watchdog timeout" in service.machine("journalctl", "-u", service.unit, "--no-pager")
 
 
+def test_an_agent_that_the_next_start_may_not_see_is_not_started_twice(service: Service) -> None:
+    service.drop_in("[Service]\nPrivateUsers=yes\n")  # each start in a user namespace of its own
+    service.systemctl("restart")
+    service.counters(2)
+    before = service.agents()
+    disturbed(service, lambda: service.systemctl("restart"))
+    assert service.agents() == before
+    service.let_go()
+    until(lambda: set(service.states().values()) == {"succeeded"})
+    assert all(job["launches"] == 1 for job in service.lines("list"))
+
+
 LEAVES = """\
 #!/bin/sh
 sleep 1000 &

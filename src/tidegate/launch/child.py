@@ -195,13 +195,13 @@ class Child:
             pidfd = os.pidfd_open(self.pid)
         except ProcessLookupError:
             return
-        shim = process_of(self.pid)
-        if shim is None or not state_of(self.directory).held:  # a held lock after the opening: the pid is the shim's
+        shim = process_of(self.pid)  # None where this process may not see it (hidepid, other user namespaces): it lives
+        if not state_of(self.directory).held:  # a held lock after the opening: the pid is the shim's
             os.close(pidfd)
             return
         gone = anyio.Event()
         self._pidfd, self._gone = pidfd, gone.wait
-        self._ours = shim.parent == os.getpid()  # after a re-execution in place
+        self._ours = shim is not None and shim.parent == os.getpid()  # after a re-execution in place
         if self._ours:
             family.join(self)
         asyncio.get_running_loop().add_reader(pidfd, self._on_end, gone)
