@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ PROGRAMS = ("bash", "setpriv", "unshare", "nsenter", "mount", "pivot_root", "run
 NAMESPACES = ("--cgroup", "--pid", "--mount", "--uts", "--ipc", "--net")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NAME = "tidegate-test."
+OLD = 3600.0  # seconds after which no test run is under way any more
 TRIAL = """
 mount -t tmpfs tmpfs "$0"
 mkdir "$0/upper" "$0/work" "$0/root"
@@ -204,10 +206,18 @@ def _program(pid: int) -> Path:
 
 
 def _sweep(above: Path) -> None:
-    """Remove the empty groups of test runs that were killed."""
-    for group in above.glob(f"{NAME}*"):
-        if not _is_populated(group):
-            _remove(group)
+    """Remove what test runs that were killed have left; what is young may be another's who is just about to boot."""
+    now = time.time()
+    for left in (*above.glob(f"{NAME}*"), *Path(tempfile.gettempdir()).glob(f"{NAME}*")):
+        with suppress(OSError):
+            if now - left.stat().st_mtime < OLD:
+                continue
+            if left.is_file():
+                left.unlink()
+            elif left.parent != above:
+                left.rmdir()
+            elif not _is_populated(left):
+                _remove(left)
 
 
 def _is_populated(group: Path) -> bool:
