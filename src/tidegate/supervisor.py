@@ -241,8 +241,7 @@ class Supervisor:
             await self._catch_breath(job, str(error))
             await self._give_back(attempt, str(error))
         finally:
-            del self._running[job.id]
-            self.bell.ring()
+            self._free(attempt)
 
     async def _lived(self, running: Running, *, adopted: bool) -> Ended:
         try:
@@ -342,7 +341,15 @@ class Supervisor:
             reason = f"{type(error).__name__}: {error}"
             await self._finish(attempt, Ended(outcome=Failed(reason=reason, valid=False), exit=ended.exit))
 
+    def _free(self, attempt: Attempt) -> None:
+        """Give the slot of an attempt to another; once is enough."""
+        running = self._running.get(attempt.job)
+        if running is not None and running.attempt.n == attempt.n:
+            del self._running[attempt.job]
+            self.bell.ring()
+
     async def _finish(self, attempt: Attempt, ended: Ended) -> None:
+        self._free(attempt)  # before its end is on the disk: the claim that this brings is made after it
         await self._post.ask(
             self._post.store.finish,
             attempt,

@@ -96,11 +96,16 @@ async def launch(order: Order, directory: Path, intent: Mapping[str, object]) ->
 
 
 def _make(place: str) -> None:
+    """A directory, and its parent first: a job's first attempt has none."""
+    parent = os.path.dirname(place)  # noqa: PTH120 - a Path costs more than the call
     try:
-        os.mkdir(place, 0o700)  # noqa: PTH102 - a Path costs more than the call
+        os.mkdir(parent, 0o700)  # noqa: PTH102
     except FileNotFoundError:
-        _make(os.path.dirname(place))  # noqa: PTH120
-        _make(place)
+        _make(parent)
+    except FileExistsError:
+        pass
+    try:
+        os.mkdir(place, 0o700)  # noqa: PTH102
     except FileExistsError:
         if not os.path.isdir(place):  # noqa: PTH112
             raise
