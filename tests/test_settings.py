@@ -130,6 +130,14 @@ def test_every_rule_can_be_set(tmp_path: Path) -> None:
 # --- where settings come from ------------------------------------------------------------------
 
 
+def test_long_names_with_one_beginning_are_told_apart(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    names = [f"account-of-a-colleague-with-a-very-long-name-{n}" for n in range(2)]
+    config.write_text("".join(f"[accounts.{name}]\nconcurrency = {n + 1}\n" for n, name in enumerate(names)))
+    told = {row.key: row.value for row in settings.effective(settings.load(str(config), {}))}
+    assert [told[f"accounts.{name}.concurrency"] for name in names] == [1, 2]
+
+
 def test_a_flag_wins_over_a_variable_over_the_persons_file_over_the_machines_over_the_default(home: Path) -> None:
     machine = write(places.MACHINE_CONFIG, "[supervisor]\nslots = 10\ngrace = 10.5\nmax_lost = 10\n[retry]\nfirst = 10")
     person = write(home / ".config/tidegate/config.toml", "[supervisor]\nslots = 20\ngrace = 20.5\nmax_lost = 20")

@@ -352,5 +352,9 @@ def _digits(value: float) -> str:
 
 def shown_key(key: str) -> str:
     """A key as TOML spells it: bare where it can be, else quoted; at most SHOWN characters."""
-    short = key if len(key) <= SHOWN else key[: SHOWN - 3] + "..."
-    return short if re.fullmatch(r"[A-Za-z0-9_.-]+", short) else json.dumps(short)
+    return toml_key(key if len(key) <= SHOWN else key[: SHOWN - 3] + "...")
+
+
+def toml_key(key: str) -> str:
+    """A key as TOML spells it: bare where it can be, else quoted."""
+    return key if re.fullmatch(r"[A-Za-z0-9_.-]+", key) else json.dumps(key)

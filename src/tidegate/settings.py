@@ -604,7 +604,7 @@ def agents(settings: Settings) -> tuple[Described, ...]:
 def effective(loaded: Loaded) -> list[Row]:
     """Each setting in force and where it came from; secrets are hidden."""
     return [
-        Row(".".join(allowed.shown_key(part) for part in keys), _shown(keys, value), _origin(loaded.layers, keys))
+        Row(".".join(allowed.toml_key(part) for part in keys), _shown(keys, value), _origin(loaded.layers, keys))
         for keys, value in _leaves(loaded.settings, ())
     ]
 

@@ -10,10 +10,11 @@ from datetime import datetime
 from tidegate.look import find, plain
 from tidegate.look.desk import Desk, opened
 from tidegate.look.why import hold_words
-from tidegate.look.words import Page, clean, columns_of, fit, pad
+from tidegate.look.words import Page, cells, clean, sizes
 from tidegate.model import Account, Hold, State
 
-HEADINGS = ("ACCOUNT", "RUNNING", "QUEUED", "ANSWERED", "HOURS", "GATE")
+HEADINGS = ("ACCOUNT", "RUNNING", "QUEUED", "ANSWERED", "GATE")
+NAMES = (0,)  # the columns that shrink where the page is narrow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +72,9 @@ def _lines(sheets: Sequence[Sheet], page: Page) -> Iterator[str]:
     if not sheets:
         return
     rows = [HEADINGS, *(_row(sheet, page) for sheet in sheets)]
-    sizes = [max(columns_of(row[place]) for row in rows) for place in range(len(HEADINGS) - 1)]
+    columns = sizes(rows, page.width, NAMES)
     for row in rows:
-        cells = [pad(cell, size) for cell, size in zip(row[:-1], sizes, strict=True)]
-        yield fit("  ".join([*cells, row[-1]]).rstrip(), page.width)
+        yield from page.wrap(cells(row, columns, page.width), hang=sum(columns) + 2 * len(columns))
 
 
 def _row(sheet: Sheet, page: Page) -> tuple[str, ...]:
@@ -84,9 +84,15 @@ def _row(sheet: Sheet, page: Page) -> tuple[str, ...]:
         f"{running} of {most}" if most is not None else str(running),
         str(sheet.counts.get(State.QUEUED, 0)),
         f"{page.since(sheet.answered)} ago" if sheet.answered else "-",
-        clean(sheet.hours) or "-",
-        "; ".join(_gate(hold, sheet.account.name, page) for hold in sheet.holds) or "open",
+        "; ".join([*_gates(sheet, page)]) + (f"; hours {clean(sheet.hours)}" if sheet.hours else ""),
     )
+
+
+def _gates(sheet: Sheet, page: Page) -> Iterator[str]:
+    if not sheet.holds:
+        yield "open"
+    for hold in sheet.holds:
+        yield _gate(hold, sheet.account.name, page)
 
 
 def _gate(hold: Hold, account: str, page: Page) -> str:

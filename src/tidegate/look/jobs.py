@@ -13,7 +13,7 @@ from tidegate.errors import BadInput
 from tidegate.look import find, plain
 from tidegate.look.desk import Desk, note, nothing, opened, state_of
 from tidegate.look.why import Picture, learn, stand, waits
-from tidegate.look.words import Page, clean, columns_of, fit, pad
+from tidegate.look.words import Page, cells, clean, fit, sizes
 from tidegate.model import Job, State
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ ENDED = [state for state in State if state.is_final]
 PARTS = (([State.RUNNING], False), ([State.QUEUED], False), (ENDED, True))  # of a list: the newest ended come first
 HEADINGS = ("NO", "JOB", "BATCH", "STATE", "ACCOUNT", "ATTEMPTS", "WHY")
 NAMES = (1, 2, 4)  # the columns that shrink where the page is narrow
-LEAST = 8  # columns of a name, however narrow the page
-WHY = 24  # columns that the last one gets at the cost of names
 
 Row = tuple[str, ...]
 
@@ -162,15 +160,9 @@ def _lines(jobs: Iterator[Job], seen: Picture, page: Page) -> Iterator[str]:
     first = list(islice(rows, CHUNK))
     if not first:
         return
-    sizes = _sizes([HEADINGS, *first], page.width)
+    columns = sizes([HEADINGS, *first], page.width, NAMES)
     for row in chain([HEADINGS], first, rows):
-        cells = [pad(_cut(cell, size, page), size) for cell, size in zip(row[:-1], sizes, strict=True)]
-        yield fit("  ".join([*cells, row[-1]]).rstrip(), page.width)
-
-
-def _cut(cell: str, size: int, page: Page) -> str:
-    """A cell as its column is wide; where nobody looks at columns it stays whole."""
-    return cell if page.width is None else fit(cell, size)
+        yield fit(cells(row, columns, page.width), page.width)
 
 
 def _row(job: Job, why: str, page: Page) -> Row:
@@ -185,14 +177,3 @@ def _row(job: Job, why: str, page: Page) -> Row:
         charged,
         why.removeprefix(f"{account} "),
     )
-
-
-def _sizes(rows: list[Row], width: int | None) -> list[int]:
-    """The columns of each cell but the last; names give way to the reason where the page is narrow."""
-    sizes = [max(columns_of(row[place]) for row in rows) for place in range(len(HEADINGS) - 1)]
-    while width is not None and sum(sizes) + 2 * len(sizes) + WHY > width:
-        widest = max(NAMES, key=lambda place: sizes[place])
-        if sizes[widest] <= LEAST:
-            break
-        sizes[widest] -= 1
-    return sizes

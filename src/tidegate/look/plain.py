@@ -18,6 +18,21 @@ def line(form: Mapping[str, Any]) -> str:
     return json.dumps(form, default=str)
 
 
+def _bare(said: Any) -> Any:  # noqa: ANN401 - whatever JSON can say
+    """The same without what looks like a secret, for what people wrote; an agent's words come so from the store."""
+    match said:
+        case str() if said:
+            from tidegate.redact import redacted  # noqa: PLC0415 - most jobs say nothing of the kind
+
+            return redacted(said)
+        case list() | tuple():
+            return [_bare(one) for one in said]
+        case Mapping():
+            return {key: _bare(one) for key, one in said.items()}
+        case _:
+            return said
+
+
 def iso(instant: datetime | None) -> str | None:
     """An instant as 2026-01-09T18:30:00.000Z."""
     if instant is None:
@@ -46,7 +61,7 @@ def job(one: Job) -> Form:
         "unmet": one.unmet,
         "session": one.session,
         "reason": one.reason,
-        "labels": dict(one.spec.labels),
+        "labels": _bare(one.spec.labels),
         "created_at": iso(one.created_at),
         "ended_at": iso(one.ended_at),
     }
@@ -56,9 +71,9 @@ def definition(spec: Spec, env: Mapping[str, str]) -> Form:
     """What a job does; `env` is its environment as it may be shown."""
     return {
         "agent": spec.agent,
-        "command": list(spec.command),
-        "args": list(spec.args),
-        "prompt": spec.prompt,
+        "command": _bare(spec.command),
+        "args": _bare(spec.args),
+        "prompt": _bare(spec.prompt),
         "cwd": spec.cwd,
         "env": dict(env),
         "timeout": spec.timeout,
@@ -66,8 +81,8 @@ def definition(spec: Spec, env: Mapping[str, str]) -> Form:
         "max_attempts": spec.max_attempts,
         "on_cutoff": spec.on_cutoff,
         "on_failure": spec.on_failure,
-        "resume_prompt": spec.resume_prompt,
-        "labels": dict(spec.labels),
+        "resume_prompt": _bare(spec.resume_prompt),
+        "labels": _bare(spec.labels),
     }
 
 
@@ -106,7 +121,7 @@ def hold(one: Hold) -> Form:
         "since": iso(one.since),
         "until": iso(one.until),
         "resets_at": iso(one.resets_at),
-        "reason": one.reason,
+        "reason": _bare(one.reason),
         "evidence": one.evidence,
         "by": one.by,
         "halt": one.halt.value,
@@ -134,7 +149,7 @@ def event(one: Event, name: str | None) -> Form:
         "number": one.job,
         "attempt": one.attempt,
         "scope": one.scope,
-        "data": dict(one.data),
+        "data": _bare(one.data),
     }
 
 

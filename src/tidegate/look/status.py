@@ -16,12 +16,13 @@ from tidegate.look.find import quoted
 from tidegate.look.output import last_output
 from tidegate.look.who import Works
 from tidegate.look.why import TIMED, Picture, Wait, by_cause, hold_words, scope_words, words
-from tidegate.look.words import Page, clean, counted, fit, pad, shown
+from tidegate.look.words import Page, clean, columns_of, counted, fit, pad, page, shown
 from tidegate.model import Ask, Attempt, Batch, Hold, Job, Origin, Request, State
 
 COUNTED = 200  # queued jobs whose reasons are counted one by one
 OPEN, ENDED = 6, 3  # unfinished and finished batches that the screen shows
 RUNNING = 10  # running jobs that the screen shows
+NAME = 40  # columns of a running job's name
 CAUSES = 6  # reasons to wait that the screen shows
 PERSON = 4  # and of those that wait for a person
 RECENT = 200  # events in which a drain is looked for: while it lasts, little happens
@@ -169,7 +170,7 @@ def _batches(batches: Sequence[tuple[Batch, Counts]], page: Page) -> Iterator[st
     shown_ones = {*unfinished[:OPEN], *ended[-ENDED:]}
     for batch, counts in batches:
         if batch.id in shown_ones:
-            yield fit(f"  {clean(batch.name)}: {tally(counts)}", page.width)
+            yield from page.wrap(f"{clean(batch.name)}: {tally(counts)}", indent=2, hang=6)
     if len(unfinished) > OPEN:
         yield f"  and {counted(len(unfinished) - OPEN, 'later batch', 'later batches')}, not ended"
     if len(ended) > ENDED:
@@ -191,11 +192,11 @@ def _running(told: Status, page: Page) -> Iterator[str]:
         return
     yield page.paint("running", "bold")
     names = {job.id: _name(job, several=len(told.batches) > 1) for job, _ in told.seen.running[:RUNNING]}
-    size = min(max(map(len, names.values())), 40)
+    size = min(max(map(columns_of, names.values())), NAME if page.width is None else min(NAME, page.width // 3))
     for job, attempt in told.seen.running[:RUNNING]:
         how = f"attempt {attempt.n}, {clean(job.account)}, for {page.since(attempt.started_at)}"
         said = _besides(told, job, attempt) + last_output(told.state, attempt, page)
-        yield fit(f"  {pad(fit(names[job.id], size), size)}  {how}{said}", page.width)
+        yield fit(f"  {pad(_ending(names[job.id], size), size)}  {how}{said}", page.width)
     if len(told.seen.running) > RUNNING:
         yield f"  and {len(told.seen.running) - RUNNING} more"
 
@@ -208,6 +209,15 @@ def _besides(told: Status, job: Job, attempt: Attempt) -> str:
 
 def _name(job: Job, *, several: bool) -> str:
     return clean(f"{job.batch_name}:{job.name}" if several and not job.batch_name.startswith("/") else job.name)
+
+
+def _ending(name: str, size: int) -> str:
+    """A name cut at its beginning: what tells jobs of one kind apart stands at the end."""
+    if columns_of(name) <= size:
+        return name
+    while columns_of(name) > size - 3:
+        name = name[1:]
+    return f"...{name}"
 
 
 def _waiting(told: Status, page: Page) -> Iterator[str]:
@@ -251,7 +261,7 @@ def _for_a_person(told: Status, page: Page) -> Iterator[str]:
     yield page.paint("needs a person", "red")
     for hold in told.for_a_person[:PERSON]:
         jobs = next((len(jobs) for cause, jobs in told.causes.items() if cause.hold == hold), 0)
-        yield from page.wrap(f"{jobs:>4}  {clean(hold.scope)}: {clean(hold.reason)}", hang=6)
+        yield from page.wrap(f"{jobs:>4}  {clean(hold.scope)}: {shown(hold.reason)}", hang=6)
         yield from _evidence(hold, page)
         yield from page.wrap(f"when that is settled: tidegate resume {quoted(hold.scope)}", indent=6)
     if len(told.for_a_person) > PERSON:
@@ -262,18 +272,10 @@ def _nothing(args: Namespace) -> None:
     """Say that nothing has been submitted here yet."""
     state = state_of(args)
     if args.json:
-        empty: plain.Form = {
-            "batches": [],
-            "drained_by": None,
-            "requests": [],
-            "running": [],
-            "queued": 0,
-            "waiting": [],
-            "holds": [],
-        }
-        print(
-            plain.line({"version": __version__, "state_dir": str(state), "working": None, **empty, "needs_human": []})
-        )
+        seen = Picture(now=page().now, host="", holds=(), running=(), accounts={}, supervised=False)
+        works = Works(pid=None, known=None, gone=())
+        empty = Status(state=state, works=works, batches=(), seen=seen, queued=0, causes={}, requests=(), drained_by="")
+        print(plain.line(_form(empty)))
     else:
         begin = "begin with `tidegate submit` or `tidegate run FILE`"
         print(f"nothing here yet: no batch was submitted to {clean(str(state))}; {begin}")

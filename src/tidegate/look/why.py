@@ -191,9 +191,11 @@ def stand(job: Job, seen: Picture, page: Page, running: dict[int, Attempt]) -> s
 
 
 def scope_words(scope: str, job: Job | None = None) -> str:
-    """A scope as a person reads it; told of a job, its own scope is just the job."""
+    """A scope as a person reads it; told of a job, its own scope is just the job, that of its batch just the batch."""
     if scope == "*":
         return "everything"
+    if job is not None and scope == f"batch:{job.batch_name}":
+        return "its batch"
     return "this job" if job is not None and scope == f"job:{job.id}" else clean(scope)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, tzinfo
 
 from msgspec import Struct
@@ -22,6 +22,8 @@ ESCAPES = re.compile(
 COLOURS = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
 SHADES = {State.SUCCEEDED: "green", State.FAILED: "red", State.ERROR: "red", State.CANCELLED: "yellow"}
 NARROWEST = 20  # columns; a page gets no narrower than this
+LEAST = 8  # columns of a name in a table, however narrow the page
+LAST = 28  # columns that a table's last cell gets at the cost of names: an end, with its weekday, fits
 
 
 class Page(Struct, frozen=True, kw_only=True):
@@ -63,7 +65,7 @@ class Page(Struct, frozen=True, kw_only=True):
             return
         from textwrap import wrap  # noqa: PLC0415 - only a narrow page pays for it
 
-        further = further[: self.width // 2]
+        further = further[: self.width * 3 // 4]
         yield from wrap(text, self.width, initial_indent=first, subsequent_indent=further, break_on_hyphens=False)
 
     def since(self, instant: datetime) -> str:
@@ -162,6 +164,24 @@ def fit(text: str, width: int | None) -> str:
         if kept > room:
             return text[:end] + "..."[: max(width, 0)]
     return text
+
+
+def sizes(rows: Sequence[Sequence[str]], width: int | None, names: Sequence[int]) -> list[int]:
+    """The columns of each cell of a table but the last; `names` give way to that one where the page is narrow."""
+    found = [max(columns_of(row[place]) for row in rows) for place in range(len(rows[0]) - 1)]
+    while width is not None and sum(found) + 2 * len(found) + max(LAST, width // 3) > width:
+        widest = max(names, key=lambda place: found[place])
+        if found[widest] <= LEAST:
+            break
+        found[widest] -= 1
+    return found
+
+
+def cells(row: Sequence[str], found: Sequence[int], width: int | None) -> str:
+    """A table's row; where nobody looks at columns each cell stays whole."""
+    *first, last = row
+    cut = [pad(cell if width is None else fit(cell, size), size) for cell, size in zip(first, found, strict=True)]
+    return "  ".join([*cut, last]).rstrip()
 
 
 def pad(text: str, width: int) -> str:
