@@ -262,6 +262,16 @@ def test_run_beside_a_service_submits_to_it_and_follows_its_own_batch_alone(tide
     assert service.poll() is None, "it serves on"
 
 
+def test_run_beside_a_service_says_that_its_slots_are_not_heeded(tidegate: Tidegate) -> None:
+    service = serving(tidegate)
+    batch = tidegate.batch('{"id": "a", "command": ["true"]}\n', "b.jsonl")
+    done = tidegate("run", batch, "--slots", "9", "--log-format", "console")
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "slots not heeded" in line]
+    assert f"pid {service.pid} serves with its own" in line
+    assert "slots not heeded" not in tidegate("run", batch).stderr, "nobody asked for any"
+
+
 def test_run_beside_a_service_leaves_its_batch_to_it_when_interrupted(tidegate: Tidegate, tmp_path: Path) -> None:
     service = serving(tidegate)
     waiting = f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"

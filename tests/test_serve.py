@@ -463,9 +463,11 @@ def test_a_pause_that_freezes_makes_what_runs_in_its_scope_stand_still_until_it_
     pause(tidegate, "command", Halt.FREEZE)
     until(lambda: process_states(tidegate, "a") == {"T"})
     assert process_states(tidegate, "b") != {"T"}, "another account's"
+    until(lambda: [event["job"] for event in tidegate.events("attempt frozen")] == ["a"])
     assert tidegate.states() == {"a": "running", "b": "running"}
     resume(tidegate, "command")
     until(lambda: "T" not in process_states(tidegate, "a"))
+    until(lambda: [event["job"] for event in tidegate.events("attempt thawed")] == ["a"])
     (tmp_path / "go").touch()
     until(lambda: tidegate.states() == {"a": "succeeded", "b": "succeeded"})
 
@@ -485,7 +487,9 @@ def test_what_is_frozen_stays_so_over_a_restart_and_is_thawed_by_whoever_finds_n
     assert process_states(tidegate, "a") == {"T"}
     second.terminate()
     second.wait()
-    resume(tidegate, "*")
+    assert "; until then 1 attempt stands still\n" in tidegate("resume").stdout
+    (told,) = tidegate.lines("resume")
+    assert told["left_frozen"] == 1
     assert process_states(tidegate, "a") == {"T"}, "nobody is there to thaw it"
     serve()
     (tmp_path / "go").touch()
@@ -519,6 +523,8 @@ def test_a_freeze_with_an_end_is_over_by_itself_even_where_it_takes_every_slot(
     until(lambda: running(tidegate) == 1)
     pause(tidegate, "*", Halt.FREEZE, until=datetime.now(UTC) + timedelta(seconds=3))
     until(lambda: process_states(tidegate, "a") == {"T"})
+    until(lambda: [event["data"]["by"] for event in tidegate.events("gate lifted")] == ["time"])
+    assert tidegate.states() == {"a": "running"}, "no claim had to come for that"
     (tmp_path / "go").touch()
     until(lambda: tidegate.states() == {"a": "succeeded"})
 

@@ -44,6 +44,7 @@ log = structlog.get_logger()
 DRAIN = 2.0  # seconds that the readers get after the agent's end
 LEFTOVER = 2.0  # seconds at most from TERM to KILL of what an agent leaves behind: the job's outcome waits for it
 Tell = Callable[[Sighting], Awaitable[None]]
+Rested = Callable[[bool], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,16 +81,27 @@ class Running:
     """One attempt from its launch, or its adoption, to its judgement.
 
     `tell` hears each sighting as it is read, before the attempt's end. `is_to_rest`: the agent is to stand still,
-    which `settle` sees to.
+    which `settle` sees to; `rested` then hears whether it does.
     """
 
-    def __init__(self, job: Job, attempt: Attempt, *, agent: Agent, directory: Path, means: Means, tell: Tell) -> None:
+    def __init__(
+        self,
+        job: Job,
+        attempt: Attempt,
+        *,
+        agent: Agent,
+        directory: Path,
+        means: Means,
+        tell: Tell,
+        rested: Rested | None = None,
+    ) -> None:
         self.job = job
         self.attempt = attempt
         self.directory = directory
         self._agent = agent
         self._means = means
         self._tell = tell
+        self._rested = rested
         self._seen = Seen(proof=agent.proof)
         self._session = job.session
         self._resumes = False
@@ -295,7 +307,8 @@ class Running:
                 self._go_on()
                 handover.write_rest(self.directory, self._rest)
             self._is_unsure = False
-        log.info("attempt frozen" if self._rest.since else "attempt thawed", **self._names())
+            if self._rested is not None:  # in here: it is told in the order in which it was done
+                await self._rested(self._rest.since is not None)
 
     def _is_settled(self) -> bool:
         return not self._is_unsure and (self._rest.since is not None) == self.is_to_rest
@@ -307,9 +320,6 @@ class Running:
             self._worked_from += now - self._rests_from
         self._rest, self._rests_from = self._rest.ended(self._means.clock.now()), None
         self._quiet_from, self._quiet_cpu = now, None
-
-    def _names(self) -> dict[str, str | int]:
-        return {"job": self.job.name, "attempt": self.attempt.n}
 
     # --- time-outs, in working time ---
 

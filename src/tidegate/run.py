@@ -201,7 +201,8 @@ def run_file(args: Namespace) -> int:
     )
     if args.on_limit:
         batch = replace(batch, on_limit=args.on_limit)
-    return work(batch, said, known, places.state_dir(args.state_dir, os.environ), update=args.update)
+    state = places.state_dir(args.state_dir, os.environ)
+    return work(batch, said, known, state, update=args.update, slots=args.slots)
 
 
 def _settings(args: Namespace) -> Settings:
@@ -214,8 +215,13 @@ def _settings(args: Namespace) -> Settings:
     return loaded.settings
 
 
-def work(batch: Expanded, said: Settings, known: Known, state: Path, *, update: bool = False) -> int:
-    """Supervise a batch with these settings, print its summary, and give the exit code."""
+def work(
+    batch: Expanded, said: Settings, known: Known, state: Path, *, update: bool = False, slots: str | None = None
+) -> int:
+    """Supervise a batch with these settings, print its summary, and give the exit code.
+
+    `slots` are those that the command line asks for, which a service that works here already does not heed.
+    """
     bottom = Bottom(sys.stderr) if sys.stderr.isatty() else None
     logs.set_up(level=said.log.level, form=said.log.format, stream=cast("TextIO", bottom) if bottom else None)
     with closing(sqlite.open(places.database(state))) as store:
@@ -227,6 +233,8 @@ def work(batch: Expanded, said: Settings, known: Known, state: Path, *, update: 
         except AlreadyRunning:
             if not follow.is_served(shift):
                 raise
+            if slots is not None:
+                log.warning("slots not heeded", slots=slots, reason=f"pid {follow.pid_of(shift)} serves with its own")
             report = anyio.run(partial(followed, batch, shift, update=update, bottom=bottom))
     _print(summary(report, state))
     return report.code

@@ -213,6 +213,7 @@ class Supervisor:
             directory=self._post.directory(job.id, attempt.n),
             means=self._post.means,
             tell=lambda sighting: self._told(job, attempt, sighting),
+            rested=lambda rests: self._rested(attempt, rests),
         )
         running.is_to_rest = self._halt_of(job)[0] is Halt.FREEZE
         attempts.start_soon(self._attend, running, adopted)
@@ -308,6 +309,11 @@ class Supervisor:
             case _:
                 pass
 
+    async def _rested(self, attempt: Attempt, rests: bool) -> None:  # noqa: FBT001 - as it is told
+        post = self._post
+        await post.ask(post.store.note_rest, attempt, post.clock.now(), rests=rests)
+        self.bell.ring()  # whoever tells what happens waits for it
+
     async def _shut(self, job: Job, attempt: Attempt, limit: Limit) -> None:
         post, now = self._post, self._post.clock.now()
         scope = policy.scope_of(limit, job.account, job.model)
@@ -386,6 +392,7 @@ class Supervisor:
                 if (overdue := running.overdue()) is not None:
                     self._end(running, overdue)
             self._see_halts()
+            await self._turn_due()
             version = await self._post.ask(self._post.store.version)
             if version != self._version:
                 self._version = version
@@ -428,6 +435,14 @@ class Supervisor:
             return Halt.NONE, ""
         by = f" by {strongest.by}" if strongest.by else ""
         return strongest.halt, f"paused{by}" + (f": {strongest.reason}" if strongest.reason else "")
+
+    async def _turn_due(self) -> None:
+        """A hold whose end has come goes also where no claim sees to it, because nothing could start."""
+        post, now = self._post, self._post.clock.now()
+        idle = self._starts_none or len(self._running) >= post.slots
+        if idle and any(policy.is_due(hold, now) for hold in self.gate.holds()):
+            await post.ask(post.store.claim, post.me.uuid, now, most=0)
+            await self.see_holds()
 
     async def _next_due(self) -> datetime | None:
         if len(self._running) >= self._post.slots:

@@ -458,3 +458,13 @@ def test_a_hold_that_a_person_must_lift_never_turns_into_a_ramp(world: World) ->
         by="tidegate",
         epoch=world.hold("acct").epoch,
     )
+
+
+def test_a_claim_of_nothing_turns_what_is_due_and_starts_no_ramp(world: World) -> None:
+    world.accounts(Account(name="acct", cautious=True))
+    world.submit("a")
+    world.pause("acct", until=world.ahead(5))
+    world.wait(6)
+    assert world.claim(0) == []
+    assert world.store.holds() == []
+    assert [event.data["by"] for event in world.events("gate lifted")] == ["time"]

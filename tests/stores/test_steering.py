@@ -38,6 +38,29 @@ def retry(world: World, name: str) -> State:
     return world.store.retry(world.job(name).id, world.now, by="ann").state
 
 
+# --- standing still ---
+
+
+def test_what_stands_still_and_goes_on_is_told_while_it_runs(world: World) -> None:
+    world.submit("a")
+    claim = world.take()
+    for rests in (True, False):
+        world.store.note_rest(claim[1], world.now, rests=rests)
+    world.finish(claim)
+    world.store.note_rest(claim[1], world.now, rests=True)
+    told = [(event.name, event.job, event.attempt) for event in world.events("attempt frozen", "attempt thawed")]
+    assert told == [("attempt frozen", claim[0].id, 1), ("attempt thawed", claim[0].id, 1)]
+
+
+def test_of_an_attempt_that_another_owns_by_now_nothing_is_told(world: World) -> None:
+    world.submit("a")
+    claim = world.take()
+    world.enter("other")
+    world.store.adopt("other", "here", world.now)
+    world.store.note_rest(claim[1], world.now, rests=True)
+    assert world.events("attempt frozen") == []
+
+
 # --- cancel ---
 
 

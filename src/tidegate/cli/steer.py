@@ -9,7 +9,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from tidegate import allowed, doorbell, when
+from tidegate import allowed, doorbell, handover, places, when
 from tidegate.errors import BadInput
 from tidegate.look import find, plain
 from tidegate.look.desk import Desk, at_work, opened, person
@@ -89,7 +89,9 @@ def resume(args: Namespace) -> int:
         reopened = [hold for one in scopes for hold in _reopened(desk, one)]
         doorbell.ring(desk.state)
         left = [hold for hold in desk.store.holds() if _touches(hold, scope) and not _is_of(hold, reopened)]
-        told = _form(scope, lifted, reopened, left) if args.json else _resumed(desk, scope, lifted, reopened, left)
+        told = (
+            _form(desk, scope, lifted, reopened, left) if args.json else _resumed(desk, scope, lifted, reopened, left)
+        )
         for line in told:
             print(line)
     return 0
@@ -124,9 +126,21 @@ def _waits_for_reset(hold: Hold, desk: Desk) -> bool:
     return hold.origin is Origin.LIMIT and not hold.ramp and hold.until is not None and hold.until > desk.page.now
 
 
-def _form(scope: str, lifted: Sequence[Hold], reopened: Sequence[Hold], left: Sequence[Hold]) -> Iterator[str]:
+def _left_frozen(desk: Desk) -> int:
+    """How many attempts stand still because whoever froze them is gone."""
+    if desk.works().pid is not None:
+        return 0
+    running = desk.store.running()
+    rests = (handover.read_rest(places.attempt(desk.state, job.id, attempt.n)) for job, attempt in running)
+    return sum(rest.since is not None for rest in rests)
+
+
+def _form(
+    desk: Desk, scope: str, lifted: Sequence[Hold], reopened: Sequence[Hold], left: Sequence[Hold]
+) -> Iterator[str]:
     told = {"lifted": lifted, "reopened": reopened, "left": left}
-    yield plain.line({"scope": scope} | {what: [plain.hold(hold) for hold in holds] for what, holds in told.items()})
+    holds = {what: [plain.hold(hold) for hold in holds] for what, holds in told.items()}
+    yield plain.line({"scope": scope} | holds | {"left_frozen": _left_frozen(desk)})
 
 
 def _resumed(
@@ -142,7 +156,9 @@ def _resumed(
     for hold in left:
         yield f"still there: {scope_words(hold.scope)} {hold_words(hold, page)}"
     if desk.works().pid is None:
-        yield "nobody works here: `tidegate serve` goes on, or `tidegate run FILE` with its batch"
+        frozen = _left_frozen(desk)
+        still = f"; until then {counted(frozen, 'attempt stands', 'attempts stand')} still" if frozen else ""
+        yield f"nobody works here: `tidegate serve` goes on, or `tidegate run FILE` with its batch{still}"
 
 
 def drain(args: Namespace) -> int:

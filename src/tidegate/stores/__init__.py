@@ -156,6 +156,9 @@ class Store(Protocol):
     def note_progress(self, attempt: Attempt, now: datetime) -> list[Hold]:
         """The provider answered: widen each ramp that this attempt belongs to, once; the ramps as they are now."""
 
+    def note_rest(self, attempt: Attempt, now: datetime, *, rests: bool) -> None:
+        """Tell that a running attempt stands still from now on, or goes on."""
+
     def finish(
         self,
         attempt: Attempt,

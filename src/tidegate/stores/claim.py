@@ -26,11 +26,11 @@ class Claimer(Struct, frozen=True, kw_only=True):
 
 
 def claim(rows: Rows, who: Claimer, *, most: int, batch: int | None) -> list[tuple[Job, Attempt]]:
-    """Take up to `most` jobs; to be called inside a transaction."""
+    """Take up to `most` jobs, 0 for none: the holds are turned all the same; to be called inside a transaction."""
     turn_due(rows, who.now)
     timetable.keep(rows, who.now)
     rows.promote(who.now)
-    return _Taking(rows, who).take(most, batch)
+    return _Taking(rows, who).take(most, batch) if most else []
 
 
 def turn_due(rows: Rows, now: datetime) -> None:

@@ -175,7 +175,7 @@ class Ledger:
     def claim(
         self, supervisor: str, now: datetime, *, most: int = 1, batch: int | None = None, rules: Rules | None = None
     ) -> list[tuple[Job, Attempt]]:
-        """Take up to `most` queued jobs that no hold binds: the only way to `running`.
+        """Take up to `most` queued jobs that no hold binds: the only way to `running`; 0 only turns what is due.
 
         Raises NotOwner where `supervisor` is not registered.
         """
@@ -226,6 +226,16 @@ class Ledger:
                 self._rows.event(now, "progress", job=job.id, attempt=mine.n)
                 self._progressed(job, mine, now)
             return [hold for hold in self._provider_holds(job) if hold.ramp]
+
+    def note_rest(self, attempt: Attempt, now: datetime, *, rests: bool) -> None:
+        """Tell that an attempt stands still from now on, or goes on; of one that has ended nothing is told."""
+        with self._rows.transaction():
+            try:
+                job, mine = self._owned(attempt)
+            except NotOwner:
+                return
+            if mine.ended_at is None:
+                self._rows.event(now, "attempt frozen" if rests else "attempt thawed", job=job.id, attempt=mine.n)
 
     def finish(
         self,
