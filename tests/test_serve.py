@@ -97,6 +97,29 @@ def test_a_second_one_is_refused_by_name(tidegate: Tidegate, serve: Serve) -> No
     assert done.stderr.count("\n") == 1
 
 
+def test_a_state_directory_that_is_removed_ends_it_rather_than_let_it_work_unseen(
+    tidegate: Tidegate, serve: Serve
+) -> None:
+    process = serve()
+    shutil.rmtree(tidegate.state)
+    assert process.wait(20) == 5
+    last = (tidegate.place / "started.0").read_text().splitlines()[-1]
+    assert last == f"tidegate: {places.database(tidegate.state)}: was removed or replaced while it was open"
+
+
+@pytest.mark.slow
+def test_a_database_that_is_locked_for_a_while_does_not_end_it(tidegate: Tidegate, serve: Serve) -> None:
+    process = serve()
+    submit(tidegate, shell("a", "sleep 1"))
+    until(lambda: running(tidegate) == 1)
+    with closing(sqlite3.connect(places.database(tidegate.state), isolation_level=None, timeout=30)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        time.sleep(15)  # longer than any verb waits
+        other.execute("ROLLBACK")
+    until(lambda: tidegate.states() == {"a": "succeeded"})
+    assert process.poll() is None
+
+
 def test_a_bad_configuration_at_the_start_is_exit_code_2(tidegate: Tidegate) -> None:
     (tidegate.place / "c.toml").write_text("[supervisor]\nslots = 0\n")
     done = tidegate("serve", "--config", "c.toml")

@@ -46,6 +46,7 @@ log = structlog.get_logger()
 
 CONFIGURATION = "configuration"  # who says an account's hours, where no batch does
 NARRATE = 0.1  # seconds over which events are gathered before they are told
+PATIENCE = 25.0  # seconds for others to unlock the database: more than a person waits, less than a watchdog's half
 ENDING = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
 LISTENED = (*ENDING, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTSTP, signal.SIGCONT)
 

@@ -23,7 +23,7 @@ from tidegate.agents import Known
 from tidegate.batch import Expanded
 from tidegate.bottom import Bottom
 from tidegate.check import preflight
-from tidegate.daemon import CONFIGURATION, LISTENED, Duty, Shift, on_duty, owning, shift_for
+from tidegate.daemon import CONFIGURATION, LISTENED, PATIENCE, Duty, Shift, on_duty, owning, shift_for
 from tidegate.errors import AlreadyRunning
 from tidegate.look.words import counted
 from tidegate.model import Batch, State, Submission
@@ -224,7 +224,7 @@ def work(
     """
     bottom = Bottom(sys.stderr) if sys.stderr.isatty() else None
     logs.set_up(level=said.log.level, form=said.log.format, stream=cast("TextIO", bottom) if bottom else None)
-    with closing(sqlite.open(places.database(state))) as store:
+    with closing(sqlite.open(places.database(state), busy=PATIENCE)) as store:
         batch = preflight(batch, said, known, store)
         signals.keep(*LISTENED)
         shift = shift_for(said, known, state, store)

@@ -21,7 +21,7 @@ from tidegate import __version__, agents, daemon, logs, places, settings, signal
 from tidegate.agents import Known
 from tidegate.batch import Declared
 from tidegate.bottom import Bottom
-from tidegate.daemon import CONFIGURATION, LISTENED, Duty, Shift, on_duty, owning, shift_for
+from tidegate.daemon import CONFIGURATION, LISTENED, PATIENCE, Duty, Shift, on_duty, owning, shift_for
 from tidegate.errors import BadInput, StoreBroken
 from tidegate.look.words import page, shown
 from tidegate.model import Account, Ask, Request
@@ -72,7 +72,7 @@ def serve(args: Namespace) -> int:
     if args.check:
         return _would_start(state)
     signals.keep(*LISTENED)
-    with closing(sqlite.open(places.database(state))) as store, owning(state) as lock:
+    with closing(sqlite.open(places.database(state), busy=PATIENCE)) as store, owning(state) as lock:
         anyio.run(partial(_serve, service, shift_for(service.said, known, state, store)))
         if service.successor:
             store.close()

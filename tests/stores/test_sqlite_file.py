@@ -199,6 +199,18 @@ def test_a_file_in_the_place_of_the_directory(tmp_path: Path) -> None:
         SqliteStore(tmp_path / "state" / "t.db")
 
 
+@pytest.mark.parametrize("then", ["removed", "replaced"])
+def test_a_database_that_is_not_at_its_place_any_more_is_noticed(tmp_path: Path, then: str) -> None:
+    store = SqliteStore(tmp_path / "t.db")
+    store.version()
+    (tmp_path / "t.db").rename(tmp_path / "old.db")
+    if then == "replaced":
+        SqliteStore(tmp_path / "t.db").close()
+    with pytest.raises(StoreBroken, match=r"t\.db: was removed or replaced while it was open"):
+        store.version()
+    store.close()
+
+
 def test_a_database_that_another_program_keeps_locked(tmp_path: Path) -> None:
     other = SqliteStore(tmp_path / "t.db")
     with other.group():

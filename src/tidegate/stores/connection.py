@@ -54,11 +54,17 @@ class Connection:
             self._db = apsw.Connection(str(path), statementcachesize=256)
             self._db.set_busy_handler(self._is_patient)
             self._set_up()
+            self._place = _place_of(path)
 
     def close(self) -> None:
         """Close the connection; closing it twice is no error."""
         with self.clearly():
             self._db.close()
+
+    def check_place(self) -> None:
+        """Raises StoreBroken where this is not the file at its path any more: nobody else sees what is written."""
+        if _place_of(self.path) != self._place:
+            raise StoreBroken(f"{self.path}: was removed or replaced while it was open")
 
     # --- statements ---
 
@@ -295,6 +301,15 @@ def _check_name(path: Path) -> None:
         str(path).encode()
     except UnicodeEncodeError:
         raise BadInput(f"{path}: must be UTF-8, as the names of databases are") from None
+
+
+def _place_of(path: Path) -> tuple[int, int] | None:
+    """Which file lies at a path; None where none does."""
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return None
+    return there.st_dev, there.st_ino
 
 
 def _touch(path: Path) -> None:

@@ -485,8 +485,9 @@ class SqliteStore(Ledger):
         return _Turn(self._file)
 
     def version(self) -> int:
-        """A number that changes when another connection commits."""
+        """A number that changes when another connection commits. Raises StoreBroken where the file is gone."""
         with self._file.clearly():
+            self._file.check_place()
             return self._file.number("version")
 
     def holds(self) -> list[Hold]:
@@ -711,6 +712,6 @@ def _event(row: Row) -> Event:
     )
 
 
-def open(path: Path) -> SqliteStore:  # noqa: A001 - read as sqlite.open
-    """The store in the file `path`, made if it is missing."""
-    return SqliteStore(path)
+def open(path: Path, *, busy: float = BUSY) -> SqliteStore:  # noqa: A001 - read as sqlite.open
+    """The store in the file `path`, made if it is missing; `busy` as SqliteStore's."""
+    return SqliteStore(path, busy=busy)
