@@ -597,6 +597,30 @@ def test_a_follower_says_what_a_job_waits_for_and_leaves_when_nobody_reads(tideg
     follower.stderr.close()
 
 
+def test_logs_of_several_jobs_come_one_after_the_other_each_with_its_heading(tidegate: Tidegate) -> None:
+    made = Night(tidegate.state)
+    made.submit("b", job("a"), job("c"), job("d"))
+    made.enter()
+    for name, (_, attempt) in zip("ac", made.claim(2), strict=True):
+        made.output(attempt, f"{name} says\n".encode())
+    done = tidegate("logs", "1-3", "99")
+    assert (done.returncode, done.stdout) == (2, "a says\nc says\n")
+    heads = ["no job 99 here", "--- #1 b:a ---", "--- #2 b:c ---", "--- #3 b:d ---", "d has not started yet: "]
+    assert [line[10 : 10 + len(head)] for line, head in zip(done.stderr.splitlines(), heads, strict=True)] == heads
+    assert [(one["number"], one["text"]) for one in tidegate.lines("logs", "2", "a")] == [(2, "c says"), (1, "a says")]
+    done = tidegate("logs", "1-2", "--attempt", "7")
+    assert (done.returncode, done.stderr.count("has no attempt 7; there is 1 to 1")) == (2, 2)
+
+
+def test_events_of_several_jobs_are_told_and_of_no_other(tidegate: Tidegate) -> None:
+    made = Night(tidegate.state)
+    made.submit("b", job("a"), job("c"), job("d"))
+    told = tidegate.lines("events", "--job", "1", "--job", "c")
+    assert [one["job"] for one in told] == ["a", "c"]
+    assert {one["job"] for one in tidegate.lines("events", "--job", "2-3")} == {"c", "d"}
+    assert tidegate("events", "--job", "nope").returncode == 2
+
+
 def running(tidegate: Tidegate, output: bytes | None) -> tuple[Night, Attempt]:
     """A place with one job `a`, whose first attempt runs and has printed this; None: it has no file yet."""
     made = Night(tidegate.state)

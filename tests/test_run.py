@@ -26,6 +26,10 @@ def shell(id: str, script: str, **more: object) -> str:
     return json.dumps({"id": id, "command": ["sh", "-c", script], **more}) + "\n"
 
 
+def named(batch: str) -> str:
+    return json.dumps({"batch": {"name": batch}}) + "\n"
+
+
 def cpu(pid: int) -> float:
     """Seconds of processor time that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -48,6 +52,16 @@ def test_a_failed_job_is_tried_again_and_then_failed_and_the_exit_code_is_1(tide
     (job,) = tidegate.lines("list")
     assert (job["state"], job["attempts"]) == ("failed", 2)
     assert job["reason"] == "exit 7: no such luck"
+
+
+def test_the_summary_of_a_run_is_one_object_where_that_is_asked_for(tidegate: Tidegate) -> None:
+    batch = tidegate.batch(named("own") + shell("a", "true") + shell("bad", "exit 3", max_attempts=1), "b.jsonl")
+    done = tidegate("run", batch, "--json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["code"], told["batch"], told["left"]) == (1, 1, "own", [])
+    assert (told["jobs"]["succeeded"], told["jobs"]["failed"], told["launches"]) == (1, 1, 2)
+    assert told["outcomes"] == {"succeeded": 1, "failed": 1}
+    assert [one["id"] for one in map(json.loads, tidegate("plan", batch, "--json").stdout.splitlines())] == ["a", "bad"]
 
 
 def test_running_a_file_again_continues_it(tidegate: Tidegate, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from tidegate.bottom import Bottom
 from tidegate.check import preflight
 from tidegate.daemon import CONFIGURATION, LISTENED, PATIENCE, Duty, Shift, on_duty, owning, shift_for
 from tidegate.errors import AlreadyRunning
+from tidegate.look import plain
 from tidegate.look.words import counted
 from tidegate.model import Batch, State, Submission
 from tidegate.narrate import Tally
@@ -149,6 +150,23 @@ def _runs_on(duty: Duty) -> list[str]:
     return [f"{len(jobs)} of another batch still running: {names}; the next `tidegate run` takes over"] if jobs else []
 
 
+def _form(report: Report, state: Path) -> plain.Form:
+    """The summary as JSON says it: jobs by state, launches by outcome."""
+    tally = report.tally
+    return {
+        "batch": report.batch,
+        "code": report.code,
+        "jobs": {state.value: number for state, number in report.counts.items()},
+        "launches": tally.launches - tally.returned,
+        "adopted": tally.adopted,
+        "resumed": tally.resumes,
+        "outcomes": dict(tally.outcomes),
+        "held": {scope: tally.held[scope] for scope in tally.shuts},
+        "left": list(report.left),
+        "state_dir": str(state),
+    }
+
+
 def summary(report: Report, state: Path) -> str:
     """The lines that end a run: how many jobs are where, and that launches and outcomes add up."""
     counts, tally = report.counts, report.tally
@@ -202,7 +220,7 @@ def run_file(args: Namespace) -> int:
     if args.on_limit:
         batch = replace(batch, on_limit=args.on_limit)
     state = places.state_dir(args.state_dir, os.environ)
-    return work(batch, said, known, state, update=args.update, slots=args.slots)
+    return work(batch, said, known, state, update=args.update, slots=args.slots, as_json=args.json)
 
 
 def _settings(args: Namespace) -> Settings:
@@ -216,7 +234,14 @@ def _settings(args: Namespace) -> Settings:
 
 
 def work(
-    batch: Expanded, said: Settings, known: Known, state: Path, *, update: bool = False, slots: str | None = None
+    batch: Expanded,
+    said: Settings,
+    known: Known,
+    state: Path,
+    *,
+    update: bool = False,
+    slots: str | None = None,
+    as_json: bool = False,
 ) -> int:
     """Supervise a batch with these settings, print its summary, and give the exit code.
 
@@ -236,7 +261,7 @@ def work(
             if slots is not None:
                 log.warning("slots not heeded", slots=slots, reason=f"pid {follow.pid_of(shift)} serves with its own")
             report = anyio.run(partial(followed, batch, shift, update=update, bottom=bottom))
-    _print(summary(report, state))
+    _print(plain.line(_form(report, state)) if as_json else summary(report, state))
     return report.code
 
 

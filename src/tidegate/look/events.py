@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from argparse import Namespace
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -25,9 +26,9 @@ def events(args: Namespace) -> int:
     with opened(args) as desk:
         if desk is None:
             return 0
-        job = None if args.job is None else find.job(desk.store, args.job).id
+        jobs = {job.id for text in args.job for job in find.jobs(desk.store, text)}
         batch = None if args.batch is None else find.batch(desk.store, args.batch).id
-        told = Telling(desk, job, batch, as_json=args.json)
+        told = Telling(desk, jobs, batch, as_json=args.json)
         last = told.print_after(_begin(desk, args))
         while args.follow:
             last = told.print_after(last)
@@ -37,24 +38,25 @@ def events(args: Namespace) -> int:
 
 
 def _begin(desk: Desk, args: Namespace) -> int:
-    if not args.follow or args.job is not None or args.batch is not None:
+    if not args.follow or args.job or args.batch is not None:
         return 0
     return max(desk.store.last_seq() - RECENT, 0)
 
 
 class Telling:
-    """Prints events, each with the id of its job."""
+    """Prints events, each with the id of its job; those of some jobs, or of all where none is named."""
 
-    def __init__(self, desk: Desk, job: int | None, batch: int | None, *, as_json: bool) -> None:
+    def __init__(self, desk: Desk, jobs: Collection[int], batch: int | None, *, as_json: bool) -> None:
         self._desk = desk
-        self._filter = {"job": job, "batch": batch}
+        self._jobs = jobs
+        self._filter = {"job": next(iter(jobs)) if len(jobs) == 1 else None, "batch": batch}
         self._as_json = as_json
         self._names: dict[int, str] = {}
 
     def print_after(self, last: int) -> int:
         """Print all that happened after the seq `last`; the seq of the last one told."""
         while found := self._desk.store.events(after=last, most=CHUNK, **self._filter):
-            for event in found:
+            for event in (one for one in found if not self._jobs or one.job in self._jobs):
                 name = None if event.job is None else self._name(event.job)
                 print(plain.line(plain.event(event, name)) if self._as_json else text(event, name, self._desk.page))
             last = found[-1].seq

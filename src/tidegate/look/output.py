@@ -1,4 +1,4 @@
-"""The verb `logs`: what an agent printed, byte for byte."""
+"""The verb `logs`: what agents printed, byte for byte."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tidegate import places
 from tidegate.clock import SystemClock
 from tidegate.errors import BadInput
 from tidegate.look import plain
-from tidegate.look.desk import Desk, found, listened, note
-from tidegate.look.find import quoted
+from tidegate.look.desk import Desk, chosen, listened, note
+from tidegate.look.find import called, quoted
 from tidegate.look.why import Wait, stand, waits
 from tidegate.look.words import Page, clean
 from tidegate.model import Attempt, Job, Stream
@@ -71,17 +71,29 @@ def last_output(state: Path, attempt: Attempt, page: Page) -> str:
 
 
 def logs(args: Namespace) -> int:
-    """Print what an attempt printed, or follow the job's attempts to its end; 0."""
-    with found(args) as (desk, job):
-        if args.follow:
-            import anyio  # noqa: PLC0415 - only a follower pays for a loop
+    """Print what attempts printed, or follow each job's attempts to its end, job by job; 0, or 2 for what is none."""
+    with chosen(args) as (desk, jobs, wrong):
+        code = wrong
+        for job in jobs:
+            if len(jobs) > 1 and not args.json:
+                note(f"--- {called(job)} ---")
+            try:
+                _print(desk, job, args)
+            except BadInput as none:  # the other jobs may have such an attempt
+                note(str(none))
+                code = 2
+    return code
 
-            anyio.run(_follow, desk, job, args)
-        elif (attempt := _chosen(desk, job, args.attempt)) is None:
-            note(f"{quoted(job.name)} has not started yet: {stand(job, desk.picture([job]), desk.page, {})}")
-        else:
-            _copy(desk, job, attempt, args)
-    return 0
+
+def _print(desk: Desk, job: Job, args: Namespace) -> None:
+    if args.follow:
+        import anyio  # noqa: PLC0415 - only a follower pays for a loop
+
+        anyio.run(_follow, desk, job, args)
+    elif (attempt := _chosen(desk, job, args.attempt)) is None:
+        note(f"{quoted(job.name)} has not started yet: {stand(job, desk.picture([job]), desk.page, {})}")
+    else:
+        _copy(desk, job, attempt, args)
 
 
 def _chosen(desk: Desk, job: Job, n: int | None) -> Attempt | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from tidegate.cli.arguments import Verb, job_argument, jobs_argument, json_flag, text, whole
+from tidegate.cli.arguments import Verb, jobs_argument, json_flag, text, whole
 
 STATES = ("queued", "running", "succeeded", "failed", "error", "cancelled", "skipped")
 
@@ -32,7 +32,7 @@ def _show(parser: ArgumentParser) -> None:
 
 
 def _logs(parser: ArgumentParser) -> None:
-    job_argument(parser)
+    jobs_argument(parser)
     parser.add_argument("-f", "--follow", action="store_true", help="go on across attempts until the job has ended")
     parser.add_argument("--attempt", type=whole, metavar="N", help="this attempt instead of the last")
     parser.add_argument("--stderr", action="store_true", help="what went to standard error")
@@ -40,7 +40,14 @@ def _logs(parser: ArgumentParser) -> None:
 
 
 def _events(parser: ArgumentParser) -> None:
-    parser.add_argument("--job", type=text, metavar="JOB", help="only what happened to this job")
+    parser.add_argument(
+        "--job",
+        type=text,
+        action="append",
+        default=[],
+        metavar="JOB",
+        help="only what happened to this job; again for more",
+    )
     parser.add_argument("--batch", type=text, metavar="BATCH", help="only what happened to jobs of this batch")
     parser.add_argument("-f", "--follow", action="store_true", help="go on until interrupted")
     json_flag(parser, "one object for each event, one a line; times in UTC")
@@ -80,11 +87,11 @@ VERBS = {
         "tidegate show nightly:train/3",
     ),
     "logs": Verb(
-        "Print what a job's agent printed, byte for byte",
+        "Print what the agents of jobs printed, byte for byte",
         "tidegate.look.output:logs",
         _logs,
         "tidegate logs -f train/3",
-        "Without --attempt it is the last attempt.",
+        "Without --attempt it is the last attempt. Of several jobs a line on stderr says whose output follows.",
     ),
     "events": Verb(
         "Print what happened, in order",

@@ -16,6 +16,7 @@ def _run(parser: ArgumentParser) -> None:
         "--on-limit", choices=("wait", "exit"), help="wait for the reset, or leave with exit code 75 (default: wait)"
     )
     log_format_flag(parser)
+    json_flag(parser, "the summary as one object")
 
 
 def _serve(parser: ArgumentParser) -> None:
@@ -32,6 +33,7 @@ def _demo(parser: ArgumentParser) -> None:
 def _plan(parser: ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="a batch as TOML or JSONL; - reads JSONL from standard input")
     config_flag(parser)
+    json_flag(parser, "as without it")
 
 
 def _check(parser: ArgumentParser) -> None:
