@@ -11,7 +11,7 @@ SRC = Path(tidegate.__file__).parent
 FLOORS = {
     -1: "values",  # what nouns are made of
     0: "model errors __init__",
-    1: "policy hours resets when batch allowed redact clock bell doorbell places signals notice",
+    1: "policy hours resets when batch allowed redact clock bell doorbell places signals notice codes",
     2: "credentials gate launch watch workspace agents stores systemd handover upgrade",
     3: "attempt explain retention",
     4: "supervisor",

@@ -43,10 +43,11 @@ def test_the_exit_code_says_how_all_ended(tidegate: Tidegate, made: Night, outco
     assert tidegate("wait", "1-2").returncode == code
     made.store.cancel(3, made.now, by="me")
     made.store.cancel(4, made.now, by="me")
-    assert tidegate("wait", "b").returncode == 5, "a batch with cancelled jobs"
+    assert tidegate("wait", "b").returncode == max(code, 1), "a batch with cancelled jobs"
     done = tidegate("wait", "1-2", "b", "--json")
     told = json.loads(done.stdout)
-    assert (told["code"], [one["number"] for one in told["jobs"]], told["batches"]["b"]["cancelled"]) == (5, [1, 2], 2)
+    assert [one["number"] for one in told["jobs"]] == [1, 2]
+    assert (told["code"], told["batches"]["b"]["cancelled"]) == (max(code, 1), 2)
 
 
 def test_a_wait_goes_on_to_the_end_and_says_once_that_nobody_works(tidegate: Tidegate, made: Night) -> None:

@@ -18,7 +18,7 @@ import anyio
 import structlog
 from msgspec.structs import replace
 
-from tidegate import agents, doorbell, files, follow, logs, places, settings, signals
+from tidegate import agents, codes, doorbell, files, follow, logs, places, settings, signals
 from tidegate.agents import Known
 from tidegate.batch import Expanded
 from tidegate.bottom import Bottom
@@ -35,8 +35,6 @@ from tidegate.stores import sqlite
 
 log = structlog.get_logger()
 
-OK, SOME_FAILED, INFRASTRUCTURE, NEEDS_HUMAN, LIMITED = 0, 1, 5, 6, 75
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
@@ -46,7 +44,7 @@ class Report:
     counts: Mapping[State, int]
     tally: Tally
     left: Sequence[str] = ()
-    code: int = OK
+    code: int = codes.OK
 
 
 async def supervise(batch: Expanded, shift: Shift, *, update: bool = False, bottom: Bottom | None = None) -> Report:
@@ -134,10 +132,8 @@ def exit_code(counts: Mapping[State, int], left: str, ended_by: signal.Signals |
     if ended_by is not None and (counts.get(State.QUEUED, 0) or running):
         return 128 + ended_by
     if left:
-        return NEEDS_HUMAN if left == "human" else LIMITED
-    if running or counts.get(State.ERROR, 0):
-        return INFRASTRUCTURE
-    return OK if counts.get(State.SUCCEEDED, 0) == sum(counts.values()) else SOME_FAILED
+        return codes.NEEDS_HUMAN if left == "human" else codes.LIMITED
+    return codes.INFRASTRUCTURE if running else codes.ended(counts)
 
 
 # --- what a person sees ---

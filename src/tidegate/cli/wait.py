@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tidegate import allowed
+from tidegate import allowed, codes
 from tidegate.clock import SystemClock
 from tidegate.errors import BadInput
 from tidegate.look import find, plain
@@ -16,7 +16,6 @@ from tidegate.look.desk import Desk, note, nothing, opened, state_of
 from tidegate.look.why import waits
 from tidegate.model import Batch, Job, Origin, State
 
-OK, SOME_FAILED, INFRASTRUCTURE, NEEDS_HUMAN, TIMED_OUT = 0, 1, 5, 6, 124
 AGAIN = 0.05  # seconds between two looks whether anything was written
 LOOKED_AT = 200  # queued jobs of a batch that are asked what they wait for
 ANYWAY = 1.0  # and between two looks at who works and at the time, which nobody writes
@@ -31,7 +30,7 @@ def wait(args: Namespace) -> int:
         jobs, batches, wrong = _named(desk, args.jobs)
         for line in wrong:
             note(line)
-        code = until_ended(desk, jobs, batches, timeout=timeout, as_json=args.json) if jobs or batches else OK
+        code = until_ended(desk, jobs, batches, timeout=timeout, as_json=args.json) if jobs or batches else codes.OK
         return 2 if wrong else code
 
 
@@ -76,10 +75,10 @@ class Awaited:
         for batch in self.batches:
             counts += Counter(self.desk.store.counts(batch.id))
         if not open_jobs and not counts[State.QUEUED] and not counts[State.RUNNING]:
-            return _code(counts)
+            return codes.ended(counts)
         self._tell_idle()
         running = counts[State.RUNNING] or any(job.state is State.RUNNING for job in open_jobs)
-        return NEEDS_HUMAN if not running and self._all_need_a_person(open_jobs) else None
+        return codes.NEEDS_HUMAN if not running and self._all_need_a_person(open_jobs) else None
 
     def _open_jobs(self) -> list[Job]:
         """The jobs that have not ended; the others are counted and not looked at again."""
@@ -109,12 +108,6 @@ class Awaited:
             self.told = True
 
 
-def _code(counts: Counter[State]) -> int:
-    if counts[State.ERROR] or counts[State.SKIPPED] or counts[State.CANCELLED]:
-        return INFRASTRUCTURE
-    return SOME_FAILED if counts[State.FAILED] else OK
-
-
 def until_ended(
     desk: Desk, jobs: Sequence[int], batches: Sequence[Batch], *, timeout: float | None, as_json: bool = False
 ) -> int:
@@ -130,7 +123,7 @@ def until_ended(
                 break
         if end is not None and now >= end:
             note("not all have ended in time")
-            code = TIMED_OUT
+            code = codes.TIMED_OUT
             break
         time.sleep(AGAIN if end is None else min(AGAIN, max(end - now, 0.0)))
     if as_json:

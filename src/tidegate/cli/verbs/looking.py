@@ -104,7 +104,7 @@ VERBS = {
         "tidegate.cli.wait:wait",
         _wait,
         "tidegate wait nightly 17-20 --timeout 8h",
-        "Exit codes: 0 all succeeded, 1 some failed, 2 one is unknown, 5 some were cancelled, skipped or without a\n"
+        "Exit codes: 0 all succeeded, 1 some failed, or were cancelled or skipped, 2 one is unknown, 5 some have no\n"
         "valid result, 6 the rest needs a person, 124 not all had ended in time.",
     ),
     "accounts": Verb(
