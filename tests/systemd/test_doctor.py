@@ -33,6 +33,7 @@ def test_the_doctor_tells_how_the_unit_is(service: Service) -> None:
     found = findings(service)
     assert found["systemd"]["said"] == f"tidegate.service is active (running), pid {service.pid}"
     assert f"pid {service.pid} works here" in found["supervisor"]["said"]
+    assert "tidegate.service" in found["cgroups"]["said"], "of the service, though the doctor works outside of it"
     assert not [one for one in found.values() if one["verdict"] == "wrong"]
     service.systemctl("stop")
     service.configure("[supervisor]\nslots = 0\n")

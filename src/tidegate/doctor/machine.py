@@ -12,6 +12,7 @@ import tidegate
 from tidegate import clock as clocks
 from tidegate import places
 from tidegate.doctor.finding import Case, Finding, ok, warning, wrong
+from tidegate.look.who import owner
 
 V2 = Path("/sys/fs/cgroup/cgroup.controllers")
 INOTIFY = Path("/proc/sys/fs/inotify")
@@ -25,12 +26,16 @@ def cgroups(check: str, case: Case) -> Iterator[Finding]:
     """Whether each attempt can have one: nothing of an agent escapes its own."""
     from tidegate.launch import cgroup_root  # noqa: PLC0415 - it brings a loop along
 
+    pid = owner(places.lock(case.state))  # else the next one to work here, begun as this process was
     if case.settings.supervisor.cgroups == "off":
         yield ok(check, "off ([supervisor] cgroups): attempts are followed by session and marks")
-    elif root := cgroup_root():
+    elif root := cgroup_root(pid):
         yield ok(check, f"each attempt gets one of its own in {root}")
     elif V2.exists():
-        yield ok(check, "not delegated to this process: attempts are followed by session and marks")
+        yield ok(
+            check,
+            f"not delegated to {f'pid {pid}' if pid else 'this process'}: attempts are followed by session and marks",
+        )
     else:
         yield ok(check, "no version 2 here: attempts are followed by session and marks")
 

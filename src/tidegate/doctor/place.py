@@ -8,7 +8,8 @@ import re
 import shlex
 import stat
 from collections.abc import Iterator
-from itertools import islice
+from contextlib import suppress
+from itertools import chain, islice
 from pathlib import Path
 
 from tidegate import places
@@ -59,7 +60,7 @@ def permissions(check: str, case: Case) -> Iterator[Finding]:
     if not case.state.is_dir():
         return
     mine, open_to_others, foreign = case.state.stat().st_uid, [], []
-    for path, found in islice(_inside(case.state), LOOKED_AT):
+    for path, found in islice(inside(case.state), LOOKED_AT):
         if found.st_mode & 0o077 and not stat.S_ISLNK(found.st_mode):
             open_to_others.append(path)
         if found.st_uid != mine:
@@ -74,15 +75,15 @@ def permissions(check: str, case: Case) -> Iterator[Finding]:
         yield ok(check, "everything inside is for its owner alone")
 
 
-def _inside(state: Path) -> Iterator[tuple[Path, os.stat_result]]:
+def inside(state: Path) -> Iterator[tuple[Path, os.stat_result]]:
     """The files that this program makes, and the directories they are in; not the demonstration's."""
     kept = [path for path in sorted(state.iterdir()) if path.name != "demo"]
     for path in kept:
-        yield path, path.lstat()
-        if path.is_dir() and not path.is_symlink():
-            for above, _, files in os.walk(path):
-                for one in (Path(above), *(Path(above, name) for name in files)):
-                    yield one, one.lstat()
+        walked = os.walk(path) if path.is_dir() and not path.is_symlink() else ()
+        below = (Path(above, name) for above, _, files in walked for name in ("", *files))
+        for one in chain([path], islice(below, 1, None)):  # the first is the place itself
+            with suppress(FileNotFoundError):  # gone since it was listed: somebody works here
+                yield one, one.lstat()
 
 
 def _some(paths: list[Path]) -> str:

@@ -148,9 +148,9 @@ def _clear(root: Path) -> None:
 
 
 @cache
-def cgroup_root() -> Path | None:
-    """The cgroup that this process may make others in; None where none is delegated to it."""
-    own = _own()
+def cgroup_root(pid: int | None = None) -> Path | None:
+    """The cgroup that a process, by default this one, may make others in; None where none is delegated to it."""
+    own = _own("self" if pid is None else pid)
     if own is None:
         return None
     is_below = not own.name.endswith(UNITS) and not own.name.startswith(PREFIX)  # DelegateSubgroup= of systemd >= 254
@@ -160,9 +160,9 @@ def cgroup_root() -> Path | None:
     return None
 
 
-def _own() -> Path | None:
-    """The directory of this process's cgroup v2, as it is mounted here."""
-    lines = os.fsdecode(read("/proc/self/cgroup") or b"").splitlines()
+def _own(pid: int | str = "self") -> Path | None:
+    """The directory of a process's cgroup v2, as it is mounted here."""
+    lines = os.fsdecode(read(f"/proc/{pid}/cgroup") or b"").splitlines()
     own = next((line[3:] for line in lines if line.startswith("0::")), None)
     if own is None or ".." in own.split("/"):  # outside this process's view
         return None
