@@ -276,6 +276,37 @@ def test_run_beside_a_service_submits_to_it_and_follows_its_own_batch_alone(tide
     assert service.poll() is None, "it serves on"
 
 
+def test_run_beside_a_service_counts_each_launch_once_whoever_began_it_and_whoever_adopts_it(
+    tidegate: Tidegate, tmp_path: Path
+) -> None:
+    service = serving(tidegate)
+    batch = tidegate.batch(shell("a", f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"), "b.jsonl")
+    first = tidegate.start("run", batch)
+    until(lambda: list(tidegate.states().values()) == ["running"])
+    second = tidegate.start("run", batch)
+    until(lambda: '"batch submitted"' in (tidegate.place / "started.2").read_text())
+    service.kill()
+    service.wait()
+    serving(tidegate)
+    until(lambda: tidegate.events("attempt adopted"))
+    (tmp_path / "go").touch()
+    assert first.wait(20) == second.wait(20) == 0
+    assert "  1 launch = 1 succeeded\n" in (tidegate.place / "started.1").read_text()
+    assert "  1 launch, 1 of them adopted = 1 succeeded\n" in (tidegate.place / "started.2").read_text()
+
+
+def test_run_beside_a_service_tells_what_was_running_before_it_came(tidegate: Tidegate, tmp_path: Path) -> None:
+    serving(tidegate)
+    batch = tidegate.batch(shell("a", f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"), "b.jsonl")
+    first = tidegate.start("run", batch)
+    until(lambda: list(tidegate.states().values()) == ["running"])
+    second = tidegate.start("run", batch)
+    until(lambda: '"batch submitted"' in (tidegate.place / "started.2").read_text())
+    (tmp_path / "go").touch()
+    assert first.wait(20) == second.wait(20) == 0
+    assert "  1 launch, 1 of them adopted = 1 succeeded\n" in (tidegate.place / "started.2").read_text()
+
+
 def test_run_beside_a_service_says_that_its_slots_are_not_heeded(tidegate: Tidegate) -> None:
     service = serving(tidegate)
     batch = tidegate.batch('{"id": "a", "command": ["true"]}\n', "b.jsonl")

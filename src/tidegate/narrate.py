@@ -24,7 +24,8 @@ QUIET = {"job added", "job updated", "session seen", "progress", "supervisor ent
 class Tally:
     """What has happened since the narrator began, counted; `outcomes` by name, `held` in seconds by scope.
 
-    `shut_since` are the gates that are shut now, by scope, origin and window.
+    `adopted` are the attempts that ran before, `under_way` those that run now, by job and number. `shut_since` are the
+    gates that are shut now, by scope, origin and window.
     """
 
     launches: int = 0
@@ -36,19 +37,25 @@ class Tally:
     shuts: Counter[str] = field(default_factory=Counter)
     held: Counter[str] = field(default_factory=Counter)
     shut_since: dict[tuple[str, str, str], datetime] = field(default_factory=dict)
+    under_way: set[tuple[int | None, int | None]] = field(default_factory=set)
 
     def count(self, event: Event) -> None:
         """Take one more event into account."""
         match event.name:
             case "attempt claimed":
                 self.launches += 1
+                self.under_way.add((event.job, event.attempt))
                 self.resumes += bool(event.data.get("resumes"))
                 self.canaries += bool(event.data.get("canary"))
-            case "attempt unclaimed":
-                self.returned += 1
             case "attempt adopted":
-                self.adopted += 1
+                self._meet(event)
+            case "attempt unclaimed":
+                self._meet(event)
+                self.under_way.discard((event.job, event.attempt))
+                self.returned += 1
             case "attempt ended":
+                self._meet(event)
+                self.under_way.discard((event.job, event.attempt))
                 self.outcomes[str(event.data.get("outcome"))] += 1
             case "gate shut" if event.scope:
                 self.shuts[event.scope] += 1
@@ -57,6 +64,12 @@ class Tally:
                 self.held[event.scope] += round((event.at - self.shut_since.pop(_gate(event))).total_seconds())
             case _:
                 pass
+
+    def _meet(self, event: Event) -> None:
+        """An attempt of which this is the first that is heard was under way before."""
+        if (attempt := (event.job, event.attempt)) not in self.under_way:
+            self.under_way.add(attempt)
+            self.adopted += 1
 
     def is_shut(self, scope: str) -> bool:
         """Whether a gate of a scope that was shut meanwhile still is."""
