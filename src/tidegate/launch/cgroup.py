@@ -199,7 +199,8 @@ def _tree(path: Path) -> Iterator[Path]:
     """A cgroup and those below it, each before those below it."""
     yield path
     try:
-        below = [Path(entry) for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False)]
+        with os.scandir(path) as entries:  # which may vanish on the way
+            below = [Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError:
         return
     for one in below:
