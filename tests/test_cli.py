@@ -16,7 +16,8 @@ from filled import Night, job, night
 from installed import Tidegate, said, until
 
 from tidegate.cli.parser import parse
-from tidegate.cli.verbs import VERBS
+from tidegate.cli.verbs import VERBS, looking
+from tidegate.model import State
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +39,10 @@ def test_the_program_tells_its_version_and_its_verbs(tidegate: Tidegate) -> None
 def test_the_help_of_a_verb_that_takes_a_command_says_where_it_goes(tidegate: Tidegate) -> None:
     for name in (name for name, verb in VERBS.items() if verb.command):
         assert "[-- COMMAND ...]\n\n" in tidegate(name, "--help").stdout
+
+
+def test_list_knows_every_state_though_its_parser_loads_no_model() -> None:
+    assert tuple(state.value for state in State) == looking.STATES
 
 
 @pytest.mark.parametrize("name", VERBS)

@@ -98,6 +98,13 @@ def test_a_pause_is_no_reason_to_give_up(tidegate: Tidegate, made: Night) -> Non
     assert tidegate("wait", "b", "--timeout", "0.3").returncode == 124
 
 
+def test_who_names_a_batch_where_jobs_are_meant_learns_how(tidegate: Tidegate, made: Night) -> None:
+    done = tidegate("cancel", "b")
+    assert (done.returncode, said(done)) == (2, "tidegate: no job b here; 'b:*' are those of the batch")
+    assert tidegate("cancel", "b:*").returncode == 0
+    assert made.store.counts()[State.CANCELLED] == 4
+
+
 def test_what_cannot_be_waited_for_is_refused(tidegate: Tidegate, made: Night) -> None:
     done = tidegate("wait", "nope")
     assert (done.returncode, said(done)) == (2, "tidegate: no job or batch nope here")

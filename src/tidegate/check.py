@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def check(args: Namespace) -> int:
     """Ask, and print each answer; 0 where all are open, else 6, 75 or 5 as for `run`. Raises BadInput."""
     said = loaded(args).settings
     known = agents.known(settings.agents(said))
-    asked = _asked(args.account, settings.accounts(said), known)
+    asked = _asked(args.accounts, settings.accounts(said), known)
     answers = anyio.run(ask, asked, said, known)
     for answer in answers:
         print(plain.line(_form(answer)) if args.json else _line(answer))
@@ -67,11 +67,11 @@ def check(args: Namespace) -> int:
     return next((code for code in (6, 75, 5) if code in codes), 0)
 
 
-def _asked(account: str | None, declared: Mapping[str, Declared], known: Known) -> dict[str, str]:
-    """The agent of each account to ask: the declared ones, or the one that is named."""
+def _asked(named: Sequence[str], declared: Mapping[str, Declared], known: Known) -> dict[str, str]:
+    """The agent of each account to ask: the declared ones, or those that are named."""
     listed = {name: one.agent or name for name, one in declared.items()}
-    if account is not None:
-        listed = {account: listed.get(account, account)}
+    if named:
+        listed = {account: listed.get(account, account) for account in named}
     if not listed:
         raise BadInput("no account is configured: name an agent, as in `tidegate check claude`")
     for name, agent in listed.items():

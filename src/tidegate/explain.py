@@ -9,7 +9,7 @@ from typing import Any
 
 from tidegate import agents, policy
 from tidegate.agents import Agent, Known
-from tidegate.model import Exit, Kind, Limit, Limited, Outcome, Seen, Stream, Window
+from tidegate.model import Exit, Kind, Limit, Limited, Seen, Stream, Window
 from tidegate.policy import Action
 
 
@@ -91,11 +91,6 @@ def seen_in(streams: dict[Stream, list[bytes]], agent: Agent, *, exit: int | Non
     for sighting in reader.end(Exit(exit), now) if exit is not None else ():
         seen = policy.see(seen, sighting)
     return policy.heard(seen, reader.last_words)
-
-
-def outcome_of(seen: Seen, exit: int) -> Outcome:
-    """How an attempt of which so much is known ended."""
-    return policy.verdict(seen, Exit(exit))
 
 
 def _of(limit: Limit, outcome: str, *, asks: bool) -> Explanation:

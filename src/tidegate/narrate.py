@@ -30,7 +30,6 @@ class Tally:
 
     launches: int = 0
     resumes: int = 0
-    canaries: int = 0
     returned: int = 0
     adopted: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -46,7 +45,6 @@ class Tally:
                 self.launches += 1
                 self.under_way.add((event.job, event.attempt))
                 self.resumes += bool(event.data.get("resumes"))
-                self.canaries += bool(event.data.get("canary"))
             case "attempt adopted":
                 self._meet(event)
             case "attempt unclaimed":

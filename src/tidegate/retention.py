@@ -201,7 +201,10 @@ def _remove_tree(place: Path) -> list[str]:
 
 
 def _emptied(place: str, errors: list[OSError]) -> list[str]:
-    """Remove every file below a directory; the directories, each before those in it."""
+    """Remove every file below a directory; the directories, each before those in it.
+
+    Not by shutil.rmtree: before Python 3.13 that gives up a thousand directories deep, and leaves them.
+    """
     directories, above = [], [place]
     while above:
         directory = above.pop()

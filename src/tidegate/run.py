@@ -153,7 +153,7 @@ def _form(report: Report, state: Path) -> plain.Form:
         "batch": report.batch,
         "code": report.code,
         "jobs": {state.value: number for state, number in report.counts.items()},
-        "launches": tally.launches - tally.returned,
+        "launches": _begun(tally),
         "adopted": tally.adopted,
         "resumed": tally.resumes,
         "outcomes": dict(tally.outcomes),
@@ -179,8 +179,12 @@ def summary(report: Report, state: Path) -> str:
     return "\n".join(lines)
 
 
+def _begun(tally: Tally) -> int:
+    return tally.launches + tally.adopted - tally.returned
+
+
 def _launches(tally: Tally) -> str:
-    begun = tally.launches + tally.adopted - tally.returned
+    begun = _begun(tally)
     ends = " + ".join(f"{number} {name}" for name, number in tally.outcomes.items()) or "0 ended"
     left = begun - sum(tally.outcomes.values())
     running = f" + {left} still running" if left else ""

@@ -30,7 +30,7 @@ def job(store: Store, text: str) -> Job:
     if found:
         how = "means several" if text.isdigit() else "is in several batches"
         raise BadInput(f"job {quoted(text)} {how}: {_choices(list(found.values()))}")
-    raise BadInput(f"no job {quoted(text)} here{meant(text, _names(store))}")
+    raise BadInput(f"no job {quoted(text)} here{_all_of(store, text) or meant(text, _names(store))}")
 
 
 def jobs(store: Store, text: str) -> list[Job]:
@@ -181,6 +181,12 @@ def _choices(found: list[Job]) -> str:
         names = [f"#{one.id}" for one in found]
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
+
+
+def _all_of(store: Store, text: str) -> str:
+    """How to name all jobs of a batch, as the end of a message; "" where the text names none."""
+    whole = _batches(store.batches(), text)
+    return f"; {quoted(f'{text}:*')} are those of the batch" if whole else ""
 
 
 def _names(store: Store) -> Iterator[str]:

@@ -38,7 +38,7 @@ def _plan(parser: ArgumentParser) -> None:
 
 def _check(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "account", nargs="?", metavar="ACCOUNT", help="this account alone (default: all configured ones)"
+        "accounts", nargs="*", metavar="ACCOUNT", help="these accounts alone (default: all configured ones)"
     )
     config_flag(parser)
     json_flag(parser, "one object for each account, one a line")
