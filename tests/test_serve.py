@@ -470,6 +470,28 @@ def test_a_drain_that_nobody_heard_is_let_go_by_the_next_start(tidegate: Tidegat
     assert process.poll() is None
 
 
+def test_an_attempt_that_nobody_could_read_is_taken_up_when_its_agent_is_known_again(
+    tidegate: Tidegate, serve: Serve, tmp_path: Path
+) -> None:
+    script = waits_for(tmp_path / "go", "echo ok")
+    known = f"[agents.mine]\nstart = ['sh', '-c', '{script}']\nprograms = ['mine']\n"
+    (tidegate.place / "c.toml").write_text(known)
+    tidegate.env |= {"TIDEGATE_CONFIG": "c.toml"}
+    first = serve()
+    tidegate("submit", "--agent", "mine", "do it")
+    until(lambda: running(tidegate) == 1)
+    first.kill()
+    first.wait()
+    (tidegate.place / "c.toml").write_text("")
+    second = serve()
+    until(lambda: has_told(tidegate, "attempt left alone", 1))
+    (tmp_path / "go").touch()
+    (tidegate.place / "c.toml").write_text(known)
+    second.send_signal(signal.SIGHUP)
+    until(lambda: tidegate.states() == {"1": "succeeded"})
+    assert len(tidegate.events("attempt claimed")) == 1
+
+
 # --- pausing what runs -------------------------------------------------------------------------
 
 

@@ -93,6 +93,8 @@ class Supervisor:
         self._breathless = 0
         self._heeded: set[Request] = set()
         self._errands: TaskGroup | None = None
+        self._attempts: TaskGroup | None = None
+        self._unread: list[tuple[Job, Attempt]] = []
 
     @property
     def running(self) -> int:
@@ -116,7 +118,7 @@ class Supervisor:
         with self._here:
             async with anyio.create_task_group() as others, anyio.create_task_group() as attempts:
                 async with anyio.create_task_group() as clockwork:
-                    self._errands = clockwork
+                    self._errands, self._attempts = clockwork, attempts
                     clockwork.start_soon(self._tick)
                     await self._adopt(attempts, others)
                     self.begun.set()
@@ -170,6 +172,7 @@ class Supervisor:
             cgroups=cgroups,
         )
         self._post = replace(self._post, slots=slots, rules=rules, pick=pick, means=means)
+        self._take_up_unread()
         self.bell.ring()
 
     async def stop(self, why: str) -> None:
@@ -225,9 +228,18 @@ class Supervisor:
         if adopted:
             log.error("attempt left alone", job=job.name, attempt=attempt.n, reason=why)
             self.left.append(job)
+            self._unread.append((job, attempt))
         else:
             ended = Ended(outcome=Failed(reason=why, valid=False, retry=False))
             attempts.start_soon(self._record, job, attempt, ended)
+
+    def _take_up_unread(self) -> None:
+        """What was left alone is followed from now on, where its agent is known again."""
+        unread, self._unread = self._unread, []
+        for job, attempt in unread:
+            self.left.remove(job)
+            if self._attempts is not None:
+                self._hand_over(self._attempts, job, attempt, adopted=True)
 
     async def _attend(self, running: Running, adopted: bool) -> None:  # noqa: FBT001 - start_soon passes by position
         job, attempt = running.job, running.attempt
