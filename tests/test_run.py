@@ -54,6 +54,14 @@ def test_a_failed_job_is_tried_again_and_then_failed_and_the_exit_code_is_1(tide
     assert job["reason"] == "exit 7: no such luck"
 
 
+def test_jobs_without_their_directory_stop_no_account(tidegate: Tidegate) -> None:
+    jobs = [{"id": f"j{n}", "agent": "claude", "prompt": "hi", "cwd": "/no/such/place"} for n in range(5)]
+    done = tidegate("run", tidegate.batch("\n".join(map(json.dumps, jobs)), "b.jsonl"))
+    assert done.returncode == 5, done.stderr
+    assert set(tidegate.states().values()) == {"error"}
+    assert [hold for hold in tidegate.lines("status")[0]["holds"] if hold["origin"] == "human"] == []
+
+
 def test_the_summary_of_a_run_is_one_object_where_that_is_asked_for(tidegate: Tidegate) -> None:
     batch = tidegate.batch(named("own") + shell("a", "true") + shell("bad", "exit 3", max_attempts=1), "b.jsonl")
     done = tidegate("run", batch, "--json")

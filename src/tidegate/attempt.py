@@ -20,7 +20,7 @@ from tidegate.agents import Agent, Command
 from tidegate.agents.reading import results
 from tidegate.clock import Clock
 from tidegate.credentials import Credential
-from tidegate.errors import NoCredential, NotLaunched, NotNow
+from tidegate.errors import NoCredential, NoDirectory, NotLaunched, NotNow
 from tidegate.launch import Child, Order
 from tidegate.model import (
     Attempt,
@@ -130,7 +130,8 @@ class Running:
         except NotNow:
             raise
         except NotLaunched as error:
-            return Ended(outcome=Failed(reason=str(error), valid=False, retry=False), session=self.job.session)
+            failed = Failed(reason=str(error), valid=False, retry=False, own=isinstance(error, NoDirectory))
+            return Ended(outcome=failed, session=self.job.session)
         except NoCredential as error:  # a person must act, and no job of the account is to blame
             limit = Limit(kind=Kind.AUTH, evidence=str(error))
             return Ended(outcome=Limited(limit), session=self.job.session)

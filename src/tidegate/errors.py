@@ -17,6 +17,10 @@ class NotLaunched(TidegateError):
     """Raised when an agent cannot be started: no such program, not executable, no such directory."""
 
 
+class NoDirectory(NotLaunched):
+    """Raised when the directory that a job names is not there, is none, or may not be entered."""
+
+
 class NotNow(NotLaunched):
     """Raised when the machine lacks what a launch needs (processes, descriptors, disk): trying again can help."""
 

@@ -186,12 +186,14 @@ class Failed(Struct, frozen=True, kw_only=True):
     """The attempt ended badly.
 
     `valid` is true where the agent itself said no (the job ends `failed`) and false where there is no valid result
-    (the job ends `error`). `retry` is false where trying again cannot help (no such program).
+    (the job ends `error`). `retry` is false where trying again cannot help (no such program). `own`: what is wrong is
+    the job's alone (no such directory), and says nothing of its account.
     """
 
     reason: str
     valid: bool = True
     retry: bool = True
+    own: bool = False
 
 
 class TimedOut(Struct, frozen=True, kw_only=True):

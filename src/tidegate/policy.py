@@ -345,9 +345,12 @@ def stuck_hold(job: Job, now: datetime) -> Hold:
 def is_blank(outcome: Outcome, *, cautious: bool, answered: bool, lasted: float, rules: Rules) -> bool:
     """Whether an attempt failed within seconds without an answer, as at a limit whose words nobody knows yet.
 
-    Only where the provider has limits (`cautious`): any other program may fail as quickly as it likes.
+    Only where the provider has limits (`cautious`): any other program may fail as quickly as it likes. What is a job's
+    own fault tells nothing of its account.
     """
-    return isinstance(outcome, Failed) and cautious and not answered and lasted < rules.blank_seconds
+    return (
+        isinstance(outcome, Failed) and not outcome.own and cautious and not answered and lasted < rules.blank_seconds
+    )
 
 
 def brake(account: str, blanks: int, evidence: str, now: datetime, *, rules: Rules) -> Hold | None:

@@ -318,7 +318,7 @@ def test_three_attempts_in_a_row_that_fail_at_once_without_an_answer_stop_their_
     assert world.store.claim("me", world.now, most=8) == []
 
 
-@pytest.mark.parametrize("why", ["an answer", "a long attempt", "an account without limits"])
+@pytest.mark.parametrize("why", ["an answer", "a long attempt", "an account without limits", "the job's own fault"])
 def test_failures_that_tell_nothing_of_a_limit_stop_no_account(world: World, why: str) -> None:
     world.store.set_accounts([Account(name="acct", cautious=why != "an account without limits")], world.now)
     world.submit("a", "b", "c", "d")
@@ -327,7 +327,7 @@ def test_failures_that_tell_nothing_of_a_limit_stop_no_account(world: World, why
         if why == "an answer":
             world.store.note_progress(claim[1], world.now)
         world.wait(600 if why == "a long attempt" else 2)
-        world.finish(claim, Failed(reason="exit 1"))
+        world.finish(claim, Failed(reason="exit 1", own=why == "the job's own fault"))
     assert [hold for hold in world.store.holds() if hold.origin is Origin.HUMAN] == []
 
 

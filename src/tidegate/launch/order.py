@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tidegate.errors import NotLaunched
+from tidegate.errors import NoDirectory, NotLaunched
 from tidegate.launch.traces import absolute
 
 
@@ -45,8 +45,8 @@ def _check_directory(cwd: Path) -> None:
     if os.access(f"{cwd}/.", os.X_OK):
         return
     if cwd.is_dir():
-        raise NotLaunched(f"directory may not be entered: {cwd}")
-    raise NotLaunched(f"not a directory: {cwd}" if cwd.exists() else f"no such directory: {cwd}")
+        raise NoDirectory(f"directory may not be entered: {cwd}")
+    raise NoDirectory(f"not a directory: {cwd}" if cwd.exists() else f"no such directory: {cwd}")
 
 
 def _look_up(name: str, order: Order) -> str:
