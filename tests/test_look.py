@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from filled import EVIDENCE, RULES, TOKEN, Night, job, limit_hold, night
-from installed import Tidegate, until
+from installed import Tidegate, said, until
 from msgspec.structs import replace
 
 from tidegate import places
@@ -595,6 +595,26 @@ def test_a_follower_says_what_a_job_waits_for_and_leaves_when_nobody_reads(tideg
     follower.stdout.close()
     assert follower.wait(20) == 141
     follower.stderr.close()
+
+
+@pytest.mark.parametrize(
+    ("verb", "kind"),
+    [
+        (("events", "--job", "x"), "job"),
+        (("events", "--batch", "x"), "batch"),
+        (("accounts", "x"), "account"),
+        (("list", "x"), "job"),
+        (("list", "--batch", "x"), "batch"),
+        (("list", "--account", "x"), "account"),
+        (("logs", "x"), "job"),
+    ],
+)
+def test_who_names_something_before_the_first_submit_is_told_that_there_is_nothing(
+    tidegate: Tidegate, verb: tuple[str, ...], kind: str
+) -> None:
+    done = tidegate(*verb)
+    assert done.returncode == 2
+    assert said(done) == f"tidegate: no {kind} x: nothing has been submitted to {tidegate.state} yet"
 
 
 def test_logs_of_several_jobs_come_one_after_the_other_each_with_its_heading(tidegate: Tidegate) -> None:

@@ -104,8 +104,8 @@ def _lifted(desk: Desk, scope: str) -> list[Hold]:
 def _reopened(desk: Desk, scope: str) -> list[Hold]:
     """End each wait for a reset now: the next claim turns it into a ramp, so that one job goes first."""
     now, store = desk.page.now, desk.store
-    waiting = [hold for hold in store.holds() if hold.scope == scope and _waits_for_reset(hold, desk)]
     with store.group():
+        waiting = [hold for hold in store.holds() if hold.scope == scope and _waits_for_reset(hold, desk)]
         if waiting:
             store.lift(scope, now, by=person(), origins=[Origin.LIMIT])
         for hold in waiting:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tidegate.look import find, plain
-from tidegate.look.desk import Desk, opened
+from tidegate.look.desk import Desk, opened, refuse_named
 from tidegate.look.why import hold_words
 from tidegate.look.words import Page, cells, clean, sizes
 from tidegate.model import Account, Hold, State
@@ -32,6 +32,7 @@ def accounts(args: Namespace) -> int:
     """Print the accounts; 0. Raises BadInput for one that is unknown."""
     with opened(args) as desk:
         if desk is None:
+            refuse_named(args, account=args.accounts[:1])
             return 0
         names = [find.account(desk.store, name) for name in args.accounts] or find.accounts(desk.store)
         sheets = _sheets(desk, names)

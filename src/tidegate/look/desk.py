@@ -94,6 +94,14 @@ def nothing(state: Path) -> str:
     return f"nothing has been submitted to {clean(str(state))} yet"
 
 
+def refuse_named(args: Namespace, **named: Iterable[str | None]) -> None:
+    """Raises BadInput where the command line names something, by its kind, though there is no store that has it."""
+    for kind, texts in named.items():
+        for text in texts:
+            if text is not None:
+                raise BadInput(f"no {kind} {find.quoted(text)}: {nothing(state_of(args))}")
+
+
 @contextmanager
 def at_work(args: Namespace) -> Iterator[Desk]:
     """The desk for a person who steers: an empty state directory gets its store."""

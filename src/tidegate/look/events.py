@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from tidegate.look import find, plain
-from tidegate.look.desk import Desk, listened, opened
+from tidegate.look.desk import Desk, listened, opened, refuse_named
 from tidegate.look.words import Page, clean, shown
 from tidegate.model import Event
 
@@ -25,6 +25,7 @@ def events(args: Namespace) -> int:
     """Print the events, or go on printing them; 0."""
     with opened(args) as desk:
         if desk is None:
+            refuse_named(args, job=args.job[:1], batch=[args.batch])
             return 0
         jobs = {job.id for text in args.job for job in find.jobs(desk.store, text)}
         batch = None if args.batch is None else find.batch(desk.store, args.batch).id

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from tidegate.errors import BadInput
 from tidegate.look import find, plain
-from tidegate.look.desk import Desk, note, nothing, opened, state_of
+from tidegate.look.desk import Desk, note, opened, refuse_named
 from tidegate.look.why import Picture, learn, stand, waits
 from tidegate.look.words import Page, cells, clean, fit, sizes
 from tidegate.model import Job, State
@@ -33,8 +32,7 @@ def listing(args: Namespace) -> int:
     """Print the jobs; 0, or 2 where one that is named is none."""
     with opened(args) as desk:
         if desk is None:
-            if args.jobs:
-                raise BadInput(f"no job {find.quoted(args.jobs[0])}: {nothing(state_of(args))}")
+            refuse_named(args, job=args.jobs[:1], batch=[args.batch], account=[args.account])
             return 0
         most = args.limit or (None if args.json or args.all else SHOWN)
         asked, wrong = _asked(desk, args, most)
