@@ -178,6 +178,7 @@ def test_status_stays_one_screen_however_much_there_is(tidegate: Tidegate) -> No
     assert len(lines) <= 50, len(lines)
     assert "  and 44 later batches, not ended" in lines
     assert "  and 30 more" in lines
+    assert "needs a person (counted over the first 200)" in lines
     (told,) = tidegate.lines("status")
     assert (len(told["batches"]), len(told["running"]), told["queued"]) == (50, 40, 9960), "JSON has it all"
 

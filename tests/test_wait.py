@@ -85,6 +85,16 @@ def test_a_wait_ends_where_only_a_person_can_go_on(tidegate: Tidegate, made: Nig
     assert tidegate("wait", "1").returncode == 0
 
 
+def test_a_large_batch_that_only_a_person_can_go_on_with_is_not_waited_for(tidegate: Tidegate, made: Night) -> None:
+    made.submit("large", *[job(f"l{n}") for n in range(1100)])
+    made.store.hold(
+        Hold(scope="command", origin=Origin.HUMAN, since=made.now, reason="log in", by="tidegate"), made.now
+    )
+    assert tidegate("wait", "large", "--timeout", "20s").returncode == 6
+    made.submit("large", *[job(f"l{n}") for n in range(1100)], job("last", "other"))
+    assert tidegate("wait", "large", "--timeout", "0.2s").returncode == 124
+
+
 def test_a_wait_goes_on_while_something_runs_beside_a_wait_for_a_person(tidegate: Tidegate, made: Night) -> None:
     made.claim(1)
     human = Hold(scope="command", origin=Origin.HUMAN, since=made.now, reason="not logged in", by="tidegate")

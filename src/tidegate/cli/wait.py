@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from tidegate import allowed, codes
 from tidegate.clock import SystemClock
@@ -17,7 +18,7 @@ from tidegate.look.why import waits
 from tidegate.model import Batch, Job, Origin, State
 
 AGAIN = 0.05  # seconds between two looks whether anything was written
-LOOKED_AT = 200  # queued jobs of a batch that are asked what they wait for
+CHUNK = 500  # queued jobs that are read at once
 ANYWAY = 1.0  # and between two looks at who works and at the time, which nobody writes
 
 
@@ -90,17 +91,20 @@ class Awaited:
 
     def _all_need_a_person(self, jobs: Sequence[Job]) -> bool:
         """Whether each queued job waits for a person, or for others that do."""
-        queued = [*jobs]
-        for batch in self.batches:
-            some = self.desk.store.jobs(batch=batch.id, states=[State.QUEUED], most=LOOKED_AT + 1)
-            if len(some) > LOOKED_AT:
+        seen, found = self.desk.picture(), False
+        for job in chain(jobs, self._queued()):
+            by_hand = any(one.hold is not None and one.hold.origin is Origin.HUMAN for one in waits(job, seen))
+            if not by_hand and not job.unmet:
                 return False
-            queued += some
-        seen = self.desk.picture()
-        by_hand = [
-            any(one.hold is not None and one.hold.origin is Origin.HUMAN for one in waits(job, seen)) for job in queued
-        ]
-        return any(by_hand) and all(one or job.unmet for one, job in zip(by_hand, queued, strict=True))
+            found = found or by_hand
+        return found
+
+    def _queued(self) -> Iterator[Job]:
+        for batch in self.batches:
+            after = 0
+            while some := self.desk.store.jobs(batch=batch.id, states=[State.QUEUED], after=after, most=CHUNK):
+                yield from some
+                after = some[-1].id
 
     def _tell_idle(self) -> None:
         if not self.told and self.desk.works().pid is None:

@@ -228,13 +228,17 @@ def _waiting(told: Status, page: Page) -> Iterator[str]:
     causes = {cause: jobs for cause, jobs in causes.items() if not _is_for_a_person(cause)}
     if not causes:
         return
-    some = f" (counted over the first {COUNTED})" if told.queued > COUNTED else ""
-    yield page.paint(f"waiting: {counted(told.queued, 'job')}{some}", "bold")
+    yield page.paint(f"waiting: {counted(told.queued, 'job')}{_over(told)}", "bold")
     for cause, jobs in islice(causes.items(), CAUSES):
         yield from page.wrap(f"{len(jobs):>4}  {_cause(cause, jobs, told.seen, page)}", indent=0, hang=6)
         yield from _evidence(cause.hold, page)
     if len(causes) > CAUSES:
         yield f"      and {counted(len(causes) - CAUSES, 'further reason')}: tidegate accounts, tidegate list"
+
+
+def _over(told: Status) -> str:
+    """Over how many jobs the reasons are counted, where that is not over all."""
+    return f" (counted over the first {COUNTED})" if told.queued > COUNTED else ""
 
 
 def _cause(cause: Wait, jobs: Sequence[Job], seen: Picture, page: Page) -> str:
@@ -258,7 +262,7 @@ def _evidence(hold: Hold | None, page: Page) -> Iterator[str]:
 def _for_a_person(told: Status, page: Page) -> Iterator[str]:
     if not told.for_a_person:
         return
-    yield page.paint("needs a person", "red")
+    yield page.paint(f"needs a person{_over(told)}", "red")
     for hold in told.for_a_person[:PERSON]:
         jobs = next((len(jobs) for cause, jobs in told.causes.items() if cause.hold == hold), 0)
         yield from page.wrap(f"{jobs:>4}  {clean(hold.scope)}: {shown(hold.reason)}", hang=6)
