@@ -107,6 +107,20 @@ def test_a_state_directory_that_is_removed_ends_it_rather_than_let_it_work_unsee
     assert last == f"tidegate: {places.database(tidegate.state)}: was removed or replaced while it was open"
 
 
+def test_a_database_that_was_moved_away_begins_anew_beside_the_output_that_is_left(
+    tidegate: Tidegate, serve: Serve
+) -> None:
+    first = serve()
+    submit(tidegate, shell("a", "true"))
+    until(lambda: tidegate.states() == {"a": "succeeded"})
+    first.terminate()
+    first.wait()
+    places.database(tidegate.state).rename(tidegate.state / "damaged.db")
+    serve()
+    submit(tidegate, shell("b", "true"))
+    until(lambda: tidegate.states() == {"b": "succeeded"})
+
+
 @pytest.mark.slow
 def test_a_database_that_is_locked_for_a_while_does_not_end_it(tidegate: Tidegate, serve: Serve) -> None:
     process = serve()

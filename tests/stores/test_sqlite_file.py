@@ -76,6 +76,17 @@ def test_what_was_written_is_there_when_it_is_opened_again(tmp_path: Path) -> No
     again.close()
 
 
+def test_a_new_database_gives_no_number_again_that_has_output_already(tmp_path: Path) -> None:
+    for name in ("3", "12", "notes", "9" * 30):
+        (tmp_path / "attempts" / name / "1").mkdir(parents=True)
+    world = World(SqliteStore(tmp_path / "t.db"))
+    assert world.submit("a", "b").jobs == (13, 14)
+    world.store.close()
+    again = World(SqliteStore(tmp_path / "t.db"))
+    assert again.submit("c").jobs == (15,)
+    again.store.close()
+
+
 # --- settings that durability hangs on ---
 
 

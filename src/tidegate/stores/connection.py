@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import apsw
 
+from tidegate import places
 from tidegate.clock import SystemClock
 from tidegate.errors import BadInput, StoreBroken
 from tidegate.stores import Busy
@@ -19,6 +20,7 @@ from tidegate.stores.vault import private
 
 SCHEMA: Final = 2  # the newest migration that this program knows
 BUSY: Final = 10.0  # seconds to wait for other writers
+LONG: Final = 16  # digits that no number of a job has
 MOMENT: Final = 0.001  # seconds between two looks whether they are done
 
 Row = tuple[Any, ...]
@@ -290,10 +292,13 @@ class Connection:
         return bool(version == SCHEMA)
 
     def _migrate(self) -> None:
-        done = 0 if self.number("is_empty") else self.number("schema_version")
+        is_new = bool(self.number("is_empty"))
+        done = 0 if is_new else self.number("schema_version")
         for version in range(done + 1, SCHEMA + 1):
             self.run(f"migration_{version}")
             self.run("migrated", version=version)
+        if is_new and (newest := _newest_output(self.path.parent)):
+            self.run("begin_after", job=newest)
 
 
 def _check_name(path: Path) -> None:
@@ -301,6 +306,15 @@ def _check_name(path: Path) -> None:
         str(path).encode()
     except UnicodeEncodeError:
         raise BadInput(f"{path}: must be UTF-8, as the names of databases are") from None
+
+
+def _newest_output(state: Path) -> int:
+    """The greatest number of a job that left output here, under a database that was taken away; 0 for none."""
+    try:
+        names = [there.name for there in places.attempts(state).iterdir()]
+    except OSError:
+        return 0
+    return max((int(name) for name in names if name.isascii() and name.isdigit() and len(name) < LONG), default=0)
 
 
 def _place_of(path: Path) -> tuple[int, int] | None:

@@ -26,6 +26,9 @@ PRAGMA quick_check(5);
 -- migrated: remember a migration
 INSERT INTO migration (version, at) VALUES (:version, strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'));
 
+-- begin_after: the first job of a new database has the number after this one
+INSERT INTO sqlite_sequence (name, seq) VALUES ('job', :job);
+
 -- migration_1: the first tables
 CREATE TABLE migration (
   version INTEGER PRIMARY KEY,
