@@ -87,6 +87,18 @@ def test_a_new_database_gives_no_number_again_that_has_output_already(tmp_path: 
     again.store.close()
 
 
+def test_a_database_that_is_older_than_the_output_gives_none_of_its_numbers_to_new_jobs(tmp_path: Path) -> None:
+    world = World(SqliteStore(tmp_path / "t.db"))
+    world.submit("a")
+    (tmp_path / "attempts" / "7" / "1").mkdir(parents=True)
+    world.enter()
+    assert world.submit("b").jobs == (8,)
+    (tmp_path / "attempts" / "8" / "1").mkdir(parents=True)
+    world.enter("next")
+    assert world.submit("c").jobs == (9,), "what it knows itself changes nothing"
+    world.store.close()
+
+
 # --- settings that durability hangs on ---
 
 

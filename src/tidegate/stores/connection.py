@@ -68,6 +68,14 @@ class Connection:
         if _place_of(self.path) != self._place:
             raise StoreBroken(f"{self.path}: was removed or replaced while it was open")
 
+    def pass_output(self) -> None:
+        """Give new jobs greater numbers than those of which there is output; to be called inside a transaction.
+
+        What this database does not know can be there: one was moved away, or replaced by an older copy.
+        """
+        if newest := _newest_output(self.path.parent):
+            self.run("begin_after", job=newest)
+
     # --- statements ---
 
     def run(self, name: str, /, **bind: Value) -> None:
@@ -297,8 +305,8 @@ class Connection:
         for version in range(done + 1, SCHEMA + 1):
             self.run(f"migration_{version}")
             self.run("migrated", version=version)
-        if is_new and (newest := _newest_output(self.path.parent)):
-            self.run("begin_after", job=newest)
+        if is_new:
+            self.pass_output()
 
 
 def _check_name(path: Path) -> None:
@@ -309,7 +317,7 @@ def _check_name(path: Path) -> None:
 
 
 def _newest_output(state: Path) -> int:
-    """The greatest number of a job that left output here, under a database that was taken away; 0 for none."""
+    """The greatest number of a job that has left output here; 0 for none."""
     try:
         names = [there.name for there in places.attempts(state).iterdir()]
     except OSError:

@@ -475,6 +475,12 @@ class SqliteStore(Ledger):
         """Give the database back; later calls fail."""
         self._file.close()
 
+    def enter(self, supervisor: Supervisor) -> None:
+        """Register this incarnation; output that the database does not know keeps its numbers to itself."""
+        super().enter(supervisor)
+        with self._looks.transaction():
+            self._file.pass_output()
+
     def group(self) -> AbstractContextManager[None]:
         """Several calls, one commit; each call inside stays all-or-nothing of its own."""
         return self._file.group()

@@ -26,8 +26,10 @@ PRAGMA quick_check(5);
 -- migrated: remember a migration
 INSERT INTO migration (version, at) VALUES (:version, strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'));
 
--- begin_after: the first job of a new database has the number after this one
-INSERT INTO sqlite_sequence (name, seq) VALUES ('job', :job);
+-- begin_after: the next job has a greater number than this
+INSERT INTO sqlite_sequence (name, seq)
+SELECT 'job', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'job');
+UPDATE sqlite_sequence SET seq = :job WHERE name = 'job' AND seq < :job;
 
 -- migration_1: the first tables
 CREATE TABLE migration (
