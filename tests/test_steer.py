@@ -171,6 +171,8 @@ def test_a_frozen_attempt_is_shown_as_such(tidegate: Tidegate) -> None:
     assert re.search(r"^  \S+ +attempt 1, claude, for .*, frozen", tidegate("status").stdout, re.MULTILINE)
     (told,) = tidegate.lines("status")
     assert told["running"][0]["frozen"] is True
+    assert re.search(r" running +claude +\S+ +frozen, for ", tidegate("list").stdout)
+    assert re.search(r"^runs +frozen, for ", tidegate("show", "1").stdout, re.MULTILINE)
 
 
 def test_every_word_of_a_hold_is_one_line(tidegate: Tidegate) -> None:

@@ -186,7 +186,8 @@ def stand(job: Job, seen: Picture, page: Page, running: dict[int, Attempt]) -> s
     if job.state is State.RUNNING and job.id in running:
         attempt = running[job.id]
         canary = "the canary, " if attempt.canary and not attempt.progressed else ""
-        return f"{canary}for {page.since(attempt.started_at)}"
+        frozen = "frozen, " if seen.is_frozen(job) else ""
+        return f"{canary}{frozen}for {page.since(attempt.started_at)}"
     return shown(job.reason)
 
 
