@@ -18,7 +18,7 @@ import anyio
 import structlog
 from msgspec.structs import replace
 
-from tidegate import agents, policy, settings
+from tidegate import agents, codes, policy, settings
 from tidegate.agents import Agent, Known
 from tidegate.attempt import Ended, Means, Running
 from tidegate.batch import Declared, Expanded
@@ -41,7 +41,14 @@ CLAUDE = (
 )
 ARGS = {"claude": CLAUDE, "codex": ("--skip-git-repo-check",)}
 SECONDS = 60.0  # that a question may take
-CODES = {"open": 0, "limited": 75, "busy": 75, "needs a person": 6, "unknown": 5}
+CODES = {
+    "open": codes.OK,
+    "limited": codes.LIMITED,
+    "busy": codes.LIMITED,
+    "needs a person": codes.NEEDS_HUMAN,
+    "unknown": codes.INFRASTRUCTURE,
+}
+WORST = (codes.NEEDS_HUMAN, codes.LIMITED, codes.INFRASTRUCTURE)  # of several answers, the one that counts comes first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +70,8 @@ def check(args: Namespace) -> int:
     answers = anyio.run(ask, asked, said, known)
     for answer in answers:
         print(plain.line(_form(answer)) if args.json else _line(answer))
-    codes = {CODES[answer.word] for answer in answers}
-    return next((code for code in (6, 75, 5) if code in codes), 0)
+    found = {CODES[answer.word] for answer in answers}
+    return next((code for code in WORST if code in found), codes.OK)
 
 
 def _asked(named: Sequence[str], declared: Mapping[str, Declared], known: Known) -> dict[str, str]:

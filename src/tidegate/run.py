@@ -26,6 +26,7 @@ from tidegate.check import preflight
 from tidegate.daemon import CONFIGURATION, LISTENED, PATIENCE, Duty, Shift, on_duty, owning, shift_for
 from tidegate.errors import AlreadyRunning
 from tidegate.look import plain
+from tidegate.look.desk import note
 from tidegate.look.words import counted
 from tidegate.model import Batch, State, Submission
 from tidegate.narrate import Tally
@@ -229,7 +230,7 @@ def _settings(args: Namespace) -> Settings:
     flags = [Flag(name, key, str(value)) for name, (key, value) in asked.items() if value is not None]
     loaded = settings.load(args.config, os.environ, flags)
     for warning in loaded.warnings:
-        print(f"tidegate: {warning}", file=sys.stderr)
+        note(warning)
     return loaded.settings
 
 

@@ -6,14 +6,13 @@ from argparse import Namespace
 from collections.abc import Iterator
 from datetime import timedelta
 
+from tidegate import codes
 from tidegate.cli.config import loaded
 from tidegate.errors import BadInput
 from tidegate.look import plain
 from tidegate.look.desk import Desk, note, opened
 from tidegate.look.words import amount, counted, shown
 from tidegate.retention import Keep, Swept, forgettable, sweep
-
-CLEAN, RESISTED = 0, 5
 
 
 def clean(args: Namespace) -> int:
@@ -29,7 +28,7 @@ def clean(args: Namespace) -> int:
         print(line)
     for one in swept.resisted:
         note(f"cannot be removed: {shown(one)}")
-    return RESISTED if swept.resisted else CLEAN
+    return codes.INFRASTRUCTURE if swept.resisted else codes.OK
 
 
 def _keep(args: Namespace) -> Keep:

@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 
-from tidegate import places, settings
+from tidegate import codes, places, settings
 from tidegate.cli.config import loaded
 from tidegate.clock import SystemClock, zone
 from tidegate.errors import BadInput
@@ -20,8 +20,6 @@ from tidegate.look.words import Page, shown
 from tidegate.model import Event, Job, Spec, State
 from tidegate.notice import Target
 from tidegate.notify import NO_END, Notice, call, finished, message, notice
-
-FAILED = 5  # as other failures of the infrastructure
 
 
 def notify(args: Namespace) -> int:
@@ -38,7 +36,7 @@ def notify(args: Namespace) -> int:
         print(f"told: {told['text']}")
     if why:
         note(f"not told: {shown(why)}")
-    return FAILED if why else 0
+    return codes.INFRASTRUCTURE if why else codes.OK
 
 
 async def _tried(target: Target, told: Mapping[str, Any]) -> str:

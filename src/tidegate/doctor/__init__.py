@@ -6,6 +6,7 @@ import os
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 
+from tidegate import codes
 from tidegate.doctor import configured, machine, place, programs, service
 from tidegate.doctor.finding import Case, Finding, Look, Verdict, wrong
 from tidegate.errors import TidegateError
@@ -13,7 +14,6 @@ from tidegate.look import plain
 from tidegate.look.desk import state_of
 from tidegate.look.words import Page, page, shown
 
-SOUND, SICK = 0, 5
 SHADES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.WRONG: "red"}
 WORD, NAME = 7, 15  # columns of a verdict and of a check's name; a longer one pushes what follows to the right
 
@@ -45,7 +45,8 @@ def doctor(args: Namespace) -> int:
         findings.append(finding)
         for line in [plain.line(_form(finding))] if args.json else _lines(finding, on):
             print(line, flush=True)
-    return SICK if any(finding.verdict is Verdict.WRONG for finding in findings) else SOUND
+    is_wrong = any(finding.verdict is Verdict.WRONG for finding in findings)
+    return codes.INFRASTRUCTURE if is_wrong else codes.OK
 
 
 def _findings(case: Case) -> Iterator[Finding]:
