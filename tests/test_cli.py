@@ -252,6 +252,13 @@ def test_explain_knows_the_agents_of_the_configuration(tidegate: Tidegate) -> No
     assert json.loads(tidegate("plan", batch, "--config", "c.toml").stdout)["agent"] == "mine"
 
 
+def test_explain_says_so_where_it_does_not_know_the_agent(tidegate: Tidegate) -> None:
+    done = tidegate("explain", "--agent", "cluade", stdin="hello\n")
+    assert done.stdout == "no limit; outcome: failed\n"
+    assert done.stderr == "tidegate: no agent cluade is known: read as a program; did you mean claude?\n"
+    assert tidegate("explain", "--agent", "claude-code", stdin="hello\n").stderr == ""
+
+
 def test_explain_of_a_success_that_talks_of_limits_is_none(tidegate: Tidegate) -> None:
     done = tidegate("explain", "--agent", "command", "--exit", "0", stdin=f"I wrote: {LIMITED}\n")
     assert done.stdout == "no limit; outcome: succeeded\n"

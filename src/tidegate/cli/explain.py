@@ -16,11 +16,13 @@ from msgspec.structs import replace
 
 from tidegate import agents, allowed, clock, settings
 from tidegate import explain as reading
-from tidegate.agents import Known
+from tidegate.agents import COMMAND, Known
 from tidegate.cli.config import loaded
 from tidegate.errors import BadInput
 from tidegate.explain import Explanation
 from tidegate.look import plain
+from tidegate.look.desk import note
+from tidegate.look.find import meant, quoted
 from tidegate.look.words import Page, page, shown
 from tidegate.model import Kind, Stream
 
@@ -49,6 +51,8 @@ def explain(args: Namespace) -> int:
         for question in _questions(asked):
             print(plain.line(_answer(question, known).as_json()))
         return 0
+    if args.agent != COMMAND and known.called(args.agent).name == COMMAND:
+        note(f"no agent {quoted(args.agent)} is known: read as a program{meant(args.agent, known.names)}")
     answer = _answer(replace(asked, text=sys.stdin.buffer.read()), known)
     for line in [plain.line(answer.as_json())] if args.json else _lines(answer, replace(page(), now=asked.now)):
         print(line)
