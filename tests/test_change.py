@@ -124,7 +124,7 @@ def test_a_running_job_is_ended_by_its_supervisor(tidegate: Tidegate) -> None:
     tidegate("submit", "--", "sleep", "600")
     until(lambda: tidegate.states() == {"1": "running"})
     assert tidegate("cancel", "1").stdout == "#1 cli:1: is running, its end is asked for\n"
-    assert tidegate("wait", "1").returncode == 5
+    assert tidegate("wait", "1").returncode == 1
     assert tidegate.states() == {"1": "cancelled"}
 
 

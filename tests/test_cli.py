@@ -68,7 +68,7 @@ def test_every_verb_has_a_door_and_an_example_that_parses(name: str, tidegate: T
         (["run", "--slots", "0", "f"], "tidegate run: error: argument --slots: '0' is no whole number from 1 to"),
         (["run", "--slots", "9" * 5000, "f"], "tidegate run: error: argument --slots: '9999"),
         (["run", "--slots", "٣", "f"], "tidegate run: error: argument --slots: '٣' is no whole number"),
-        (["logs", "a", "b"], "tidegate logs: error: unrecognized arguments: b"),
+        (["submit", "a", "b"], "tidegate submit: error: unrecognized arguments: b"),
         (["show", "x" * 5000], "tidegate show: error: argument JOB: 5000 characters are too many"),
         (["frob\n\x1b[2Jx"], "tidegate: error: no verb 'frob\\n\\x1b[2Jx' (see"),
     ],

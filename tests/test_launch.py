@@ -745,6 +745,7 @@ async def test_an_agent_that_ended_in_between_is_found_with_its_status(place: Pa
     assert await child.sweep(1) == 0
 
 
+@pytest.mark.slow
 async def test_adopting_in_the_instant_of_the_end_never_misses_it(place: Path) -> None:
     for n in range(12):
         process, _ = await supervised(place / str(n), f"sleep 0.{n:02}; exit {n}")

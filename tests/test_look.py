@@ -162,6 +162,7 @@ def test_an_empty_place_is_told_as_such_and_stays_empty(tidegate: Tidegate) -> N
     assert not tidegate.state.exists(), "a look writes nothing"
 
 
+@pytest.mark.slow
 def test_status_stays_one_screen_however_much_there_is(tidegate: Tidegate) -> None:
     made = Night(tidegate.state)
     accounts = [f"account-{n}" for n in range(30)]

@@ -247,6 +247,7 @@ def test_a_program_that_fails_is_one_warning_and_nothing_else(tidegate: Tidegate
     assert why in warning["reason"]
 
 
+@pytest.mark.slow
 def test_nothing_waits_for_a_program_that_hangs(tidegate: Tidegate) -> None:
     told_by(tidegate, f"echo $$ > {tidegate.place}/pid; sleep 60 & sleep 60", on=["succeeded"], timeout=30)
     go = tidegate.place / "go"

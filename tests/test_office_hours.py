@@ -67,6 +67,7 @@ def test_hours_that_are_taken_out_of_the_configuration_hold_nothing_any_more(tid
     assert (done.returncode, tidegate.states()) == (0, {"night": "succeeded"}), done.stderr
 
 
+@pytest.mark.slow
 def test_a_batch_says_hours_for_all_of_its_jobs_and_for_accounts(tidegate: Tidegate) -> None:
     text = closed()
     head = json.dumps({"accounts": {"night": {"hours": text}}}) + "\n"

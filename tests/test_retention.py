@@ -261,6 +261,7 @@ command = ["true"]
 """
 
 
+@pytest.mark.slow
 def test_clean_removes_what_the_flags_say_and_a_finished_job_stays_finished(tidegate: Tidegate) -> None:
     assert tidegate("run", tidegate.batch(BATCH)).returncode == 0
     assert "removed the output of 0 jobs" in tidegate("clean").stdout
@@ -277,6 +278,7 @@ def test_clean_removes_what_the_flags_say_and_a_finished_job_stays_finished(tide
     assert "launch" not in again.stdout
 
 
+@pytest.mark.slow
 def test_clean_follows_the_configuration_where_no_flag_says_otherwise(tidegate: Tidegate) -> None:
     assert tidegate("run", tidegate.batch(BATCH)).returncode == 0
     tidegate.env["TIDEGATE_RETENTION__SIZE"] = "1kB"

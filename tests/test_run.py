@@ -105,6 +105,7 @@ def test_a_batch_that_waits_for_a_limit_exits_75_when_it_says_so(tidegate: Tideg
     assert (job["state"], job["attempts"]) == ("queued", 0)
 
 
+@pytest.mark.slow
 def test_a_moments_back_off_is_waited_out_even_by_a_batch_that_leaves_at_a_limit(
     tidegate: Tidegate, tmp_path: Path
 ) -> None:
@@ -116,6 +117,7 @@ def test_a_moments_back_off_is_waited_out_even_by_a_batch_that_leaves_at_a_limit
     assert [event["data"]["outcome"] for event in tidegate.events("attempt ended")] == ["limited", "succeeded"]
 
 
+@pytest.mark.slow
 def test_a_batch_that_can_start_nothing_says_what_it_waits_for(tidegate: Tidegate) -> None:
     tidegate("pause", "command", "--reason", "lunch")
     process = tidegate.start("run", tidegate.batch(shell("a", "true") + shell("b", "true"), "b.jsonl"))
@@ -203,6 +205,7 @@ def test_an_attempt_that_works_too_long_is_ended(tidegate: Tidegate) -> None:
     assert tidegate.lines("list")[0]["reason"] == "no end after 1 s"
 
 
+@pytest.mark.slow
 def test_an_attempt_that_sleeps_in_silence_is_ended_but_not_one_that_computes(tidegate: Tidegate) -> None:
     busy = f"{sys.executable} -c 'import time\nwhile time.process_time() < 5: pass'"
     jobs = shell("asleep", "sleep 60", silence=2, max_attempts=1) + shell("busy", busy, silence=2, max_attempts=1)
@@ -284,6 +287,7 @@ def test_run_beside_a_service_submits_to_it_and_follows_its_own_batch_alone(tide
     assert service.poll() is None, "it serves on"
 
 
+@pytest.mark.slow
 def test_run_beside_a_service_counts_each_launch_once_whoever_began_it_and_whoever_adopts_it(
     tidegate: Tidegate, tmp_path: Path
 ) -> None:
@@ -303,6 +307,7 @@ def test_run_beside_a_service_counts_each_launch_once_whoever_began_it_and_whoev
     assert "  1 launch, 1 of them adopted = 1 succeeded\n" in (tidegate.place / "started.2").read_text()
 
 
+@pytest.mark.slow
 def test_run_beside_a_service_tells_what_was_running_before_it_came(tidegate: Tidegate, tmp_path: Path) -> None:
     serving(tidegate)
     batch = tidegate.batch(shell("a", f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"), "b.jsonl")
@@ -315,6 +320,7 @@ def test_run_beside_a_service_tells_what_was_running_before_it_came(tidegate: Ti
     assert "  1 launch, 1 of them adopted = 1 succeeded\n" in (tidegate.place / "started.2").read_text()
 
 
+@pytest.mark.slow
 def test_run_beside_a_service_says_that_its_slots_are_not_heeded(tidegate: Tidegate) -> None:
     service = serving(tidegate)
     batch = tidegate.batch('{"id": "a", "command": ["true"]}\n', "b.jsonl")
@@ -337,6 +343,7 @@ def test_run_beside_a_service_leaves_its_batch_to_it_when_interrupted(tidegate: 
     until(lambda: tidegate.states() == {"a": "succeeded"})
 
 
+@pytest.mark.slow
 def test_run_says_that_nobody_works_while_the_service_is_away_and_goes_on_with_the_next(
     tidegate: Tidegate, tmp_path: Path
 ) -> None:

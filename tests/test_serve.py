@@ -361,6 +361,7 @@ def test_the_watchdog_is_fed_only_while_the_process_runs(tidegate: Tidegate, ser
     until(lambda: manager.heard.count("WATCHDOG=1") > fed)
 
 
+@pytest.mark.slow
 def test_the_watchdog_is_not_fed_while_the_store_is_stuck(tidegate: Tidegate, serve: Serve, manager: Manager) -> None:
     tidegate.env["WATCHDOG_USEC"] = "400000"
     process = serve()
@@ -379,6 +380,7 @@ def test_the_watchdog_is_not_fed_while_the_store_is_stuck(tidegate: Tidegate, se
 # --- where the machine lacks something ---------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_launch_that_lacks_descriptors_waits_and_costs_the_job_nothing(tidegate: Tidegate, serve: Serve) -> None:
     process = serve()
     used = max(int(fd.name) for fd in Path(f"/proc/{process.pid}/fd").iterdir())
@@ -509,6 +511,7 @@ def test_an_attempt_that_nobody_could_read_is_taken_up_when_its_agent_is_known_a
 # --- pausing what runs -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_pause_that_freezes_makes_what_runs_in_its_scope_stand_still_until_it_is_lifted(
     tidegate: Tidegate, serve: Serve, tmp_path: Path
 ) -> None:
@@ -529,6 +532,7 @@ def test_a_pause_that_freezes_makes_what_runs_in_its_scope_stand_still_until_it_
     until(lambda: tidegate.states() == {"a": "succeeded", "b": "succeeded"})
 
 
+@pytest.mark.slow
 def test_what_is_frozen_stays_so_over_a_restart_and_is_thawed_by_whoever_finds_no_hold(
     tidegate: Tidegate, serve: Serve, tmp_path: Path
 ) -> None:
@@ -572,6 +576,7 @@ def test_frozen_time_is_no_working_time_even_over_a_restart(tidegate: Tidegate, 
     until(lambda: tidegate.states() == {"a": "succeeded"})
 
 
+@pytest.mark.slow
 def test_a_freeze_with_an_end_is_over_by_itself_even_where_it_takes_every_slot(
     tidegate: Tidegate, serve: Serve, tmp_path: Path
 ) -> None:
@@ -586,6 +591,7 @@ def test_a_freeze_with_an_end_is_over_by_itself_even_where_it_takes_every_slot(
     until(lambda: tidegate.states() == {"a": "succeeded"})
 
 
+@pytest.mark.slow
 def test_what_is_frozen_can_be_ended(tidegate: Tidegate, serve: Serve) -> None:
     process = serve()
     submit(tidegate, shell("a", "sleep 60"), shell("b", "sleep 60"))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from installed import Tidegate, until
 
 NOWHERE = "11111111-1111-1111-1111-111111111111"
@@ -34,6 +35,7 @@ def started(tidegate: Tidegate, launches: int) -> bool:
     return claimed and len(list(tidegate.state.glob("attempts/*/*/lock"))) == launches
 
 
+@pytest.mark.slow
 def test_an_agent_of_another_batch_is_neither_killed_nor_waited_for(tidegate: Tidegate, tmp_path: Path) -> None:
     wait = f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done; echo real"
     other = tidegate.batch(named("other") + shell("theirs", wait) + shell("later", "true"), "a.jsonl")
@@ -52,6 +54,7 @@ def test_an_agent_of_another_batch_is_neither_killed_nor_waited_for(tidegate: Ti
     assert [job["launches"] for job in tidegate.lines("list")] == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_an_agent_of_another_batch_that_ends_meanwhile_is_recorded(tidegate: Tidegate) -> None:
     other = tidegate.batch(named("other") + shell("theirs", "sleep 1"), "a.jsonl")
     first = tidegate.start("run", other)
@@ -130,6 +133,7 @@ def test_agents_that_are_slow_to_end_are_timed_out_at_the_same_time(tidegate: Ti
     assert [event["data"]["exit"] for event in tidegate.events("attempt ended")] == [9, 9, 9]
 
 
+@pytest.mark.slow
 def test_a_database_that_cannot_grow_ends_run_in_one_line_and_no_agent(tidegate: Tidegate, tmp_path: Path) -> None:
     wait = f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done; echo real"
     jobs = shell("long", wait) + "".join(shell(f"j{n}", "true") for n in range(300))
@@ -182,6 +186,7 @@ def test_what_ignores_term_behind_an_agent_delays_its_end_by_seconds_only(tidega
     assert tidegate("run", tidegate.batch(shell("a", left), "b.jsonl")).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_signal_after_an_agents_exit_does_not_undo_its_success(tidegate: Tidegate, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     left = f"(trap '' TERM; echo $$ > {pid}; sleep 60) & while [ ! -s {pid} ]; do sleep 0.01; done; echo done"

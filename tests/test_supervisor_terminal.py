@@ -60,6 +60,7 @@ def shell(id: str, script: str) -> str:
     return json.dumps({"id": id, "command": ["sh", "-c", script]}) + "\n"
 
 
+@pytest.mark.slow
 def test_a_closed_terminal_lets_what_runs_end_and_starts_nothing_new(
     tidegate: Tidegate, tmp_path: Path, on_terminal: list[Terminal]
 ) -> None:
