@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ import pytest
 from filled import EVIDENCE, Night, job, night
 from installed import Tidegate, said, until
 
-from tidegate import doorbell
+from tidegate import doorbell, places
 from tidegate.model import Account, Halt
 
 
@@ -162,6 +163,17 @@ def test_a_pause_now_says_what_becomes_of_what_runs(
     assert (hold.halt, hold.scope) == (halt, "claude")
     (told,) = tidegate.lines("pause", "claude", *flags)
     assert told["halt"] == halt.value
+
+
+def test_a_pause_says_that_what_runs_goes_on_until_somebody_works_here(tidegate: Tidegate) -> None:
+    free(tidegate).claim(1)
+    later = ", as soon as somebody works here: `tidegate serve`\n"
+    assert tidegate("pause", "--now=freeze").stdout.endswith(f"; 1 running attempt stands still{later}")
+    assert tidegate("pause", "--now=interrupt").stdout.endswith(f" is ended and queued again{later}")
+    assert later not in tidegate("pause").stdout
+    with places.lock(tidegate.state).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert later not in tidegate("pause", "--now=freeze").stdout
 
 
 def test_a_frozen_attempt_is_shown_as_such(tidegate: Tidegate) -> None:

@@ -43,7 +43,8 @@ def pause(args: Namespace) -> int:
         if args.json:
             print(plain.line(plain.hold(hold) | {"running": running}))
         else:
-            print(f"{scope_words(scope)} {hold_words(hold, desk.page)}{_running(running, halt)}")
+            becomes = _running(running, halt) + _when(desk, running, halt)
+            print(f"{scope_words(scope)} {hold_words(hold, desk.page)}{becomes}")
     return 0
 
 
@@ -78,6 +79,12 @@ def _running(number: int, halt: Halt) -> str:
             return f"; {counted(number, 'running attempt is', 'running attempts are')} ended and queued again"
         case _:
             return f"; {counted(number, 'running attempt goes', 'running attempts go')} on to the end"
+
+
+def _when(desk: Desk, number: int, halt: Halt) -> str:
+    """Nothing that runs is stopped before somebody works here."""
+    waits = number and halt is not Halt.NONE and desk.works().pid is None
+    return ", as soon as somebody works here: `tidegate serve`" if waits else ""
 
 
 def resume(args: Namespace) -> int:
