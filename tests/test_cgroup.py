@@ -408,7 +408,7 @@ async def test_a_record_that_names_somebody_elses_cgroup_is_not_believed(place: 
     again = await adopt(place)
     assert again._cgroup is None
     await again.end(5)
-    assert await again.wait() == Exit(143)
+    assert await again.wait() in (Exit(143), Exit(137))  # TERM may come before the agent is there
 
 
 async def test_empty_cgroups_of_earlier_incarnations_are_removed(place: Path, root: Path) -> None:

@@ -15,11 +15,17 @@ class _Kept:
         self.numbers: set[signal.Signals] = set()
         self.come: deque[signal.Signals] = deque()
         self.wake: Callable[[], object] | None = None
+        self._is_waking = False
 
     def __call__(self, number: int, _frame: object) -> None:
         self.come.append(signal.Signals(number))
-        if self.wake is not None:
+        if self.wake is None or self._is_waking:  # one that comes while another wakes is seen by whom that one wakes
+            return
+        self._is_waking = True
+        try:
             self.wake()
+        finally:
+            self._is_waking = False
 
 
 _kept = _Kept()
