@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import gc
 import os
@@ -241,13 +240,12 @@ async def _answer_bell(duty: Duty) -> None:
 
 async def _listen(duty: Duty, obey: Obey) -> None:
     """Act on the signals, also on those that came before anybody listened."""
-    bell, loop = Bell(), asyncio.get_running_loop()
-    with signals.waking(lambda: loop.call_soon_threadsafe(bell.ring)):
+    with signals.arriving() as arrivals:
         while True:
-            rung = bell.next()
+            signals.settled(arrivals)  # before the look, or one that comes between is missed
             while (number := signals.take()) is not None:
                 await obey(duty, number)
-            await rung.wait()
+            await anyio.wait_readable(arrivals)
 
 
 async def foreground(duty: Duty, number: signal.Signals) -> None:

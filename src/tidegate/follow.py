@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import time
@@ -15,7 +14,6 @@ import anyio
 import structlog
 
 from tidegate import signals
-from tidegate.bell import Bell
 from tidegate.gate import Gate
 from tidegate.look.who import Works, works
 from tidegate.model import Account, Batch, Event, State
@@ -72,10 +70,10 @@ class Following:
 
     async def until(self, over: Callable[[View], Awaitable[bool]]) -> None:
         """Tell what happens until the batch is over, or a signal asks to leave it."""
-        bell, loop, looks = Bell(), asyncio.get_running_loop(), 0
-        with signals.waking(lambda: loop.call_soon_threadsafe(bell.ring)):
+        looks = 0
+        with signals.arriving() as arrivals:
             while not await self._is_over(over):
-                rung = bell.next()
+                signals.settled(arrivals)
                 number = signals.take()
                 if number in LEAVING:
                     self.ended_by = number
@@ -85,7 +83,7 @@ class Following:
                 if (looks := looks + 1) % WHO == 0:
                     self._see_who_works()
                 with anyio.move_on_after(AGAIN):
-                    await rung.wait()
+                    await anyio.wait_readable(arrivals)
 
     async def _is_over(self, over: Callable[[View], Awaitable[bool]]) -> bool:
         """Look where something has changed; nothing that runs is over."""

@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
 
-
-class _Kept:
-    """The signals that have come and not been acted on; `wake` is told of each."""
-
-    def __init__(self) -> None:
-        self.numbers: set[signal.Signals] = set()
-        self.come: deque[signal.Signals] = deque()
-        self.wake: Callable[[], object] | None = None
-        self._is_waking = False
-
-    def __call__(self, number: int, _frame: object) -> None:
-        self.come.append(signal.Signals(number))
-        if self.wake is None or self._is_waking:  # one that comes while another wakes is seen by whom that one wakes
-            return
-        self._is_waking = True
-        try:
-            self.wake()
-        finally:
-            self._is_waking = False
-
-
-_kept = _Kept()
+_come: SimpleQueue[int] = SimpleQueue()  # its put is the handler: in C, so that no storm of signals nests
+_kept: set[signal.Signals] = set()
 
 
 def keep(*numbers: signal.Signals) -> None:
@@ -38,12 +19,10 @@ def keep(*numbers: signal.Signals) -> None:
     takes the last words away.
     """
     for number in numbers:
-        signal.signal(number, _kept)
+        signal.signal(number, _come.put)  # type: ignore[arg-type]  # it takes the frame for `block`, and never blocks
         signal.siginterrupt(number, False)  # noqa: FBT003 - its only form
-    _kept.numbers.update(numbers)
-    signal.pthread_sigmask(
-        signal.SIG_UNBLOCK, _kept.numbers
-    )  # who replaced this program by itself held them back meanwhile
+    _kept.update(numbers)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _kept)  # who replaced this program by itself held them back meanwhile
 
 
 def named(name: str) -> signal.Signals:
@@ -53,19 +32,31 @@ def named(name: str) -> signal.Signals:
 
 def hold_back() -> None:
     """Let what is kept wait in the kernel: for the program that this process is going to become."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _kept.numbers)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _kept)
 
 
 def take() -> signal.Signals | None:
     """The oldest signal that nobody has acted on; None where there is none."""
-    return _kept.come.popleft() if _kept.come else None
+    with suppress(Empty):
+        return signal.Signals(_come.get_nowait())
+    return None
 
 
 @contextmanager
-def waking(wake: Callable[[], object]) -> Iterator[None]:
-    """Call `wake` when a signal comes, between any two instructions of the main thread."""
-    _kept.wake = wake
+def arriving() -> Iterator[int]:
+    """A descriptor that can be read when a signal has come; `settled` reads it."""
+    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:
-        yield
+        yield reading
     finally:
-        _kept.wake = None
+        signal.set_wakeup_fd(before)
+        os.close(reading)
+        os.close(writing)
+
+
+def settled(arrivals: int) -> None:
+    """Let the descriptor tell of the next signal: to be called before all that have come are taken."""
+    with suppress(BlockingIOError):
+        while len(os.read(arrivals, 4096)) == 4096:
+            pass
