@@ -391,4 +391,5 @@ def test_a_signal_at_the_end_does_not_take_the_summary_away(tidegate: Tidegate, 
     until((tmp_path / "ran").exists)
     while process.poll() is None:
         process.terminate()  # again and again: some come after the work and before the summary
+        time.sleep(0.002)
     assert "1 job: 1 " in (tmp_path / "started.0").read_text()

@@ -265,12 +265,12 @@ async def foreground(duty: Duty, number: signal.Signals) -> None:
 
 
 async def _end(duty: Duty, number: signal.Signals) -> None:
-    """The first signal drains; the second ends every attempt now."""
+    """The first signal drains; the second ends every attempt now; further ones change nothing."""
     if duty.ended_by is None:
         duty.ended_by = number
         log.warning("draining", signal=number.name, running=duty.supervisor.running, again="stops at once")
         duty.supervisor.drain()
-    else:
+    elif not duty.supervisor.is_stopping:
         log.warning("stopping", signal=number.name, running=duty.supervisor.running)
         await duty.supervisor.stop(f"{ENDING[number]} by {number.name}")
 

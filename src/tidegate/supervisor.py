@@ -102,6 +102,11 @@ class Supervisor:
         return sum(map(self._is_ours, self._running.values()))
 
     @property
+    def is_stopping(self) -> bool:
+        """Whether every attempt is being ended."""
+        return self._stopped is not None
+
+    @property
     def _starts_none(self) -> bool:
         return self._detached or self.draining.is_set()
 
