@@ -86,14 +86,16 @@ class Following:
                     await anyio.wait_readable(arrivals)
 
     async def _is_over(self, over: Callable[[View], Awaitable[bool]]) -> bool:
-        """Look where something has changed; nothing that runs is over."""
+        """Look where something has changed; nothing that runs is over, nor what has changed during the look."""
         version = await self.view.ask(self.view.store.version)
         if version == self._version:
             return False
         self._version = version
         await self.narrator.catch_up()
         counts = await self.view.ask(self.view.store.counts, self.view.batch)
-        return not counts.get(State.RUNNING) and await over(self.view)
+        if counts.get(State.RUNNING) or not await over(self.view):
+            return False
+        return version == await self.view.ask(self.view.store.version)  # else a claim may have come between the reads
 
     def _see_who_works(self) -> None:
         served = _serves(found := _works(self.shift))

@@ -22,7 +22,7 @@ from tidegate.errors import BadInput
 from tidegate.explain import Explanation
 from tidegate.look import plain
 from tidegate.look.desk import note
-from tidegate.look.find import meant, quoted
+from tidegate.look.find import meant
 from tidegate.look.words import Page, page, shown
 from tidegate.model import Kind, Stream
 
@@ -52,7 +52,7 @@ def explain(args: Namespace) -> int:
             print(plain.line(_answer(question, known).as_json()))
         return 0
     if args.agent != COMMAND and known.called(args.agent).name == COMMAND:
-        note(f"no agent {quoted(args.agent)} is known: read as a program{meant(args.agent, known.names)}")
+        note(f"no agent {allowed.shown(args.agent)} is known: read as a program{meant(args.agent, known.names)}")
     answer = _answer(replace(asked, text=sys.stdin.buffer.read()), known)
     for line in [plain.line(answer.as_json())] if args.json else _lines(answer, replace(page(), now=asked.now)):
         print(line)
