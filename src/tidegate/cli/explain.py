@@ -52,7 +52,7 @@ def explain(args: Namespace) -> int:
             print(plain.line(_answer(question, known).as_json()))
         return 0
     if args.agent != COMMAND and known.called(args.agent).name == COMMAND:
-        note(f"no agent {allowed.shown(args.agent)} is known: read as a program{meant(args.agent, known.names)}")
+        note(f"no agent {allowed.shown_key(args.agent)} is known: read as a program{meant(args.agent, known.names)}")
     answer = _answer(replace(asked, text=sys.stdin.buffer.read()), known)
     for line in [plain.line(answer.as_json())] if args.json else _lines(answer, replace(page(), now=asked.now)):
         print(line)
