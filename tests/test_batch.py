@@ -608,6 +608,7 @@ def new_jobs(draw: st.DrawFn) -> NewJob:
     return NewJob(name=draw(NAME), account=draw(WORD), model=model, priority=priority, spec=spec)
 
 
+@pytest.mark.slow
 @given(st.lists(new_jobs(), min_size=1, max_size=4, unique_by=lambda one: one.name))
 def test_jobs_come_back_from_their_records_as_they_were(jobs: list[NewJob]) -> None:
     text = batch.as_jsonl(jobs)

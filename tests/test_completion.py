@@ -99,6 +99,7 @@ def test_a_shell_offers_every_verb(shell: Shell) -> None:
     assert "doctor" in shell.offers("tidegate", "doc")
 
 
+@pytest.mark.slow
 def test_a_shell_offers_flags_choices_and_files(shell: Shell) -> None:
     assert {"--state", "--json", "--help", "--state-dir"} <= shell.offers("tidegate", "list", "--")
     assert "queued" in shell.offers("tidegate", "list", "--state", "que")

@@ -318,6 +318,7 @@ def test_a_machine_without_descriptors_is_no_missing_credential(tmp_path: Path) 
     assert done.stdout == f"cannot read {path}: too many open files\n", done.stderr
 
 
+@pytest.mark.slow
 def test_serve_takes_another_credential_with_the_configuration_and_keeps_the_old_one_for_a_bad_one(
     tidegate: Tidegate,
 ) -> None:
@@ -419,6 +420,7 @@ def command_lines() -> bytes:
     return lines
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "form"),
     [(ODD, "json"), pytest.param(OAUTH, "json", marks=SLOW), pytest.param(ODD, "console", marks=SLOW)],

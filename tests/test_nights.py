@@ -62,6 +62,7 @@ def test_one_limited_job_and_its_crashing_neighbours_all_end_with_real_results(
     assert charged["T0/00"] == 0, "the limit cost no attempt"
 
 
+@pytest.mark.slow
 def test_a_supervisor_killed_in_mid_batch_is_followed_by_one_that_adopts_its_agents(
     tidegate: Tidegate, tmp_path: Path
 ) -> None:

@@ -290,6 +290,7 @@ def submit(tidegate: Tidegate, name: str, script: str) -> None:
     doorbell.ring(tidegate.state)
 
 
+@pytest.mark.slow
 def test_serve_tells_and_takes_another_configuration(tidegate: Tidegate) -> None:
     messages = told_by(tidegate, on=["failed"], every=0)
     process = tidegate.start("serve")

@@ -66,6 +66,7 @@ def lives(pid: int) -> bool:
     return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
 
 
+@pytest.mark.slow
 def test_what_a_killed_supervisor_left_is_ended_and_queued_again_uncharged(tidegate: Tidegate, tmp_path: Path) -> None:
     server = tmp_path / "server.pid"
     odd = [sys.executable, str(ODD), "server_setsid", "0", str(server)]
@@ -92,6 +93,7 @@ def test_where_the_database_is_broken_agents_are_ended_all_the_same(tidegate: Ti
     assert "the service was stopped" in asked.read_text()
 
 
+@pytest.mark.slow
 def test_a_bad_configuration_leaves_no_agent_behind(tidegate: Tidegate, tmp_path: Path) -> None:
     pids = left_running(tidegate, ["sleep", "600"])
     (tmp_path / "config.toml").write_text("[supervisor]\nslots = 'many'\n")
@@ -110,6 +112,7 @@ def test_a_restart_leaves_agents_alone_and_imports_next_to_nothing(tidegate: Tid
     assert all(map(lives, pids))
 
 
+@pytest.mark.slow
 def test_agents_of_a_working_supervisor_are_not_touched(tidegate: Tidegate) -> None:
     tidegate.start("run", tidegate.batch(batch(["sleep", "600"]), "a.jsonl"))
     until(lambda: shims(tidegate))

@@ -204,6 +204,7 @@ def test_only_what_nobody_can_hand_in_again_is_forgotten(night: Night) -> None:
     assert {found.name for found in night.store.jobs()} >= {"j1", "named", "j6"}
 
 
+@pytest.mark.slow
 def test_clean_forgets_only_when_it_is_told_to_and_knows_an_age(tidegate: Tidegate) -> None:
     assert tidegate("run", tidegate.batch(BATCH)).returncode == 0
     refused = tidegate("clean", "--forget", "--larger", "0")

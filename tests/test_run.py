@@ -84,6 +84,7 @@ def test_running_a_file_again_continues_it(tidegate: Tidegate, tmp_path: Path) -
     assert "3 jobs: 3 succeeded" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_changed_job_that_waits_takes_its_new_definition_only_with_update(tidegate: Tidegate, tmp_path: Path) -> None:
     marks = tmp_path / "marks"
     tidegate("pause", "command")
@@ -199,6 +200,7 @@ def test_a_stopped_terminal_pauses_and_its_return_lifts_that_hold(tidegate: Tide
     assert len(tidegate.events("gate lifted")) == 1
 
 
+@pytest.mark.slow
 def test_an_attempt_that_works_too_long_is_ended(tidegate: Tidegate) -> None:
     done = tidegate("run", tidegate.batch(shell("a", "sleep 60", timeout=1, max_attempts=1), "b.jsonl"))
     assert done.returncode == 1, done.stderr
@@ -331,6 +333,7 @@ def test_run_beside_a_service_says_that_its_slots_are_not_heeded(tidegate: Tideg
     assert "slots not heeded" not in tidegate("run", batch).stderr, "nobody asked for any"
 
 
+@pytest.mark.slow
 def test_run_beside_a_service_leaves_its_batch_to_it_when_interrupted(tidegate: Tidegate, tmp_path: Path) -> None:
     service = serving(tidegate)
     waiting = f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"
@@ -362,6 +365,7 @@ def test_run_says_that_nobody_works_while_the_service_is_away_and_goes_on_with_t
     assert "1 jobs: 1 succeeded" in log.read_text() or "1 job: 1 succeeded" in log.read_text()
 
 
+@pytest.mark.slow
 def test_run_beside_a_service_takes_new_definitions_with_update(tidegate: Tidegate, tmp_path: Path) -> None:
     serving(tidegate)
     tidegate("pause", "command")

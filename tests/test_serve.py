@@ -189,6 +189,7 @@ def test_int_lets_what_runs_end_and_starts_nothing_new(tidegate: Tidegate, serve
     assert tidegate.states() == {"a": "succeeded", "b": "queued"}
 
 
+@pytest.mark.slow
 def test_usr1_pauses_this_host_over_a_restart_until_usr2(tidegate: Tidegate, serve: Serve) -> None:
     process = serve()
     process.send_signal(signal.SIGUSR1)
@@ -348,6 +349,7 @@ def test_the_service_manager_hears_when_it_is_ready_and_how_it_stands(
     assert process.wait(20) == 0
 
 
+@pytest.mark.slow
 def test_the_watchdog_is_fed_only_while_the_process_runs(tidegate: Tidegate, serve: Serve, manager: Manager) -> None:
     tidegate.env["WATCHDOG_USEC"] = "400000"
     process = serve()
@@ -708,6 +710,7 @@ def test_a_restart_keeps_every_agent_its_output_and_its_status(
     assert_all_is_kept(tidegate, 20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", ["configuration", "program"])
 def test_an_upgrade_that_would_not_start_leaves_the_old_one_running(
     tidegate: Tidegate, serve: Serve, broken: str
@@ -748,6 +751,7 @@ def test_a_check_says_whether_it_would_start_and_starts_nothing(tidegate: Tidega
 # --- noticing ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_another_process_submits_is_noticed_within_a_tenth_of_a_second(tidegate: Tidegate, serve: Serve) -> None:
     serve()
     for n in range(20):

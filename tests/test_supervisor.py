@@ -118,6 +118,7 @@ def test_a_session_of_the_jobs_own_that_is_gone_is_a_failure_and_no_endless_fres
     assert [job["attempts"] for job in tidegate.lines("list")] == [2]
 
 
+@pytest.mark.slow
 def test_agents_that_are_slow_to_end_are_timed_out_at_the_same_time(tidegate: Tidegate, tmp_path: Path) -> None:
     """Each ends only when all have had their TERM; one after the other, the first would be killed before that."""
     told = f"{tmp_path}/told"
@@ -159,6 +160,7 @@ def test_a_database_that_cannot_grow_ends_run_in_one_line_and_no_agent(tidegate:
     assert [job["launches"] for job in tidegate.lines("list") if job["job"] == "long"] == [1]
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_the_batchs_own_agents_and_no_other(tidegate: Tidegate, tmp_path: Path) -> None:
     wait = f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"
     other = tidegate.batch(named("other") + shell("theirs", wait), "a.jsonl")
@@ -178,6 +180,7 @@ def test_a_second_signal_ends_the_batchs_own_agents_and_no_other(tidegate: Tideg
     assert [job["launches"] for job in tidegate.lines("list")] == [1, 1]
 
 
+@pytest.mark.slow
 def test_what_ignores_term_behind_an_agent_delays_its_end_by_seconds_only(tidegate: Tidegate, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     stays = f"trap '' TERM; echo $$ > {pid}; while :; do sleep 0.1; done"
@@ -199,6 +202,7 @@ def test_a_signal_after_an_agents_exit_does_not_undo_its_success(tidegate: Tideg
     assert tidegate.states() == {"a": "succeeded"}
 
 
+@pytest.mark.slow
 def test_an_agent_whose_supervisor_is_killed_while_it_ends_it_is_interrupted_and_not_failed(
     tidegate: Tidegate, tmp_path: Path
 ) -> None:

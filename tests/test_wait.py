@@ -124,6 +124,7 @@ def test_what_cannot_be_waited_for_is_refused(tidegate: Tidegate, made: Night) -
     assert (empty.returncode, said(empty)[:26]) == (2, "tidegate: no job or batch ")
 
 
+@pytest.mark.slow
 def test_a_batch_under_way_is_waited_for_beside_a_service(tidegate: Tidegate) -> None:
     tidegate.start("serve")
     for n in range(3):
