@@ -23,11 +23,11 @@ NAME = "tidegate-test."
 OLD = 3600.0  # seconds after which no test run is under way any more
 TRIAL = """
 mount -t tmpfs tmpfs "$0"
-mkdir "$0/upper" "$0/work" "$0/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$0/upper,workdir=$0/work" "$0/root"
-mount -t proc proc "$0/root/proc"
-mount -t sysfs sysfs "$0/root/sys"
-mount -t cgroup2 cgroup2 "$0/root/sys/fs/cgroup"
+mkdir "$0/upper" "$0/work" "$0/tree"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$0/upper,workdir=$0/work" "$0/tree"
+mount -t proc proc "$0/tree/proc"
+mount -t sysfs sysfs "$0/tree/sys"
+mount -t cgroup2 cgroup2 "$0/tree/sys/fs/cgroup"
 """
 
 

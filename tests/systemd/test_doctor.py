@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
 from installed import Json, until
@@ -14,11 +15,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 @pytest.fixture
-def service(machine: Machine) -> Service:
-    """The service, enabled, as it is before its first start."""
+def service(machine: Machine) -> Iterator[Service]:
+    """The service, enabled, as it is before its first start; other tests find the machine likewise."""
     service = Service(machine)
     service.clear()
-    return service
+    yield service
+    service.configure("")
+    service.clear()
 
 
 def findings(service: Service) -> dict[str, Json]:
@@ -43,4 +46,3 @@ def test_the_doctor_tells_how_the_unit_is(service: Service) -> None:
     assert found["systemd"]["verdict"] == "wrong"
     assert found["systemd"]["do"] == "systemctl status tidegate.service"
     assert "slots" in found["configuration"]["said"]
-    service.clear()
