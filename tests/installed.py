@@ -19,10 +19,11 @@ Json = dict[str, Any]
 
 @dataclass(slots=True)
 class Tidegate:
-    """Runs `tidegate` as a user does; `env` is added to the environment of each command."""
+    """Runs `tidegate` as a user does; `env` is added to the environment of each command, `program` is what it runs."""
 
     place: Path
     env: dict[str, str] = field(default_factory=dict)
+    program: list[str] = field(default_factory=lambda: [sys.executable, "-m", "tidegate"])
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
@@ -35,7 +36,7 @@ class Tidegate:
 
     def __call__(self, *args: str, stdin: str = "", timeout: float = 120) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "tidegate", *args],
+            [*self.program, *args],
             cwd=self.place,
             env=self.environment(),
             input=stdin,
@@ -48,7 +49,7 @@ class Tidegate:
         """A command in a session of its own, its output in `place/started.N`; ended with the test."""
         output = (self.place / f"started.{len(self.started)}").open("w")
         process = subprocess.Popen(
-            [sys.executable, "-m", "tidegate", *args],
+            [*self.program, *args],
             cwd=self.place,
             env=self.environment(),
             stdin=subprocess.DEVNULL,

@@ -15,8 +15,8 @@ FLOORS = {
     2: "credentials gate launch watch workspace agents stores systemd handover upgrade",
     3: "attempt explain retention",
     4: "supervisor",
-    5: "settings logs files look narrate notify bottom standing over follow run serve reap check demo daemon doctor"
-    " upkeep cli __main__ examples",
+    5: "settings logs files look narrate notify bottom standing headroom over follow run serve reap check demo daemon"
+    " doctor upkeep cli __main__ examples",
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}
 FILES = sorted(SRC.rglob("*.py"))

@@ -259,7 +259,7 @@ BAD = [
     ("[supervisor]\nslts = 4", "[supervisor] slts: unknown key; did you mean slots?"),
     (
         "[supervisor]\nx = 4",
-        "[supervisor] x: unknown key; known are slots, grace, max_limited, max_lost, cgroups, pause",
+        "[supervisor] x: unknown key; known are slots, grace, max_limited, max_lost, cgroups, pause, min_free_disk",
     ),
     ("[supervsor]\nslots = 4", "supervsor: unknown key; did you mean supervisor?"),
     (

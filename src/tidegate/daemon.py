@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import anyio
 import structlog
 
-from tidegate import doorbell, places, settings, signals, upgrade
+from tidegate import doorbell, headroom, places, settings, signals, upgrade
 from tidegate.attempt import Means
 from tidegate.bell import Bell
 from tidegate.clock import SystemClock
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 CONFIGURATION = "configuration"  # who says an account's hours, where no batch does
+DISK = 3.0  # seconds between two looks at how much room there is
 NARRATE = 0.1  # seconds over which events are gathered before they are told
 PATIENCE = 25.0  # seconds for others to unlock the database: more than a person waits, less than a watchdog's half
 ENDING = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
@@ -55,7 +56,8 @@ class Shift:
     """What a supervising process works with, as plain values; durations in seconds.
 
     `agents` gives the agent of a job; `environment` is the part of this process's own that agents may see;
-    `credentials` and `hours` are the accounts', `notify` is whom to tell what happens.
+    `credentials` and `hours` are the accounts', `notify` is whom to tell what happens; with less than `min_free_disk`
+    bytes of room nothing is launched.
     """
 
     state: Path
@@ -71,6 +73,7 @@ class Shift:
     timeout: float | None
     silence: float | None
     cgroups: bool = False
+    min_free_disk: int | None = None
     notify: Target | None = None
 
 
@@ -90,6 +93,7 @@ def shift_for(said: Settings, known: Known, state: Path, store: Store) -> Shift:
         timeout=said.attempt.timeout,
         silence=said.attempt.silence,
         cgroups=said.supervisor.cgroups == "auto",
+        min_free_disk=said.supervisor.min_free_disk,
         notify=settings.notifying(said, os.environ, state),
     )
 
@@ -173,10 +177,13 @@ async def on_duty(
         notifier = Notifier(shift.notify, shift.store, ask, shift.clock, me.host)
         duty = Duty(shift, ask, me, batch, Narrator(shift.store, ask, last, notifier.hear), notifier)
         duty.supervisor = Supervisor(_post(duty, watcher, is_over, heed or heeded))
+        await duty.supervisor.see_holds()
+        await _see_disk(duty)  # before anything is launched
         async with anyio.create_task_group() as around:
             around.start_soon(_listen, duty, obey or foreground)
             around.start_soon(_answer_bell, duty)
             around.start_soon(_narrate, duty)
+            around.start_soon(_watch_disk, duty)
             around.start_soon(notifier.work)
             yield duty
             notifier.hurry()
@@ -225,6 +232,26 @@ async def _narrate(duty: Duty) -> None:
         with anyio.move_on_after(1.0):
             await rung.wait()
         await anyio.sleep(NARRATE)
+
+
+async def _watch_disk(duty: Duty) -> None:
+    while True:
+        await anyio.sleep(DISK)
+        await _see_disk(duty)
+
+
+async def _see_disk(duty: Duty) -> None:
+    """Shut launching on this host before the disk of the state directory is full; open it when there is room again."""
+    shift, gate, now = duty.shift, duty.supervisor.gate, duty.shift.clock.now()
+    scope = f"host:{duty.me.host}"
+    held = any((hold.scope, hold.origin) == (scope, Origin.DISK) for hold in gate.holds())
+    scarce = headroom.scarce(shift.state, shift.min_free_disk, held=held)
+    if scarce and not held:
+        hold = Hold(scope=scope, origin=Origin.DISK, since=now, reason=scarce, by="tidegate")
+        await duty.supervisor.hold(hold)
+    elif held and not scarce:
+        await duty.ask(shift.store.lift, scope, now, by="tidegate", origins=(Origin.DISK,))
+        await duty.supervisor.look()
 
 
 async def _answer_bell(duty: Duty) -> None:

@@ -50,6 +50,7 @@ Action = Literal["hold", "backoff", "needs_human", "none"]
 NEAR = timedelta(seconds=1)  # two ends closer than this are the same end
 PRINTED = timedelta(seconds=120)  # a printed end of the same reset lies at most this far behind the exact one
 RAMP_END = 64  # a ramp this wide limits nothing any more
+AMPLE = 1.25  # times the least room: with so much launching goes on that was shut for too little
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -477,6 +478,14 @@ def _with_end(prior: Hold, new: Hold) -> Hold:
     return replace(
         prior, until=new.until, resets_at=new.resets_at, exact=new.exact, evidence=new.evidence, reason=new.reason
     )
+
+
+# --- the gate: the disk ------------------------------------------------------------------------
+
+
+def is_scarce(free: float, least: float, *, held: bool) -> bool:
+    """Whether so much room is too little to launch anything; what is held for it opens only with some more."""
+    return free < least * (AMPLE if held else 1.0)
 
 
 # --- the gate: how many may start --------------------------------------------------------------

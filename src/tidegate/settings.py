@@ -112,7 +112,7 @@ class SupervisorTable(Table):
     """How much runs at once on this host, and how often a job may be limited or lost before somebody must look.
 
     `cgroups`: whether each attempt gets one of its own, where one is delegated to the supervisor.
-    `pause`: what `pause --now` does to attempts that run.
+    `pause`: what `pause --now` does to attempts that run. `min_free_disk`: bytes below which nothing is launched.
     """
 
     slots: Annotated[int, _is(allowed.whole(1, 1000))] = 4
@@ -121,6 +121,7 @@ class SupervisorTable(Table):
     max_lost: Annotated[int, _is(allowed.whole(1, 1000))] = 3
     cgroups: Annotated[str, _is(allowed.one_of("auto", "off"))] = "auto"
     pause: Annotated[str, _is(allowed.one_of("freeze", "interrupt"))] = "freeze"
+    min_free_disk: Annotated[int | None, _is(allowed.or_none(allowed.size))] = 500 * 10**6
 
 
 class LimitsTable(Table):

@@ -285,7 +285,7 @@ class Supervisor:
         wait = policy.backoff(self._breathless, first=BREATH, most=BREATH_MOST)
         self._breathless += 1
         scope, until = f"host:{post.me.host}", now + timedelta(seconds=wait)
-        await self._hold(
+        await self.hold(
             Hold(
                 scope=scope,
                 origin=Origin.HOST,
@@ -337,9 +337,10 @@ class Supervisor:
         prior = self.gate.known(scope, policy.window_of(limit))
         hold = policy.hold_for(limit, scope, now, rules=post.rules, prior=prior, jitter=random.random())  # noqa: S311
         if hold is not None:
-            await self._hold(hold, attempt)
+            await self.hold(hold, attempt)
 
-    async def _hold(self, hold: Hold, attempt: Attempt | None = None) -> None:
+    async def hold(self, hold: Hold, attempt: Attempt | None = None) -> None:
+        """Shut a scope for every claim from now on."""
         self.gate.shut(hold)  # here at once, then in the row that every claim reads
         try:
             await self._post.ask(self._post.store.hold, hold, self._post.clock.now(), attempt=attempt)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 
-from tidegate import places
+from tidegate import headroom, places
 from tidegate.doctor.finding import Case, Finding, ok, warning, wrong
 from tidegate.look.words import amount
 from tidegate.stores import health
@@ -122,7 +122,9 @@ def free_disk(check: str, case: Case) -> Iterator[Finding]:
     """Whether there is room for output and for the database."""
     found = os.statvfs(_nearest(case.state))
     room = found.f_bavail * found.f_frsize
-    if room < LITTLE:
+    if scarce := headroom.scarce(_nearest(case.state), case.settings.supervisor.min_free_disk, held=False):
+        yield wrong(check, f"{scarce}: nothing is launched", "tidegate clean, or make room")
+    elif room < LITTLE:
         yield wrong(check, f"only {amount(room)}", "tidegate clean, or make room")
     elif found.f_files and found.f_favail < INODES:
         yield wrong(check, f"only {found.f_favail} further files fit", "tidegate clean, or make room")
