@@ -12,7 +12,7 @@ FLOORS = {
     -1: "values",  # what nouns are made of
     0: "model errors __init__",
     1: "policy hours resets when batch allowed redact clock bell doorbell places signals notice codes",
-    2: "credentials gate launch watch workspace agents stores systemd handover upgrade",
+    2: "capacity credentials gate launch watch workspace agents stores systemd handover upgrade",
     3: "attempt explain retention",
     4: "supervisor",
     5: "settings logs files look narrate notify bottom standing headroom over follow run serve reap check demo daemon"

@@ -567,7 +567,7 @@ def test_the_shim_is_the_same_in_every_shell(tmp_path: Path, program: list[str])
         (tmp_path / "out").open("a") as out,
         (tmp_path / "err").open("a") as err,
     ):
-        argv = [*program, "-c", launch.SHIM, "shim", str(tmp_path / "in"), "281474976710657", SH, "-c", script]
+        argv = [*program, "-c", launch.SHIM, "shim", str(tmp_path / "in"), "281474976710657", "", SH, "-c", script]
         shim = subprocess.Popen(argv, stdin=lock, stdout=out, stderr=err)
         assert shim.wait(10) == 0
     assert (tmp_path / "lock").read_text() == f"{shim.pid}\n137\n"

@@ -54,7 +54,8 @@ class Means:
     `environment` is the part of the supervisor's own that agents may see; `credentials` are the accounts'. `grace` is
     the time from TERM to KILL; `timeout` and `silence` are for jobs that name none, None for no bound; `silence` only
     for agents whose provider has limits: a program that sleeps is no sign of one. All in seconds. `cgroups`: each
-    attempt gets one of its own, where that can be.
+    attempt gets one of its own, where that can be. `descriptors` is the agents' soft limit of them, None for this
+    process's own.
     """
 
     clock: Clock
@@ -65,6 +66,7 @@ class Means:
     timeout: float | None = None
     silence: float | None = None
     cgroups: bool = False
+    descriptors: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +200,7 @@ class Running:
             env={**environment, **ours},
             stdin=command.stdin,
             cgroup=self._means.cgroups,
+            descriptors=self._means.descriptors,
             marker=f"{self.attempt.supervisor}/{self.job.id}/{self.attempt.n}",
         )
 

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 import anyio
 import structlog
 
-from tidegate import doorbell, headroom, places, settings, signals, upgrade
+from tidegate import capacity, doorbell, headroom, places, settings, signals, upgrade
 from tidegate.attempt import Means
 from tidegate.bell import Bell
 from tidegate.clock import SystemClock
 from tidegate.errors import AlreadyRunning
-from tidegate.model import Ask, Hold, Origin, Request, Spec
+from tidegate.model import Ask, Hold, Origin, Request, Spec, State
 from tidegate.model import Supervisor as Incarnation
 from tidegate.narrate import Narrator
 from tidegate.notify import Notifier
@@ -116,6 +116,16 @@ class Duty:
     supervisor: Supervisor = field(init=False)
 
 
+def make_room(shift: Shift, *, slots: int) -> None:
+    """Get the descriptors that so many slots need, and say what else the machine grants too little of.
+
+    What runs already is adopted, however many slots there are. Raises BadSetting where there cannot be enough.
+    """
+    capacity.make_room(slots, shift.store.counts()[State.RUNNING])
+    for doubt in capacity.doubts(slots):
+        log.warning("doubtful machine", detail=doubt)
+
+
 @contextmanager
 def owning(state: Path) -> Iterator[int]:
     """Own a state directory: one supervisor at a time; the descriptor of its lock.
@@ -204,6 +214,7 @@ def _post(duty: Duty, watcher: Watcher, is_over: Callable[[Duty], Awaitable[bool
         timeout=shift.timeout,
         silence=shift.silence,
         cgroups=shift.cgroups,
+        descriptors=capacity.begun_with(),
     )
     return Post(
         store=shift.store,

@@ -57,6 +57,7 @@ def _end_all(state: Path, said: Settings) -> None:
 
 async def _end_recorded(shift: Shift, bound: float) -> None:
     """Adopt what runs and stop it at once: output, usage and outcome are recorded as at any other end."""
+    daemon.make_room(shift, slots=0)
     async with on_duty(shift, None, _at_once) as duty:
         with anyio.move_on_after(bound):
             await duty.supervisor.stop(WHY)

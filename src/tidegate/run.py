@@ -23,7 +23,7 @@ from tidegate.agents import Known
 from tidegate.batch import Expanded
 from tidegate.bottom import Bottom
 from tidegate.check import preflight
-from tidegate.daemon import CONFIGURATION, LISTENED, PATIENCE, Duty, Shift, on_duty, owning, shift_for
+from tidegate.daemon import CONFIGURATION, LISTENED, PATIENCE, Duty, Shift, make_room, on_duty, owning, shift_for
 from tidegate.errors import AlreadyRunning
 from tidegate.look import plain
 from tidegate.look.desk import note
@@ -51,10 +51,12 @@ class Report:
 async def supervise(batch: Expanded, shift: Shift, *, update: bool = False, bottom: Bottom | None = None) -> Report:
     """Submit a batch, work on it until it is over, and say how it stands; `bottom` shows what goes on meanwhile.
 
-    Raises AlreadyRunning where another process supervises the state directory, StoreBroken where the store fails.
+    Raises AlreadyRunning where another process supervises the state directory, BadSetting where this one cannot have so
+    many slots, StoreBroken where the store fails.
     """
     store, now = shift.store, shift.clock.now()
     with owning(shift.state):
+        make_room(shift, slots=shift.slots)
         store.keep_hours(CONFIGURATION, shift.hours, now)
         told = _submitted(batch, shift, update=update)
         over = Over(on_limit=batch.on_limit)

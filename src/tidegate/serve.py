@@ -17,11 +17,11 @@ import anyio
 import structlog
 from msgspec.structs import replace
 
-from tidegate import __version__, agents, daemon, logs, places, settings, signals, standing, systemd, upgrade
+from tidegate import __version__, agents, capacity, daemon, logs, places, settings, signals, standing, systemd, upgrade
 from tidegate.agents import Known
 from tidegate.batch import Declared
 from tidegate.bottom import Bottom
-from tidegate.daemon import CONFIGURATION, LISTENED, PATIENCE, Duty, Shift, on_duty, owning, shift_for
+from tidegate.daemon import CONFIGURATION, LISTENED, PATIENCE, Duty, Shift, make_room, on_duty, owning, shift_for
 from tidegate.errors import BadInput, StoreBroken
 from tidegate.look.words import page, shown
 from tidegate.model import Account, Ask, Request
@@ -70,18 +70,22 @@ def serve(args: Namespace) -> int:
     known = _known(service, loaded)
     state = places.state_dir(args.state_dir, os.environ)
     if args.check:
-        return _would_start(state)
+        return _would_start(service.said, state)
     signals.keep(*LISTENED)
     with closing(sqlite.open(places.database(state), busy=PATIENCE)) as store, owning(state) as lock:
-        anyio.run(partial(_serve, service, shift_for(service.said, known, state, store)))
+        shift = shift_for(service.said, known, state, store)
+        make_room(shift, slots=shift.slots)
+        anyio.run(partial(_serve, service, shift))
         if service.successor:
             store.close()
+            capacity.give_back()
             upgrade.become(service.successor, lock)
     return OK
 
 
-def _would_start(state: Path) -> int:
-    """Say whether this program could serve with this configuration on this state; 0. Raises StoreBroken."""
+def _would_start(said: Settings, state: Path) -> int:
+    """Say whether this program could serve with this configuration on this state; 0. Raises BadSetting, StoreBroken."""
+    capacity.make_room(said.supervisor.slots)
     database = places.database(state)
     if database.exists() and (wrong := health.faults(database, thoroughly=False)):
         raise StoreBroken(f"{database}: {wrong[0]}")
@@ -190,6 +194,7 @@ async def _reload(service: Service, duty: Duty) -> None:
         known = _known(service, loaded)
         before, said = service.said, loaded.settings
         shift = shift_for(said, known, duty.shift.state, duty.shift.store)
+        await duty.ask(make_room, shift, slots=shift.slots)
         service.said, service.refused = said, ""
         await _set_accounts(duty, settings.accounts(said), settings.accounts(before), known)
         await duty.ask(shift.store.keep_hours, CONFIGURATION, shift.hours, shift.clock.now())

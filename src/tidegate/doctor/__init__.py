@@ -30,6 +30,7 @@ LOOKS: Sequence[tuple[str, Look]] = (
     ("systemd", service.systemd),
     ("cgroups", machine.cgroups),
     ("descriptors", machine.descriptors),
+    ("processes", machine.processes),
     ("inotify", machine.inotify),
     ("clock", machine.clock),
     ("zone data", machine.zones),

@@ -1,4 +1,4 @@
-"""Looks at what the machine gives: cgroups, descriptors, notices of changed files, the time and its zones."""
+"""Looks at what the machine gives: cgroups, descriptors, processes, file notices, the time and its zones."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import tidegate
+from tidegate import capacity, places
 from tidegate import clock as clocks
-from tidegate import places
 from tidegate.doctor.finding import Case, Finding, ok, warning, wrong
 from tidegate.look.who import owner
 
 V2 = Path("/sys/fs/cgroup/cgroup.controllers")
-INOTIFY = Path("/proc/sys/fs/inotify")
-SPARE, EACH = 64, 4  # descriptors that a supervisor needs, and for each attempt: one to follow it, more to launch it
-WATCHES = 2  # for each attempt
 ZONES = ("Europe/Berlin", "America/Los_Angeles", "UTC")  # a few that providers print
 SLACK = timedelta(minutes=5)  # that clocks of file servers may differ
 
@@ -41,28 +38,34 @@ def cgroups(check: str, case: Case) -> Iterator[Finding]:
 
 
 def descriptors(check: str, case: Case) -> Iterator[Finding]:
-    """Whether there are enough for the slots."""
-    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    """Whether there are enough for the slots, with the soft limit raised as `run` and `serve` do."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     slots = case.settings.supervisor.slots
-    needed = SPARE + EACH * slots
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        bound = "" if most == resource.RLIM_INFINITY or most >= needed else " (its hard limit is lower still)"
-        do = f"ulimit -n {needed}, or LimitNOFILE= of the unit, or fewer slots{bound}"
-        yield wrong(check, f"{soft} are too few for {slots} slots", do)
+    needed = capacity.descriptors_for(slots)
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        yield wrong(check, capacity.too_few(slots, hard), capacity.what_to_do(slots, hard))
+    elif soft != resource.RLIM_INFINITY and soft < needed:
+        yield ok(check, f"{soft} are raised to {needed} for {slots} slots; agents keep {soft}")
     else:
         yield ok(check, f"{'any number' if soft == resource.RLIM_INFINITY else soft} for {slots} slots")
 
 
+def processes(check: str, case: Case) -> Iterator[Finding]:
+    """Whether the slots can have as many as agents start."""
+    slots, bound = case.settings.supervisor.slots, capacity.processes()
+    yield from _doubtful(check, capacity.process_doubts(slots, bound), f"{bound.most} ({bound.by}) for {slots} slots")
+
+
 def inotify(check: str, case: Case) -> Iterator[Finding]:
     """Whether output can be followed without polling."""
-    instances = int((INOTIFY / "max_user_instances").read_text())
-    watches = int((INOTIFY / "max_user_watches").read_text())
-    needed = 100 + WATCHES * case.settings.supervisor.slots
-    if instances < 8 or watches < needed:
-        do = "sysctl fs.inotify.max_user_instances=128 fs.inotify.max_user_watches=65536"
-        yield warning(check, f"{instances} instances, {watches} watches: output may be polled for instead", do)
-    else:
-        yield ok(check, f"{instances} instances, {watches} watches for each user")
+    watches, instances = capacity.watches(), capacity.instances()
+    enough = f"{instances.most} instances, {watches.most} watches for each user"
+    yield from _doubtful(check, capacity.notice_doubts(case.settings.supervisor.slots, watches, instances), enough)
+
+
+def _doubtful(check: str, doubts: Iterator[str], enough: str) -> Iterator[Finding]:
+    found = [warning(check, doubt) for doubt in doubts]
+    yield from found or [ok(check, enough)]
 
 
 def clock(check: str, case: Case) -> Iterator[Finding]:

@@ -22,6 +22,7 @@ import errno
 import fcntl
 import json
 import os
+import resource
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,7 +53,8 @@ __all__ = [
     "was_started",
 ]
 
-# $1 is the agent's stdin, $2 the mark among the limits, the rest the agent's argv. The lock comes as stdin, because
+# $1 is the agent's stdin, $2 the mark among the limits, $3 the soft limit of descriptors where it is not to be this
+# process's own, the rest the agent's argv. The lock comes as stdin, because
 # dash can close no descriptor above 9. A signal that the agent sends to its group must not end the shim. A full disk
 # delays the status, it does not lose it. The agent is no subshell's child: dash can start it by vfork then, and
 # no TERM is lost in between. Where it has a cgroup another shell joins that first and becomes the agent; where that
@@ -61,7 +63,8 @@ SHIM = """\
 exec 9<&0 8>&2 <"$1" 2>/dev/null
 ulimit -Sw "$2" || ulimit -Sx "$2"
 trap : HUP INT QUIT PIPE ALRM TERM USR1 USR2 TSTP
-shift 2
+[ -z "$3" ] || ulimit -Sn "$3"
+shift 3
 echo $$ >&9 || exit 125
 "$@" 2>&8 8>&- 9<&-
 s=$? n=0
@@ -161,10 +164,16 @@ def _write_down(order: Order, place: Path, intent: Mapping[str, object]) -> str:
 
 def _shim(order: Order, source: str, cgroup: Cgroup | None) -> tuple[str, ...]:
     """The words of the shim, before those of the agent."""
-    words = ("tidegate-shim", source, str(tag_for(order.marker)))
+    descriptors = "" if order.descriptors is None else _limit(order.descriptors)
+    words = ("tidegate-shim", source, str(tag_for(order.marker)), descriptors)
     if cgroup is None:
         return ("/bin/sh", "-c", SHIM, *words)
     return ("/bin/sh", "-c", SHIM.replace(AGENT, JOINING), *words, cgroup.door)
+
+
+def _limit(number: int) -> str:
+    """A limit as the shell takes it."""
+    return "unlimited" if number == resource.RLIM_INFINITY else str(number)
 
 
 async def _spawn(order: Order, before: tuple[str, ...], files: tuple[int, int, int]) -> asyncio.subprocess.Process:

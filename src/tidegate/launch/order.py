@@ -17,7 +17,8 @@ class Order:
 
     `env` is the complete environment; `marker` is unique to the attempt and joins it as TIDEGATE_ATTEMPT. Names that
     `/bin/sh` cannot hold (other than letters, digits and `_`) do not reach the agent, and IFS, OPTIND and PPID
-    are the shell's own. `cgroup`: in a cgroup of its own, where this process may make one.
+    are the shell's own. `cgroup`: in a cgroup of its own, where this process may make one. `descriptors`: its soft
+    limit of them, None for this process's own.
     """
 
     argv: tuple[str, ...]
@@ -26,6 +27,7 @@ class Order:
     stdin: bytes | None = None
     marker: str
     cgroup: bool = False
+    descriptors: int | None = None
 
 
 def program_of(order: Order) -> str:
