@@ -459,6 +459,12 @@ MERGED: list[tuple[str, Hold | None, Hold, Hold]] = [
     ("an exact end beats a printed one", hold(at(90)), EARLIER, EARLIER),
     ("a printed end of the same reset loses", EARLIER, hold(at(180)), EARLIER),
     ("a printed end much later wins", EARLIER, hold(at(181)), hold(at(181))),
+    (
+        "a known reset does not shorten the wait after one that was past",
+        hold(at(15), resets_at=at(-60), exact=True),
+        hold(at(8), resets_at=at(5), exact=True),
+        hold(at(15), resets_at=at(5), exact=True),
+    ),
     ("a hold without end stays", hold(None), EARLIER, hold(None)),
     ("an end that has come is gone", hold(at(-1)), EARLIER, EARLIER),
     ("a ramp is shut", RAMP, EARLIER, EARLIER),

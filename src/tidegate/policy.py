@@ -470,8 +470,10 @@ def _extended(prior: Hold, new: Hold) -> Hold:
         return prior
     if prior.resets_at is None or (new.exact and not prior.exact):
         return _with_end(prior, new)
-    slack = PRINTED if prior.exact and not new.exact else NEAR
-    return _with_end(prior, new) if new.resets_at > prior.resets_at + slack else prior  # the jitter is no difference
+    slack = PRINTED if prior.exact and not new.exact else NEAR  # the jitter is no difference
+    if new.resets_at <= prior.resets_at + slack:
+        return prior
+    return _with_end(prior, replace(new, until=max(prior.until, new.until)))  # an end that was a guess may be later
 
 
 def _with_end(prior: Hold, new: Hold) -> Hold:

@@ -1,0 +1,1 @@
+"""Faults on purpose: kills, stops, broken disks and hostile agents, and what must hold all the same."""

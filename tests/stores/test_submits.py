@@ -6,7 +6,7 @@ import pytest
 
 from stores.world import World, names, new
 from tidegate.errors import BadInput
-from tidegate.model import Batch, NewJob, Spec, State
+from tidegate.model import Batch, Interrupted, NewJob, Spec, State
 from tidegate.stores.submit import CHUNK
 
 
@@ -63,6 +63,17 @@ def test_a_changed_definition_is_told_and_kept_unless_asked_for(world: World, ch
     assert store.submit(Batch("b"), [changed], world.now, update=True).unchanged == ("a",)
     assert [event.job for event in world.events("job updated")] == [after.id]
     assert names(world.claim(9)) == ["a"]
+
+
+def test_another_agent_in_a_submit_again_does_not_inherit_the_session(world: World) -> None:
+    world.submit("a")
+    claim = world.take()
+    world.store.note_session(claim[1], "a conversation of the first agent", world.now)
+    world.finish(claim, Interrupted(reason="drained"))
+    assert world.job("a").session
+    world.store.submit(Batch("b"), [new("a", agent="codex")], world.now, update=True)
+    job = world.job("a")
+    assert (job.session, job.resumed, job.launches) == (None, False, 1)
 
 
 def test_a_changed_secret_is_a_changed_definition(world: World) -> None:

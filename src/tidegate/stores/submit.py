@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import count
 from typing import Final
 
+from tidegate import policy
 from tidegate.errors import BadInput
 from tidegate.model import Batch, NewJob, State, Submission
 from tidegate.stores import ends
@@ -76,9 +77,16 @@ class Submit:
             return "unchanged"
         if not self._update or known.state is not State.QUEUED:
             return "changed"
-        self._rows.redefine(known.id, self._batch.id, job)
+        self._redefine(known.id, job)
         self._rows.event(self._now, "job updated", job=known.id)
         return "updated"
+
+    def _redefine(self, id: int, job: Defined) -> None:
+        before = self._rows.job(id)
+        assert before is not None, "it stands in this transaction"
+        self._rows.redefine(id, self._batch.id, job)
+        if before.session is not None or before.resumed:
+            self._rows.put_job(policy.edited(before, job.new))
 
     def _add(self, fresh: Sequence[Fresh], states: Mapping[int, State]) -> None:
         self._rows.add_jobs(self._batch.id, fresh, self._now)

@@ -1,0 +1,161 @@
+"""Millions of orders of events through store and policy, each beside the model.
+
+    python tests/faults/orders.py --events 1000000 --seed 1
+    python tests/faults/orders.py --replay 1-4711 --store sqlite
+
+An order is a hundred events and its end, in which every job that can run must have run. Its seed is "SEED-NUMBER"; what
+fails is made as short as it gets, and printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import Pool
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from faults.machine import Step, order, play
+from tidegate.stores import Store
+from tidegate.stores.memory import MemoryStore
+from tidegate.stores.sqlite import SqliteStore
+
+LENGTH = 100  # events of an order, before its end
+GULP = 25  # orders that a process plays before it tells
+
+
+@contextmanager
+def stored(kind: str) -> Iterator[Store]:
+    """An empty store of a kind."""
+    if kind == "memory":
+        yield MemoryStore()
+        return
+    place = tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+    store = SqliteStore(Path(place) / "tidegate.db")
+    try:
+        yield store
+    finally:
+        store.close()
+        shutil.rmtree(place)
+
+
+@dataclass(slots=True)
+class Told:
+    """What some orders came to."""
+
+    orders: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    failed: list[str] = field(default_factory=list)
+
+    def add(self, other: Told) -> None:
+        self.orders += other.orders
+        self.counts += other.counts
+        self.failed += other.failed
+
+
+def gulp(what: tuple[str, int, str]) -> Told:
+    """Play some orders, from a number on."""
+    seed, first, kind = what
+    told = Told()
+    for number in range(first, first + GULP):
+        name = f"{seed}-{number}"
+        with stored(kind) as store:
+            try:
+                told.counts += play(order(name, LENGTH), store).counts
+            except Exception:  # noqa: BLE001 - whatever it is, it is a finding
+                told.failed.append(name)
+        told.orders += 1
+    return told
+
+
+# --- what failed, as short as it gets ---
+
+
+def fault(steps: Sequence[Step], kind: str) -> str:
+    """Where an order fails, and what it says; "" where it does not."""
+    with stored(kind) as store:
+        try:
+            play(steps, store)
+        except Exception as error:  # noqa: BLE001
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            return f"{Path(last.filename).name}:{last.lineno}: {type(error).__name__}: {error}"
+    return ""
+
+
+def shortened(steps: list[Step], fails: Callable[[list[Step]], bool]) -> list[Step]:
+    """An order that still fails, and from which nothing can be left out."""
+    size = len(steps) // 2
+    while size:
+        at, before = 0, len(steps)
+        while at < len(steps):
+            less = steps[:at] + steps[at + size :]
+            if fails(less):
+                steps = less
+            else:
+                at += size
+        size = size if len(steps) < before and size == 1 else size // 2
+    return steps
+
+
+def explain(seed: str, kind: str) -> None:
+    """Print how a seed fails, if it does."""
+    steps = order(seed, LENGTH)
+    wanted = fault(steps, kind)
+    if not wanted:
+        print(f"{seed}: holds")
+        return
+    place = wanted.partition(" ")[0]
+    short = shortened(steps, lambda some: fault(some, kind).startswith(place))
+    print(f"{seed}: {fault(short, kind)}")
+    for name, drawn in short:
+        print(f"  {name}({', '.join(f'{key}={value!s}' for key, value in drawn.items())})")
+
+
+# --- the command ---
+
+
+def campaign(seed: str, events: int, kind: str, jobs: int) -> Told:
+    """Play orders until so many events have happened."""
+    told, begun = Told(), time.monotonic()
+    with Pool(jobs) as pool:
+        numbers = ((seed, first, kind) for first in range(0, events // 20, GULP))
+        for some in pool.imap_unordered(gulp, numbers):
+            told.add(some)
+            if told.counts.total() >= events:
+                break
+        pool.terminate()
+    took = time.monotonic() - begun
+    done = told.counts.total()
+    print(f"{done} events in {told.orders} orders on {kind}, {done / took:.0f} a second, {len(told.failed)} violations")
+    print("  " + ", ".join(f"{name} {number}" for name, number in told.counts.most_common()))
+    return told
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--events", type=int, default=100_000)
+    parser.add_argument("--seed", default="1")
+    parser.add_argument("--store", choices=("memory", "sqlite"), default="memory")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--replay", metavar="SEED-NUMBER")
+    said = parser.parse_args()
+    if said.replay:
+        explain(said.replay, said.store)
+        return 0
+    told = campaign(said.seed, said.events, said.store, said.jobs)
+    for seed in told.failed[:5]:
+        explain(seed, said.store)
+    return 1 if told.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
