@@ -570,6 +570,50 @@ def test_a_default_prompt_file_is_read_once() -> None:
     assert read == [Path("/batches/p")]
 
 
+def test_a_batch_of_more_than_a_million_jobs_is_one_line() -> None:
+    with pytest.raises(BadInput, match=r"b\.toml: must be at most 1,000,000 jobs, not 1,000,001"):
+        batch._expanded({}, [batch.Written({}, "line 1")] * 1_000_001, AROUND)
+
+
+# --- hours ---
+
+
+def test_a_batch_says_its_own_hours_and_those_of_its_accounts() -> None:
+    told = toml(f"""
+        [batch]
+        name = "n"
+        hours = "20:00-07:00 Europe/Berlin"
+        [accounts.a]
+        hours = "sat-sun 00:00-24:00"
+        [accounts.b]
+        concurrency = 1
+        {JOB}""")
+    assert told.hours == {"batch:n": "20:00-07:00 Europe/Berlin", "a": "sat-sun 00:00-24:00"}
+    assert toml(JOB).hours == {}
+    with pytest.raises(BadInput, match=r'b\.toml: \[batch\] hours: must be like "20:00-07:00"'):
+        toml(f'[batch]\nhours = "night"\n{JOB}')
+
+
+# --- one job by itself ---
+
+
+def test_a_single_job_keeps_what_its_own_table_does_not_say() -> None:
+    over = {"command": ["make", "lint"], "timeout": 60, "priority": 3, "id": "old"}
+    job = batch.single({"priority": 5}, AROUND, over=over)
+    assert (job.name, job.priority) == ("", 5)
+    assert (job.spec.command, job.spec.timeout) == (("make", "lint"), 60)
+    assert batch.single({"id": "x", "command": ["true"]}, AROUND).name == "x"
+    with pytest.raises(BadInput, match=r"b\.toml priority: must be a whole number"):
+        batch.single({"priority": "high", "command": ["true"]}, AROUND)
+
+
+def test_the_account_of_a_single_job_is_as_it_is_declared_or_as_its_agent_makes_it() -> None:
+    job = batch.single({"agent": "claude", "prompt": "p", "account": "a"}, AROUND)
+    assert batch.account_of(job, AROUND) == Account(name="a", cautious=True)
+    others = {"a": Declared(concurrency=2), "b": Declared(concurrency=3)}
+    assert batch.account_of(job, replace(AROUND, accounts=others)) == Account(name="a", max_running=2, cautious=True)
+
+
 # --- and back ----------------------------------------------------------------------------------
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
@@ -622,6 +666,19 @@ def test_what_plan_prints_of_a_batch_means_the_same_batch_from_anywhere() -> Non
     )
     again = batch.from_jsonl(batch.as_jsonl(written.jobs), replace(PIPE, directory=Path("/else")))
     assert again.jobs == written.jobs
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["", '[batch]\nhours = "20:00-07:00"\n', '[accounts.command]\nhours = "20:00-07:00"\n'],
+    ids=["nothing", "batch", "account"],
+)
+def test_what_plan_prints_says_the_same_hours(head: str) -> None:
+    written = toml(f"{head}{JOB}")
+    printed = batch.head_as_jsonl(written)
+    assert (printed == "") is (head == "")
+    again = batch.from_jsonl(printed + batch.as_jsonl(written.jobs), replace(PIPE, name="/batches/b.toml"))
+    assert again.hours == written.hours
 
 
 VALUES: st.SearchStrategy[object] = st.recursive(

@@ -55,8 +55,11 @@ OPEN = [
 
 @pytest.mark.parametrize(("text", "now", "closing"), OPEN, ids=[f"{text} at {now}" for text, now, _ in OPEN])
 def test_it_is_open_until_it_closes(text: str, now: str, closing: str | None) -> None:
-    assert hours(text).opens(at(now)) is None
-    assert hours(text).closes(at(now)) == (at(closing) if closing else None)
+    said, begin = hours(text), at(now)
+    end = at(closing) if closing else begin + timedelta(days=15)
+    assert all(said.opens(begin + (end - begin) // 20 * part) is None for part in range(20))
+    assert said.opens(end - timedelta(microseconds=1)) is None
+    assert (said.opens(end) is None) is (closing is None)
 
 
 SHUT = [
@@ -81,17 +84,23 @@ SHUT = [
 
 @pytest.mark.parametrize(("text", "now", "opening"), SHUT, ids=[f"{text} at {now}" for text, now, _ in SHUT])
 def test_it_is_shut_until_it_opens(text: str, now: str, opening: str) -> None:
-    assert hours(text).opens(at(now)) == at(opening)
-    assert hours(text).closes(at(now)) is None
+    said = hours(text)
+    assert said.opens(at(now)) == at(opening)
+    assert said.opens(at(opening)) is None
+    assert said.opens(at(opening) - timedelta(microseconds=1)) == at(opening)
 
 
 def test_the_hour_that_comes_twice_counts_once() -> None:
     said = hours("02:00-02:30")
     assert said.opens(at(f"{AUTUMN} 02:15")) is None
     assert said.opens(at(f"{AUTUMN} 02:15", fold=1)) == at("2026-10-26 02:00")
-    night = hours("20:00-07:00")
-    assert night.closes(at("2026-10-24 20:00")) == at("2026-10-24 20:00") + timedelta(hours=12)
-    assert night.closes(at("2026-03-28 20:00")) == at("2026-03-28 20:00") + timedelta(hours=10)
+
+
+@pytest.mark.parametrize(("evening", "length"), [("2026-10-24 20:00", 12), ("2026-03-28 20:00", 10)])
+def test_a_night_in_which_the_clocks_change_is_an_hour_longer_or_shorter(evening: str, length: int) -> None:
+    night, end = hours("20:00-07:00"), at(evening) + timedelta(hours=length)
+    assert night.opens(end - timedelta(microseconds=1)) is None
+    assert night.opens(end) is not None
 
 
 def test_a_zone_that_jumps_over_a_day() -> None:
@@ -150,15 +159,12 @@ ZONES = st.sampled_from(["Europe/Berlin", "America/New_York", "Australia/Lord_Ho
     zone=ZONES,
     now=st.integers(0, 400 * 24 * 3600).map(lambda seconds: datetime(2025, 12, 1, tzinfo=UTC) + timedelta(0, seconds)),
 )
-def test_openings_and_closings_follow_one_another(parts: list[tuple[str, str, str]], zone: str, now: datetime) -> None:
+def test_an_opening_is_the_first_instant_of_being_open(
+    parts: list[tuple[str, str, str]], zone: str, now: datetime
+) -> None:
     said = parse(", ".join(f"{days}{start}-{end}" for days, start, end in parts) + f" {zone}", UTC)
-    opening, closing = said.opens(now), said.closes(now)
+    opening = said.opens(now)
     if opening is not None:
-        assert closing is None
         assert now < opening <= now + timedelta(days=15)
         assert said.opens(opening) is None
         assert said.opens(opening - timedelta(microseconds=1)) == opening
-    elif closing is not None:
-        assert now < closing <= now + timedelta(days=8)
-        assert said.opens(closing) is not None
-        assert said.closes(closing - timedelta(microseconds=1)) == closing

@@ -18,7 +18,6 @@ import pytest
 import structlog
 
 from tidegate import logs
-from tidegate.redact import redacted, redacted_variable
 
 log = structlog.get_logger()
 PROGRAM = """if True:
@@ -301,55 +300,3 @@ def test_a_stream_that_is_not_the_journals_has_none_whatever_the_environment_say
     env = os.environ | {"JOURNAL_STREAM": "1:2"}
     done = subprocess.run([sys.executable, "-c", PROGRAM, "auto"], capture_output=True, text=True, env=env)
     assert done.stderr.startswith("{")
-
-
-# --- what a secret looks like ------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("key sk-ant-api03-abc_DEF-123456 used", "key sk-ant-[redacted] used"),
-        ("sk-proj-abcdefghij1234567890", "sk-[redacted]"),
-        ("token ghp_0123456789abcdefABCDEF.", "token ghp_[redacted]."),
-        ("github_pat_11ABCDEFG0123456789_x", "github_pat_[redacted]"),
-        ("AIzaSyA1234567890abcdefghijklmnopqrstu", "AIza[redacted]"),
-        ("ya29.a0AfH6SMBx1234567890", "ya29.[redacted]"),
-        ("AKIAIOSFODNN7EXAMPLE", "AKIA[redacted]"),
-        ("eyJhbGciOiJI.eyJzdWIiOiIx.SflKxwRJSM", "eyJ[redacted]"),
-        ("Authorization: Bearer abc123.DEF456-xyz", "Authorization: Bearer [redacted]"),
-        ("ANTHROPIC_API_KEY=whatever-it-is", "ANTHROPIC_API_KEY=[redacted]"),
-        ('{"OPENAI_API_KEY": "whatever"}', '{"OPENAI_API_KEY": "[redacted]"}'),
-        ("https://me:hunter2@proxy.example:8080/", "https://me:[redacted]@proxy.example:8080/"),
-        ("\\nsk-ant-abcdefgh12345678", "\\nsk-ant-[redacted]"),
-        ("\\u00b7sk-ant-abcdefgh12345678", "\\u00b7sk-ant-[redacted]"),
-    ],
-)
-def test_what_looks_like_a_secret_is_taken_out_and_its_kind_stays(text: str, shown: str) -> None:
-    assert redacted(text) == shown
-    assert redacted(shown) == shown
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "You've hit your 5-hour limit · resets 9:30am (America/Los_Angeles)",
-        "risk-assessment-for-the-year-2026-part-1",
-        "task-0123456789-0123456789",
-        "the bearer of this letter",
-        "input_tokens=5120 output_tokens=77",
-        "8f2d3a2c-7c11-4bd5-9a51-0d8a6c2e7f10",
-        "git@github.com:owner/repository.git",
-        "https://example.org:8080/path@2",
-        "",
-    ],
-)
-def test_ordinary_text_is_left_alone(text: str) -> None:
-    assert redacted(text) == text
-
-
-def test_a_variable_whose_name_says_that_it_is_secret_shows_nothing() -> None:
-    assert redacted_variable("MY_TOKEN", "x") == "[redacted]"
-    assert redacted_variable("HOME", "/home/me") == "/home/me"
-    assert redacted_variable("SSH_AUTH_SOCK", "/run/agent") == "/run/agent"
-    assert redacted_variable("NOTE", "sk-ant-abcdefgh12345678") == "sk-ant-[redacted]"

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,13 +15,12 @@ import pytest
 from installed import Json, Tidegate, until
 from structlog.testing import capture_logs
 
-from tidegate import doorbell, notice, places
-from tidegate.allowed import Wrong
+from tidegate import doorbell, places
 from tidegate.cli import arguments
 from tidegate.cli.notify import sample
 from tidegate.clock import SystemClock
 from tidegate.model import Batch, Event, NewJob, Spec
-from tidegate.notice import KINDS, Target, Watch, Wish, heard, wish
+from tidegate.notice import KINDS, Target, Wish
 from tidegate.notify import Notice, Notifier, message, variables
 from tidegate.stores import sqlite
 from tidegate.stores.memory import MemoryStore
@@ -30,98 +29,11 @@ from tidegate.stores.writer import Writer
 NOW = datetime(2026, 1, 9, 18, 0, tzinfo=UTC)
 LIMIT = 'echo "You\'ve hit your limit · resets 11:59pm (UTC)" >&2; exit 1'
 
-# --- what is worth a notice --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("said", "meant"),
-    [
-        ("finished", Wish("finished")),
-        ("hold", Wish("hold")),
-        ("hold>30m", Wish("hold", 1800)),
-        ("hold > 1h30m", Wish("hold", 5400)),
-    ],
-)
-def test_a_wish_is_a_kind_and_of_holds_a_length(said: str, meant: Wish) -> None:
-    assert wish(said) == meant
-    assert wish(str(meant)) == meant
-
-
-@pytest.mark.parametrize(
-    ("said", "why"),
-    [
-        ("finish", "is nothing to be told, not 'finish'; did you mean finished?"),
-        ("hold>", "must be seconds or text like"),
-        ("hold>soon", "must be seconds or text like"),
-        ("failed>3m", "only a hold has a length"),
-        ("", "must not be empty"),
-        ("a\nb", "must be one line"),
-        (7, "must be text"),
-    ],
-)
-def test_a_wish_that_is_none_says_what_is_allowed(said: object, why: str) -> None:
-    with pytest.raises(Wrong) as bad:
-        wish(said)
-    assert why in str(bad.value)
+# --- how it is said ----------------------------------------------------------------------------
 
 
 def test_the_command_line_offers_every_kind() -> None:
     assert arguments.KINDS == KINDS
-
-
-def event(name: str, minutes: int = 0, *, until: int | None = None, **data: object) -> Event:
-    ends = None if until is None else (NOW + timedelta(minutes=until)).isoformat()
-    said = {"origin": "limit", "window": "5h", "until": ends, **data}
-    return Event(seq=1, at=NOW + timedelta(minutes=minutes), name=name, scope="claude", data=said)
-
-
-def kinds(events: list[Event], *wishes: str) -> list[str | None]:
-    watch, told = Watch(), []
-    for one in events:
-        watch, kind = heard(one, watch, [wish(said) for said in wishes])
-        told.append(kind)
-    return told
-
-
-LONG = event("gate shut", until=31)
-
-
-@pytest.mark.parametrize(
-    ("events", "told"),
-    [
-        ([event("gate shut", until=30)], [None]),
-        ([LONG], ["hold"]),
-        ([event("gate shut", until=None)], ["hold"]),
-        ([event("gate shut", until=5), event("gate moved", 1, until=40)], [None, "hold"]),
-        ([LONG, event("gate moved", 1, until=90)], ["hold", None]),
-        ([LONG, event("gate reopening", 31), event("gate shut", 32, until=90)], ["hold", None, None]),
-        ([LONG, event("gate lifted", 2), event("gate shut", 3, until=90)], ["hold", None, "hold"]),
-        ([LONG, event("gate ramped", 32), event("gate shut", 40, until=90)], ["hold", None, "hold"]),
-        ([LONG, event("gate shut", until=31, window="week")], ["hold", "hold"]),
-        ([event("gate shut", until=5), event("gate shut", 20, until=35)], [None, "hold"]),  # refused again and again
-        ([event("gate shut", until=90, origin=origin) for origin in ("operator", "hours", "host")], [None] * 3),
-        ([event("gate shut", origin="human")], [None]),
-    ],
-)
-def test_a_hold_is_told_once_when_it_is_long_enough(events: list[Event], told: list[str | None]) -> None:
-    assert kinds(events, "hold>30m") == told
-
-
-def test_each_kind_is_told_where_it_is_wanted() -> None:
-    happened = {
-        "needs_human": event("gate shut", origin="human"),
-        "hold": LONG,
-        **{state: Event(seq=1, at=NOW, name="job ended", job=1, data={"state": state}) for state in notice.ENDS},
-    }
-    for wanted in happened:
-        assert [kind for one in happened.values() for kind in kinds([one], wanted) if kind] == [wanted]
-    assert kinds([event("job stuck", origin="human")], "needs_human") == ["needs_human"]
-    assert kinds([LONG, event("gate ramped", 40), event("gate ramped", 41)], "opened") == [None, "opened", None]
-
-
-def test_who_wants_to_know_of_long_holds_is_told_when_those_open_and_not_when_others_do() -> None:
-    told = [LONG, event("gate ramped", 40), event("gate shut", 50, until=51), event("gate ramped", 52)]
-    assert kinds(told, "opened", "hold>30m") == ["hold", "opened", None, None]
 
 
 def test_every_kind_is_one_readable_sentence() -> None:
@@ -147,6 +59,10 @@ def test_several_notices_are_one_message_that_counts_all() -> None:
     assert variables(told)["TIDEGATE_COUNT"] == "13"
 
 
+def shut(window: str) -> Event:
+    return Event(seq=1, at=NOW, name="gate shut", scope="claude", data={"origin": "limit", "window": window})
+
+
 class Broken:
     """A store that answers nothing, as the port of a Notifier."""
 
@@ -162,7 +78,7 @@ async def test_a_mistake_in_telling_ends_nothing() -> None:
             around.start_soon(notifier.work)
             for _ in range(2):  # it goes on after the first
                 before = len(logged)
-                notifier.hear(event("gate shut", until=90, window=str(before)))
+                notifier.hear(shut(window=str(before)))
                 while len(logged) == before:
                     await anyio.sleep(0.02)
             around.cancel_scope.cancel()

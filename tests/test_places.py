@@ -38,7 +38,11 @@ def test_a_user_without_home_has_that_of_the_user_database() -> None:
 
 
 def test_an_attempts_directory_is_named_by_numbers_alone() -> None:
-    assert places.attempt(Path("/s"), 7, 2) == Path("/s/attempts/7/2")
+    assert places.attempt(Path("/s"), 7, 2) == Path("/s/attempts/7/2") == places.attempts(Path("/s")) / "7" / "2"
+
+
+def test_what_is_in_a_state_directory_keeps_its_name_from_version_to_version() -> None:
+    assert (places.database(Path("/s")), places.lock(Path("/s"))) == (Path("/s/tidegate.db"), Path("/s/lock"))
 
 
 @pytest.mark.parametrize(

@@ -252,6 +252,39 @@ def test_a_stuck_job_waits_for_a_person_with_the_evidence() -> None:
     assert (made.reason, made.evidence) == ("limited 8 times in a row while others of claude go on", "no more")
 
 
+BLANK = Failed(reason="exit 1")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "cautious", "answered", "lasted", "blank"),
+    [
+        (BLANK, True, False, 9.9, True),
+        (BLANK, True, False, RULES.blank_seconds, False),
+        (BLANK, True, True, 1, False),
+        (BLANK, False, False, 1, False),
+        (replace(BLANK, own=True), True, False, 1, False),
+        (Succeeded(), True, False, 1, False),
+        (TimedOut(after=1), True, False, 1, False),
+    ],
+)
+def test_only_a_quick_failure_without_an_answer_looks_like_a_limit_in_unknown_words(
+    outcome: Outcome, cautious: bool, answered: bool, lasted: float, blank: bool
+) -> None:
+    assert policy.is_blank(outcome, cautious=cautious, answered=answered, lasted=lasted, rules=RULES) is blank
+
+
+def test_too_many_blank_attempts_in_a_row_stop_the_account_for_a_person() -> None:
+    assert policy.brake("claude", RULES.blank_most - 1, "boom", NOW, rules=RULES) is None
+    assert policy.brake("claude", RULES.blank_most, "boom", NOW, rules=RULES) == Hold(
+        scope="claude",
+        origin=Origin.HUMAN,
+        since=NOW,
+        reason="3 attempts in a row failed within seconds without an answer",
+        evidence="boom",
+        by="tidegate",
+    )
+
+
 # --- from sightings to an outcome ---
 
 NO = Result(ok=False, text="it said no")
@@ -334,7 +367,16 @@ def test_the_last_word_of_an_agent_outweighs_what_it_said_while_it_retried() -> 
 
 
 def test_last_words_are_kept_for_a_plain_failure() -> None:
-    assert policy.heard(Seen(), "boom") == Seen(last_words="boom")
+    seen = policy.heard(Seen(), "boom")
+    assert seen == Seen(last_words="boom")
+    assert policy.heard(seen, "boom") is seen
+
+
+def test_a_session_is_gone_only_where_one_was_resumed() -> None:
+    seen = Seen(session_gone=SessionGone("gone"), last_words="gone")
+    assert policy.heard(seen, "gone", resumed=True) is seen
+    assert policy.heard(seen, "gone", resumed=False) == Seen(last_words="gone")
+    assert policy.heard(seen, "bye", resumed=True) == replace(seen, last_words="bye")
 
 
 ASKED = Interrupted(reason="drained")

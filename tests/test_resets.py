@@ -163,6 +163,12 @@ def test_a_named_zone_is_known() -> None:
     assert told.zone_known
 
 
+@pytest.mark.parametrize("offset", ["+25:00", "-99", "PSDT"])
+def test_an_offset_that_no_zone_has_is_the_agents_own_zone_and_says_so(offset: str) -> None:
+    told = resets.read(f"resets 4pm {offset}", NOW, BERLIN)
+    assert told == resets.Reset(datetime(2026, 1, 10, 15, tzinfo=UTC), zone_known=False)
+
+
 # --- just past ---
 
 
@@ -313,10 +319,26 @@ def test_fields_tell_the_instant_or_the_wait(fields: dict[str, object], at: date
     assert told.exact
 
 
+@pytest.mark.parametrize("fields", [{}, {"resetsAt": None, "retry_after": None}, {"resetsAt": 0, "delayMs": -1}])
+def test_fields_that_tell_nothing_are_unknown(fields: dict[str, object]) -> None:
+    assert resets.of_fields(fields, NOW) is None
+
+
+def test_a_wait_is_read_and_a_clock_time_is_none() -> None:
+    told = resets.wait_named("Rate limit reached. Please try again in 14s. Visit ...", NOW)
+    assert told == resets.Reset(NOW + timedelta(seconds=14), exact=True)
+    assert resets.wait_named("try again at 6:03 PM, or retry after 2h", NOW) == resets.Reset(NOW + timedelta(hours=2))
+    assert resets.wait_named("try again at 6:03 PM", NOW) is None
+
+
 def test_a_daily_quota_begins_anew_at_midnight_pacific() -> None:
     told = resets.next_midnight(NOW, resets.PACIFIC)
     assert told is not None
     assert told.at == datetime(2026, 1, 10, 8, tzinfo=UTC)
+
+
+def test_a_daily_quota_in_a_zone_that_nobody_knows_is_unknown() -> None:
+    assert resets.next_midnight(NOW, "Mars/Olympus") is None
 
 
 def test_an_agents_own_short_pause_ends_nothing() -> None:
@@ -327,6 +349,12 @@ def test_an_agents_own_short_pause_ends_nothing() -> None:
 
 
 # --- whatever comes ---
+
+
+@pytest.mark.parametrize("text", ["resets in 3 days", "resets Feb 29, 9am", "resets tomorrow at 9am", "resets Jan 1"])
+def test_what_is_behind_the_end_of_the_calendar_is_unknown(text: str) -> None:
+    assert resets.read(text, datetime(9999, 12, 31, 20, tzinfo=UTC), HERE) is None
+
 
 BITS = st.sampled_from(
     [

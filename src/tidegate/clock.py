@@ -49,14 +49,14 @@ class SystemClock:
 
 def zone(name: str | None = None) -> tzinfo:
     """The zone that a program prints clock times in: of its TZ where that is a zone's name, else this machine's."""
-    return _zone(name, os.environ.get("TZ"))
+    return _zone(name, os.environ.get("TZ"), _localtime())
 
 
 @cache
 def _zone(*names: str | None) -> tzinfo:
     from zoneinfo import ZoneInfo  # noqa: PLC0415 - not every door prints a time
 
-    for candidate in (*names, _localtime()):
+    for candidate in names:
         if candidate:
             try:
                 return ZoneInfo(candidate.removeprefix(":"))
@@ -65,6 +65,7 @@ def _zone(*names: str | None) -> tzinfo:
     return datetime.now(UTC).astimezone().tzinfo or UTC
 
 
+@cache
 def _localtime() -> str:
     """The name behind /etc/localtime, "" where it is no link into the zone data."""
     target = os.path.realpath("/etc/localtime")

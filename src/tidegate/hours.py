@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
-from itertools import count
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -16,7 +15,6 @@ from tidegate import allowed
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 WANTED: Final = 'must be like "20:00-07:00" or "mon-fri 20:00-07:00, sat-sun 00:00-24:00 Europe/Berlin"'
 MOST: Final = 400  # characters
-NEVER: Final = 15  # days ahead without an end: they never close
 DAY: Final = 24 * 60  # minutes
 SECOND: Final = timedelta(seconds=1)
 
@@ -53,27 +51,16 @@ class Hours:
         begin, _ = next(one for one in self._open_from(now) if one[1] > now)
         return None if begin <= now else begin
 
-    def closes(self, now: datetime) -> datetime | None:
-        """The next closing, in UTC; None where it is not open now, or never closes."""
-        closing = now
-        for begin, end in self._open_from(now):
-            if begin > closing:
-                return closing if closing > now else None
-            closing = max(closing, end)
-            if closing > now + timedelta(days=NEVER):
-                break
-        return None
-
     def _open_from(self, now: datetime) -> Iterator[tuple[datetime, datetime]]:
         """When it is open, in order, for ever; from a day before `now` on, so that what began then is there."""
-        today = now.astimezone(self.zone).date()
-        for offset in count(-2):
-            day = today + timedelta(days=offset)
+        day = now.astimezone(self.zone).date() - timedelta(days=1)
+        while True:
             for span in self.spans:
                 if day.weekday() in span.days:
                     begin, end = _instant(day, span.start, self.zone), _instant(day, span.end, self.zone)
                     if begin < end:  # not so where the clocks jump over all of it
                         yield begin, end
+            day += timedelta(days=1)
 
 
 def _instant(day: date, minute: int, zone: tzinfo) -> datetime:

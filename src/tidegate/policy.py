@@ -386,6 +386,8 @@ def hold_for(
             return _timed_hold(limit, scope, now, rules=rules, prior=prior, jitter=jitter)
         case "none":
             return None
+        case never:
+            assert_never(never)
 
 
 def window_of(limit: Limit) -> Window:

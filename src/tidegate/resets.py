@@ -216,7 +216,7 @@ def _moment(text: str, printed: datetime, zone: tzinfo) -> Reset | None:
     span = _span(text, printed)
     if span is not None:
         return span
-    said = _day(text, printed, zone)
+    said = _day(text)
     if said is None:
         return None
     day, clock, seconds, rest = said
@@ -248,10 +248,7 @@ PART = re.compile(
 def _span(text: str, printed: datetime) -> Reset | None:
     """The reset after the length of time that a text begins with."""
     seconds, place, finest = 0.0, 0, 604800.0
-    for _ in UNITS:
-        part = PART.match(text, place)
-        if part is None:
-            break
+    while part := PART.match(text, place):
         unit = UNITS[part[2].lower()]
         seconds, place, finest = seconds + float(part[1]) * unit, part.end(), min(finest, unit)
     told = _ahead(seconds, printed) if place else None
@@ -335,7 +332,7 @@ CLOCK24 = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d)(?:\.\d{1,9})?)?(?![\d:])(?! ?[
 NAMED = re.compile(r"(noon|midnight)\b", re.IGNORECASE)
 
 
-def _day(text: str, printed: datetime, zone: tzinfo) -> tuple[_Day, time | None, bool, str] | None:  # noqa: ARG001
+def _day(text: str) -> tuple[_Day, time | None, bool, str] | None:
     """The day, the clock time, whether that has seconds, and what follows; None where the text begins with neither."""
     found = next((match for match in (pattern.match(text) for pattern in DAYS) if match), None)
     day = _Day() if found is None else _day_of(found)

@@ -1,0 +1,42 @@
+"""The nouns: which holds bind a job, and which lane a model is in."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from msgspec.structs import replace
+
+from tidegate.model import Job, Spec, State, family, scopes
+
+JOB = Job(
+    id=7,
+    batch=1,
+    batch_name="b",
+    name="j",
+    account="claude",
+    model="claude-opus-4",
+    spec=Spec(prompt="p"),
+    state=State.QUEUED,
+    created_at=datetime(2026, 1, 9, tzinfo=UTC),
+)
+
+
+def test_a_job_is_bound_by_everything_its_host_its_batch_itself_its_account_and_its_model() -> None:
+    assert scopes(JOB, "here") == ("*", "host:here", "batch:b", "job:7", "claude", "claude/opus")
+    assert scopes(replace(JOB, model=None), "here")[-1] == "claude/default"
+
+
+@pytest.mark.parametrize(
+    ("model", "lane"),
+    [
+        (None, "default"),
+        ("", "default"),
+        ("opus", "opus"),
+        ("claude-Opus-4-5", "opus"),
+        ("us.anthropic.claude-haiku-4-5", "haiku"),
+        ("gpt-5.2", "gpt-5.2"),
+    ],
+)
+def test_models_of_one_family_share_a_lane(model: str | None, lane: str) -> None:
+    assert family(model) == lane
