@@ -601,6 +601,16 @@ def test_progress_doubles_a_ramp_until_it_limits_nothing(allow: int, most: int |
     assert (found.allow if found else None) == wider
 
 
+# --- the disk ---
+
+
+@pytest.mark.parametrize(
+    ("free", "held", "scarce"), [(99, False, True), (100, False, False), (124, True, True), (125, True, False)]
+)
+def test_a_disk_hold_opens_with_some_more_room_than_shut_it(free: float, held: bool, scarce: bool) -> None:
+    assert policy.is_scarce(free, 100, held=held) is scarce
+
+
 # --- places ---
 
 LANE = ("*", "host:here", "batch:b", "claude", "claude/opus")

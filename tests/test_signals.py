@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import select
 import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,12 +23,12 @@ def quiet() -> Iterator[None]:
     """This process as it was before."""
     handlers = {number: signal.getsignal(number) for number in (ONE, TWO)}
     yield
+    signals.keep()
     while signals.take() is not None:
         pass
     for number, handler in handlers.items():
         signal.signal(number, handler)
     signals._kept.clear()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)
 
 
 def send(*numbers: signal.Signals) -> None:
@@ -43,15 +46,36 @@ def test_what_came_before_anybody_listened_is_heard_in_its_order() -> None:
     assert [signals.take() for _ in range(4)] == [TWO, ONE, TWO, None]
 
 
-def test_a_signal_that_is_held_back_waits_for_the_program_that_this_one_becomes() -> None:
+def test_what_is_held_back_is_heard_where_the_change_of_programs_failed() -> None:
     signals.keep(ONE)
     signals.keep(TWO)
+    send(ONE)
     signals.hold_back()
-    send(ONE, TWO)
+    signal.pthread_kill(threading.get_ident(), TWO)
     assert signals.take() is None
     assert {ONE, TWO} <= signal.sigpending()
-    signals.keep()  # as the next program does, or this one where the change failed
+    signals.keep()
     assert {signals.take(), signals.take()} == {ONE, TWO}
+
+
+BEFORE = """if True:
+    import os, signal, sys
+    from tidegate import signals, upgrade
+    signals.keep(signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
+    upgrade.become([sys.executable, "-c", sys.argv[1]], os.open(os.devnull, os.O_RDONLY))
+"""
+AFTER = """if True:
+    import signal
+    from tidegate import signals
+    signals.keep(signal.SIGTERM)
+    print(signals.take())
+"""
+
+
+def test_a_signal_that_nobody_acted_on_is_heard_by_the_program_that_follows() -> None:
+    done = subprocess.run([sys.executable, "-c", BEFORE, AFTER], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{signal.SIGTERM}\n", "")
 
 
 def test_an_arrival_wakes_until_it_is_settled() -> None:

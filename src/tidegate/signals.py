@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
@@ -31,8 +32,10 @@ def named(name: str) -> signal.Signals:
 
 
 def hold_back() -> None:
-    """Let what is kept wait in the kernel: for the program that this process is going to become."""
+    """Let what comes, and what nobody has acted on, wait in the kernel for the program that this process becomes."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _kept)
+    while (number := take()) is not None:
+        signal.pthread_kill(threading.get_ident(), number)
 
 
 def take() -> signal.Signals | None:

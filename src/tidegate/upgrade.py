@@ -58,10 +58,11 @@ def become(argv: list[str], lock: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
-    signals.hold_back()
     os.set_inheritable(lock, True)  # noqa: FBT003 - its only form
+    environment = {**os.environ, HANDED: str(lock)}
+    signals.hold_back()  # last: only this thread holds back, and another may still take one
     try:
-        os.execve(argv[0], argv, {**os.environ, HANDED: str(lock)})  # noqa: S606 - no shell is wanted
+        os.execve(argv[0], argv, environment)  # noqa: S606 - no shell is wanted
     finally:
         os.set_inheritable(lock, False)  # noqa: FBT003
         signals.keep()
