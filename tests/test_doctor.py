@@ -15,7 +15,7 @@ from tidegate import places, settings
 from tidegate.doctor import place
 from tidegate.doctor.ask import ask
 from tidegate.errors import BadSetting
-from tidegate.look.who import owner
+from tidegate.lock import owner
 
 SLEEPS = """
 [[job]]

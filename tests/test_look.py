@@ -19,7 +19,7 @@ from installed import Tidegate, said, until
 from msgspec.structs import replace
 
 from tidegate import places
-from tidegate.look.who import owner
+from tidegate.lock import owner
 from tidegate.look.words import Page, clean, columns_of, fit, shown, span
 from tidegate.model import Account, Attempt, Failed, Halt, Hold, NewJob, Origin, Spec, Succeeded
 from tidegate.policy import Rules

@@ -30,6 +30,11 @@ def lock(state: Path) -> Path:
     return state / "lock"
 
 
+def secrets(state: Path) -> Path:
+    """The directory of the values that are not in the database."""
+    return state / "secrets"
+
+
 def attempts(state: Path) -> Path:
     """The directory of every attempt's files."""
     return state / "attempts"

@@ -12,7 +12,7 @@ import tidegate
 from tidegate import capacity, places
 from tidegate import clock as clocks
 from tidegate.doctor.finding import Case, Finding, ok, warning, wrong
-from tidegate.look.who import owner
+from tidegate.lock import owner
 
 V2 = Path("/sys/fs/cgroup/cgroup.controllers")
 ZONES = ("Europe/Berlin", "America/Los_Angeles", "UTC")  # a few that providers print

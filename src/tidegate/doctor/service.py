@@ -10,7 +10,7 @@ from pathlib import Path
 from tidegate import places
 from tidegate.doctor.ask import Answer, ask
 from tidegate.doctor.finding import Case, Finding, ok, warning, wrong
-from tidegate.look.who import owner
+from tidegate.lock import owner
 
 BOOTED = Path("/run/systemd/system")  # sd_booted(3)
 UNIT, USER = "tidegate.service", ("--user",)

@@ -27,14 +27,14 @@ Row = tuple[Any, ...]
 Value = str | int | float | bytes | None
 
 
-def _statements() -> dict[str, str]:
-    """The statements of sqlite.sql by name."""
-    text = Path(__file__).with_name("sqlite.sql").read_text(encoding="utf-8")
+def statements(file: str) -> dict[str, str]:
+    """The statements of a file beside this one by name."""
+    text = Path(__file__).with_name(file).read_text(encoding="utf-8")
     parts = re.split(r"^-- (\w+): .*\n", text, flags=re.MULTILINE)
     return dict(zip(parts[1::2], (body.strip() for body in parts[2::2]), strict=True))
 
 
-SQL: Final = _statements()
+SQL: Final = statements("sqlite.sql")
 
 
 class Connection:

@@ -15,6 +15,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import asdict
 
+from tidegate import places
 from tidegate.errors import StoreBroken
 from tidegate.model import (
     Account,
@@ -468,7 +469,7 @@ class SqliteStore(Ledger):
 
     def __init__(self, path: Path, *, busy: float = BUSY) -> None:
         self._file = Connection(path, busy)
-        self._looks = _Rows(self._file, Vault(path.parent / "secrets"))
+        self._looks = _Rows(self._file, Vault(places.secrets(path.parent)))
         super().__init__(self._looks)
 
     def close(self) -> None:

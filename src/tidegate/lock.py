@@ -1,0 +1,54 @@
+"""Tells which process owns a lock file."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+LOCKS = Path("/proc/locks")
+
+
+def owner(lock: Path) -> int | None:
+    """The process that holds a lock file, None where none does.
+
+    It reads the kernel's table, because trying the lock could make a supervisor that starts just now believe that
+    another one runs.
+    """
+    try:
+        found, table = lock.stat(), LOCKS.read_text()
+    except FileNotFoundError:
+        return None if LOCKS.exists() else _by_trying(lock)
+    device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}"
+    for line in table.splitlines():
+        match line.split():
+            case [_, "FLOCK", _, "WRITE", pid, place, *_] if place.endswith(f":{found.st_ino}"):
+                if place.startswith(device) or pid == _written(lock):  # btrfs and overlays name another device
+                    return int(pid)
+            case _:
+                pass
+    return None
+
+
+def _written(lock: Path) -> str:
+    """The pid that the owner, or the last one, wrote into its lock file."""
+    try:
+        return lock.read_bytes()[:32].decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _by_trying(lock: Path) -> int | None:
+    """The same where the kernel shows no table of locks."""
+    try:
+        fd = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        written = _written(lock)
+        return int(written) if written.isascii() and written.isdigit() else 0
+    finally:
+        os.close(fd)
+    return None

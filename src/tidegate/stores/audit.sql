@@ -1,0 +1,250 @@
+-- What must be true in every database, each as a query for what breaks it: job, attempt, the rest of a sentence.
+-- The sentence is about the attempt, else about the job, else about the database. All are asked in one transaction.
+
+-- job_running: a running job has one open attempt, its last
+SELECT job.id, NULL, 'runs, but has no open attempt' FROM job
+WHERE state = 'running' AND NOT EXISTS (SELECT 1 FROM attempt WHERE job = job.id AND ended_at IS NULL);
+
+-- attempt_open: only a running job has an open attempt, and only its last one is open
+SELECT attempt.job, attempt.n, iif(job.state = 'running', 'is open, but is not its last', format('is open, but its job is %s', job.state))
+FROM attempt JOIN job ON job.id = attempt.job
+WHERE attempt.ended_at IS NULL AND (job.state <> 'running' OR attempt.n <> job.launches);
+
+-- attempt_end: an attempt has an outcome when it has ended, and only then
+SELECT job, n, iif(ended_at IS NULL, format('has the outcome %s, but no end', outcome), 'has ended, but has no outcome')
+FROM attempt WHERE (ended_at IS NULL) <> (outcome IS NULL);
+
+-- job_end: a job has an end when it has ended, and only then
+SELECT id, NULL, iif(ended_at IS NULL, format('is %s, but has no end', state), format('is %s, but has an end', state))
+FROM job WHERE (ended_at IS NULL) <> (state IN ('queued', 'running'));
+
+-- job_untold: what has ended was told
+SELECT job.id, NULL, format('is %s, but its last event does not say so', job.state) FROM job
+WHERE state NOT IN ('queued', 'running') AND state IS NOT (
+  SELECT iif(event.name = 'job ended', event.data ->> 'state', NULL) FROM event
+  WHERE event.job = job.id AND event.name IN ('job ended', 'job retried') ORDER BY event.seq DESC LIMIT 1
+);
+
+-- job_revived: what was told to have ended has ended
+SELECT job.id, NULL, format('is %s, but its last event says that it has ended', job.state) FROM job
+WHERE state IN ('queued', 'running') AND 'job ended' IS (
+  SELECT event.name FROM event
+  WHERE event.job = job.id AND event.name IN ('job ended', 'job retried') ORDER BY event.seq DESC LIMIT 1
+);
+
+-- job_added: every job was added once
+SELECT id, NULL, 'has no event that it was added' FROM job
+WHERE NOT EXISTS (SELECT 1 FROM event WHERE event.job = job.id AND event.name = 'job added');
+
+-- job_definition: every job has a definition
+SELECT id, NULL, 'has no definition: nobody knows what it does' FROM job
+WHERE NOT EXISTS (SELECT 1 FROM definition WHERE definition.job = job.id);
+
+-- job_spec: a definition is JSON
+SELECT job, NULL, 'has a definition that is no JSON' FROM definition WHERE NOT json_valid(spec);
+
+-- job_launches: attempts are numbered from 1 to the number of launches
+SELECT job.id, NULL, format('counts %d launches, but has %d attempts up to number %d', launches, rows, last)
+FROM job JOIN (
+  SELECT job.id AS of, count(attempt.n) AS rows, coalesce(max(attempt.n), 0) AS last
+  FROM job LEFT JOIN attempt ON attempt.job = job.id GROUP BY job.id
+) ON of = job.id
+WHERE rows <> launches OR last <> launches;
+
+-- attempt_claim: each attempt has the event of its claim, whose number is its epoch
+SELECT job, n, 'has no event of its claim' FROM attempt
+WHERE NOT EXISTS (
+  SELECT 1 FROM event WHERE seq = epoch AND name = 'attempt claimed' AND event.job = attempt.job AND event.attempt = n
+);
+
+-- attempt_row: each claim that was told has its attempt
+SELECT event.job, event.attempt, 'was claimed, but has no row' FROM event
+WHERE name = 'attempt claimed' AND EXISTS (SELECT 1 FROM job WHERE id = event.job)
+  AND NOT EXISTS (SELECT 1 FROM attempt WHERE job = event.job AND n = event.attempt);
+
+-- attempt_told: an end is told once, and only of an attempt that has ended
+SELECT attempt.job, attempt.n, format('has %s, but %d events say that it has', iif(ended_at IS NULL, 'not ended', 'ended'), count(seq))
+FROM attempt LEFT JOIN event
+  ON event.job = attempt.job AND event.attempt = attempt.n AND event.name IN ('attempt ended', 'attempt unclaimed')
+GROUP BY attempt.job, attempt.n HAVING count(seq) <> (ended_at IS NOT NULL);
+
+-- job_charged: the charged attempts are those that events charge since the last retry
+WITH
+  retried AS (SELECT job, max(seq) AS seq FROM event WHERE name = 'job retried' GROUP BY job),
+  told AS (
+    SELECT event.job, count(*) AS charged FROM event LEFT JOIN retried ON retried.job = event.job
+    WHERE name = 'attempt ended' AND event.seq > coalesce(retried.seq, 0) AND data ->> 'charged' GROUP BY event.job
+  )
+SELECT id, NULL, format('counts %d charged attempts, but its events say %d', attempts, coalesce(charged, 0))
+FROM job LEFT JOIN told ON told.job = job.id WHERE attempts <> coalesce(charged, 0);
+
+-- job_lost: so are the lost ones
+WITH
+  retried AS (SELECT job, max(seq) AS seq FROM event WHERE name = 'job retried' GROUP BY job),
+  told AS (
+    SELECT event.job, count(*) AS lost FROM event LEFT JOIN retried ON retried.job = event.job
+    WHERE name = 'attempt ended' AND event.seq > coalesce(retried.seq, 0) AND data ->> 'outcome' = 'lost'
+    GROUP BY event.job
+  )
+SELECT id, NULL, format('counts %d lost attempts, but its events say %d', job.lost, coalesce(told.lost, 0))
+FROM job LEFT JOIN told ON told.job = job.id WHERE job.lost <> coalesce(told.lost, 0);
+
+-- job_limited: refusals in a row are those since the last attempt that got on, or was charged, or the last retry
+WITH
+  retried AS (SELECT job, max(seq) AS seq FROM event WHERE name = 'job retried' GROUP BY job),
+  recent AS (
+    SELECT attempt.* FROM attempt LEFT JOIN retried ON retried.job = attempt.job
+    WHERE outcome IS NOT NULL AND epoch > coalesce(retried.seq, 0)
+  ),
+  new AS (
+    SELECT job, max(n + (outcome <> 'limited')) AS n FROM recent
+    WHERE progressed OR outcome NOT IN ('limited', 'interrupted', 'lost', 'unclaimed') GROUP BY job
+  ),
+  told AS (
+    SELECT recent.job, count(*) AS limited FROM recent LEFT JOIN new ON new.job = recent.job
+    WHERE outcome = 'limited' AND recent.n >= coalesce(new.n, 0) GROUP BY recent.job
+  ),
+  said AS (
+    SELECT id, limited_in_a_row, limited_since IS NOT NULL AS since,
+      iif(state IN ('queued', 'running'), coalesce(limited, 0), 0) AS limited
+    FROM job LEFT JOIN told ON told.job = job.id
+  )
+SELECT id, NULL, format('counts %d limits in a row%s, but its attempts say %d',
+  limited_in_a_row, iif(since, ' since an instant', ''), limited)
+FROM said WHERE limited_in_a_row <> limited OR since <> (limited > 0);
+
+-- job_unmet: a job waits for as many jobs as it has needs that are not met
+SELECT id, NULL, format('waits for %d jobs, but has %d needs that are not met', unmet, open) FROM (
+  SELECT id, unmet, (SELECT count(*) FROM need WHERE need.job = job.id AND met = 0) AS open FROM job
+) WHERE unmet <> open;
+
+-- need_met: what has succeeded is waited for no more
+SELECT need.job, NULL, format('waits for job %d, which has succeeded', needs) FROM need JOIN job ON job.id = need.needs
+WHERE met = 0 AND state = 'succeeded';
+
+-- need_hopeless: nobody waits for what has ended without success
+SELECT need.job, NULL, format('is queued, but needs job %d, which is %s', needs, needed.state)
+FROM need JOIN job AS needed ON needed.id = need.needs JOIN job AS waiting ON waiting.id = need.job
+WHERE met = 0 AND waiting.state = 'queued' AND needed.state NOT IN ('queued', 'running', 'succeeded');
+
+-- need_early: what waits does not run
+SELECT id, NULL, format('runs, but waits for %d jobs', unmet) FROM job WHERE state = 'running' AND unmet > 0;
+
+-- need_circle: no job needs itself, by whatever way: each circle has a step from a job to one that is not older
+WITH RECURSIVE reached (first, job) AS (
+  SELECT job, needs FROM need WHERE needs >= job
+  UNION
+  SELECT first, needs FROM reached JOIN need ON need.job = reached.job
+)
+SELECT first, NULL, 'needs itself' FROM reached WHERE job = first;
+
+-- job_lane: a job is in the lane of its batch, account and model
+SELECT job.id, NULL, format('is in the lane of batch %d, %s/%s', lane.batch, lane.account, lane.model)
+FROM job JOIN lane ON lane.id = job.lane
+WHERE lane.batch <> job.batch OR lane.account <> job.account OR lane.model <> family(job.model);
+
+-- lane_counts: a lane counts its jobs by state
+WITH told AS (
+  SELECT lane,
+    total(state = 'queued') AS queued, total(state = 'running') AS running, total(state = 'succeeded') AS succeeded,
+    total(state = 'failed') AS failed, total(state = 'error') AS error, total(state = 'cancelled') AS cancelled,
+    total(state = 'skipped') AS skipped
+  FROM job GROUP BY lane
+)
+SELECT NULL, NULL, format('the lane %s/%s of batch %d counts its jobs wrongly', account, model, batch)
+FROM lane LEFT JOIN told ON told.lane = lane.id
+WHERE lane.queued <> coalesce(told.queued, 0) OR lane.running <> coalesce(told.running, 0)
+  OR lane.succeeded <> coalesce(told.succeeded, 0) OR lane.failed <> coalesce(told.failed, 0)
+  OR lane.error <> coalesce(told.error, 0) OR lane.cancelled <> coalesce(told.cancelled, 0)
+  OR lane.skipped <> coalesce(told.skipped, 0);
+
+-- job_held: a job is held exactly where a hold of its own shuts it
+SELECT id, NULL, iif(held, 'counts as held, but no hold shuts it', 'does not count as held, but a hold shuts it')
+FROM job WHERE held <> EXISTS (SELECT 1 FROM hold WHERE scope = 'job:' || job.id AND allow = 0);
+
+-- hold_origin: a hold has an origin and a window that there are
+SELECT NULL, NULL, format('the hold of %s has the origin %Q and the window %Q', scope, origin, "window") FROM hold
+WHERE origin NOT IN ('limit', 'start', 'operator', 'host', 'human', 'disk', 'hours', 'budget')
+  OR "window" NOT IN ('minute', '5h', 'day', 'week', 'month', 'spend', 'unknown');
+
+-- hold_allow: a hold allows none or some, and what has an end of its own has one
+SELECT NULL, NULL, format('the hold of %s (%s) allows %d%s', scope, origin, allow, iif(ramp, ' as a ramp', ''))
+FROM hold WHERE allow < 0 OR (ramp AND (allow NOT IN (1, 2, 4, 8, 16, 32) OR origin NOT IN ('limit', 'start')));
+
+-- hold_end: a limit and an hour have ends
+SELECT NULL, NULL, format('the hold of %s (%s) has no end', scope, origin) FROM hold
+WHERE ramp = 0 AND until IS NULL AND origin IN ('limit', 'start', 'hours');
+
+-- hold_epoch: holds and openings are not from the time ahead
+SELECT NULL, NULL, format('the hold of %s (%s) is from event %d, which is not here yet', scope, origin, epoch) FROM hold
+WHERE epoch > (SELECT coalesce(max(seq), 0) FROM event)
+UNION ALL
+SELECT NULL, NULL, format('the opening of %s is from event %d, which is not here yet', scope, epoch) FROM opening
+WHERE epoch > (SELECT coalesce(max(seq), 0) FROM event);
+
+-- request_cancel: only the end of a running job is asked for
+SELECT target, NULL, format('is to be cancelled, but is %s', coalesce(job.state, 'not here'))
+FROM request LEFT JOIN job ON job.id = request.target
+WHERE verb = 'cancel' AND job.state IS NOT 'running';
+
+-- event_data: what an event tells is JSON
+SELECT job, attempt, format('has event %d, which tells no JSON', seq) FROM event WHERE NOT json_valid(data);
+
+-- event_job: events of a job go with it
+SELECT NULL, NULL, format('event %d (%s) is of job %d, which is not here', seq, name, event.job) FROM event
+WHERE event.job IS NOT NULL AND NOT EXISTS (SELECT 1 FROM job WHERE id = event.job) LIMIT 5;
+
+-- times: every instant is written as all others
+WITH written (at) AS (
+  SELECT at FROM event UNION ALL SELECT created_at FROM job UNION ALL SELECT ended_at FROM job UNION ALL
+  SELECT not_before FROM job UNION ALL SELECT limited_since FROM job UNION ALL SELECT started_at FROM attempt UNION ALL
+  SELECT ended_at FROM attempt UNION ALL SELECT since FROM hold UNION ALL SELECT until FROM hold UNION ALL
+  SELECT resets_at FROM hold UNION ALL SELECT started_at FROM supervisor UNION ALL SELECT left_at FROM supervisor
+  UNION ALL SELECT at FROM request UNION ALL SELECT progress_at FROM account
+)
+SELECT NULL, NULL, format('%Q is no instant', at) FROM written
+WHERE at IS NOT NULL AND (datetime(at) IS NULL OR at NOT GLOB '????-??-??T??:??:??.??????Z') LIMIT 5;
+
+-- times_ahead: nothing has happened yet that lies ahead
+SELECT job, attempt, format('has event %d (%s) at %s, which lies ahead: was the clock set back?', seq, name, at)
+FROM event WHERE at > :soon ORDER BY at DESC LIMIT 1;
+
+-- request_old: who works answers
+SELECT NULL, NULL, format('%s was asked by %s at %s, and nobody has answered', verb, by, at) FROM request
+WHERE verb <> 'cancel' AND at < :ago;
+
+-- see_attempts: every attempt with its exit status
+SELECT job, n, exit FROM attempt;
+
+-- see_kept: those whose output is needed yet: an agent has run, and its job has not ended since; not a restored one's
+SELECT attempt.job, attempt.n FROM attempt JOIN job ON job.id = attempt.job
+WHERE attempt.exit IS NOT NULL AND job.state IN ('queued', 'running') AND attempt.epoch > (
+  SELECT coalesce(max(seq), 0) FROM event
+  WHERE (event.job = attempt.job AND name = 'job retried') OR (event.job IS NULL AND name = 'state restored')
+);
+
+-- see_open: the attempts that run
+SELECT attempt.job, attempt.n, supervisor.uuid, supervisor.host
+FROM attempt JOIN supervisor ON supervisor.uuid = attempt.supervisor WHERE attempt.ended_at IS NULL;
+
+-- see_supervisors: every incarnation that ever entered
+SELECT uuid, host, pid, started_at, left_at FROM supervisor;
+
+-- see_secrets: the file of each secret, and a job that has it
+SELECT said.value ->> '$.secret', min(definition.job)
+FROM definition CROSS JOIN json_each(definition.spec, '$.env') AS said
+WHERE definition.spec GLOB '*{"secret":*' AND said.type = 'object' GROUP BY 1;
+
+-- see_things: what a database is made of; a table with its columns, as they may have been added one by one
+SELECT type, name, iif(type <> 'table', sql, (
+  SELECT format('strict %d, rowid %d', strict, NOT wr) FROM pragma_table_list WHERE schema = 'main' AND pragma_table_list.name = sqlite_schema.name
+) || (
+  SELECT group_concat(format(', %s %s %d %Q %d', name, type, "notnull", dflt_value, pk), '')
+  FROM pragma_table_xinfo(sqlite_schema.name)
+)) FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%';
+
+-- see_integrity: "ok", or what is broken: pages, and indexes that differ from their tables
+PRAGMA integrity_check(20);
+
+-- see_references: rows that refer to rows that are not there
+PRAGMA foreign_key_check;
