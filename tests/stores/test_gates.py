@@ -196,6 +196,38 @@ def test_what_was_told_before_an_operator_lifted_the_hold_is_old_news(world: Wor
     assert names(world.claim(9)) == ["a"]
 
 
+def test_a_refusal_that_is_read_again_after_its_reset_does_not_shut_the_gate_again(world: World) -> None:
+    world.submit("a", "b")
+    refused, neighbour = world.claim(2)
+    reset = world.ahead(60)
+    world.told(refused, said(reset))
+    world.told(neighbour, said(reset, evidence="the same, heard by another"))
+    world.wait(61)  # nobody was there to turn the hold: the supervisor was killed, and reads all output anew
+    world.told(refused, said(reset))
+    world.told(neighbour, said(reset, evidence="the same, heard by another"))
+    assert world.hold("acct").ramp
+    assert [event.data["until"] for event in world.events("gate shut")] == ["2026-01-09T18:31:00.000000Z"]
+
+
+def test_a_refusal_that_is_read_again_does_not_move_a_relative_reset(world: World) -> None:
+    world.submit("a")
+    refused = world.take()
+    world.told(refused, said(world.ahead(60), evidence="try again in a minute"))
+    world.wait(30)
+    world.told(refused, said(world.ahead(60), evidence="try again in a minute"))
+    assert world.events("gate moved") == []
+
+
+def test_a_refusal_that_a_person_has_overruled_is_not_told_again_at_the_attempts_end(world: World) -> None:
+    world.submit("a", "b")
+    refused = world.take()
+    world.told(refused, said(world.ahead(3600)))
+    world.store.lift("acct", world.now, by="ann")
+    world.limited(refused, world.ahead(3600))
+    assert world.store.holds() == []
+    assert names(world.claim(9)) == ["a", "b"]
+
+
 # --- reopening ---
 
 

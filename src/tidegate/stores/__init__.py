@@ -182,7 +182,10 @@ class Store(Protocol):
     # --- the gate ---
 
     def hold(self, hold: Hold, now: datetime, *, attempt: Attempt | None = None) -> Hold | None:
-        """Write a hold as `policy.merged` says; the row as it is now, or None where the evidence was stale."""
+        """Write a hold as `policy.merged` says; the row as it is now, or None where the evidence was stale.
+
+        What an attempt has said once (the same evidence) changes nothing when it is said again.
+        """
 
     def lift(self, scope: str | None, now: datetime, *, by: str, origins: Sequence[Origin] = ()) -> list[Hold]:
         """Remove the holds of a scope (None: every scope), of these origins (none named: all); what was removed."""

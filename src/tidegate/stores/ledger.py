@@ -34,7 +34,7 @@ from tidegate.model import (
 )
 from tidegate.policy import Rules
 from tidegate.stores import ends, timetable
-from tidegate.stores.claim import Claimer, claim
+from tidegate.stores.claim import Claimer, claim, turn_due
 from tidegate.stores.rows import Known, Rows, about, iso, told
 from tidegate.stores.submit import CHUNK, Submit, check
 
@@ -382,10 +382,17 @@ class Ledger:
     # --- the gate ---
 
     def hold(self, hold: Hold, now: datetime, *, attempt: Attempt | None = None) -> Hold | None:
-        """Write a hold as `policy.merged` says; the row as it is now, or None where the evidence was stale."""
+        """Write a hold as `policy.merged` says; the row as it is now, or None where the evidence was stale.
+
+        What an attempt has said once changes nothing when it is said again: by the next incarnation, which reads all
+        of its output anew, or at its end. A hold whose end has come has come, also where no claim has seen it yet.
+        """
         new = replace(hold, reason=_kept(hold.reason), evidence=_kept(hold.evidence))
         with self._rows.transaction():
+            turn_due(self._rows, now)
             prior = self._rows.hold(hold.scope, hold.origin, hold.window)
+            if attempt is not None and self._rows.has_shut(attempt, new):
+                return prior
             epoch = attempt.epoch if attempt else None
             merged = policy.merged(prior, new, now, attempt_epoch=epoch, opened=self._rows.opening(hold.scope))
             if merged is None or (prior is not None and _says_the_same(prior, merged)):

@@ -194,6 +194,14 @@ class _Rows:
     def put_opening(self, scope: str, epoch: int, at: datetime) -> None:
         self._put(self.openings, scope, (epoch, at))
 
+    def has_shut(self, attempt: Attempt, hold: Hold) -> bool:
+        said = {"origin": hold.origin.value, "window": hold.window.value, "evidence": hold.evidence}
+        return any(
+            event.name in ("gate shut", "gate moved") and said.items() <= event.data.items()
+            for event in self.events.values()
+            if (event.job, event.attempt, event.scope) == (attempt.job, attempt.n, hold.scope)
+        )
+
     # --- batches ---
 
     def batch(self, name: str) -> int:

@@ -200,6 +200,9 @@ class Rows(Protocol):
     def put_opening(self, scope: str, epoch: int, at: datetime) -> None:
         """Remember an opening."""
 
+    def has_shut(self, attempt: Attempt, hold: Hold) -> bool:
+        """Whether an attempt has made such a hold of the same evidence before, or moved its end."""
+
     # --- batches ---
 
     def batch(self, name: str) -> int:

@@ -187,6 +187,18 @@ class _Rows:
     def put_opening(self, scope: str, epoch: int, at: datetime) -> None:
         self._file.run("put_opening", scope=scope, epoch=epoch, at=iso(at))
 
+    def has_shut(self, attempt: Attempt, hold: Hold) -> bool:
+        told = self._file.number(
+            "has_shut",
+            job=attempt.job,
+            attempt=attempt.n,
+            scope=hold.scope,
+            origin=hold.origin.value,
+            window=hold.window.value,
+            evidence=hold.evidence,
+        )
+        return bool(told)
+
     # --- batches ---
 
     def batch(self, name: str) -> int:

@@ -384,6 +384,13 @@ SELECT epoch, at FROM opening WHERE scope = :scope;
 INSERT INTO opening (scope, epoch, at) VALUES (:scope, :epoch, :at)
 ON CONFLICT (scope) DO UPDATE SET epoch = :epoch, at = :at;
 
+-- has_shut: whether an attempt has made such a hold of the same evidence before, or moved its end
+SELECT EXISTS (
+  SELECT 1 FROM event
+  WHERE job = :job AND attempt = :attempt AND scope = :scope AND name IN ('gate shut', 'gate moved')
+    AND data ->> '$.origin' = :origin AND data ->> '$.window' = :window AND data ->> '$.evidence' = :evidence
+);
+
 -- promote: jobs that were to wait until now are ready
 UPDATE job SET not_before = NULL WHERE state = 'queued' AND not_before <= :now;
 
