@@ -1,0 +1,328 @@
+"""The fault campaign: kills tidegate again and again, restarts it, and checks what must hold.
+
+    python tests/faults/campaign.py --kills 5000 --seed 1 --jobs 2
+    python tests/faults/campaign.py --replay 1-17
+
+A seed decides about the jobs, the points, the moments and what else is done meanwhile, not about the machine's timing:
+a replay does the same again, and may have to be repeated. A world is one state directory with its 24 jobs and more; its
+seed is "SEED-NUMBER".
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from faults.invariants import Violation
+from faults.points import POINTS, Point
+from faults.workload import Work, some
+from faults.world import SLOTS, Born, Nursery, World
+
+JOBS = 24
+LIVES = 40  # kills in one world
+PATIENCE = 1.0  # seconds until a point that does not come is given up, and the kill is one at a random time
+DOINGS = ("HUP", "freeze", "pause", "interrupt", "cancel", "retry", "edit", "priority", "submit", "drain", "second")
+RARE = ("TERM", "upgrade", "INT", "stop")
+
+
+@dataclass(slots=True)
+class Figures:
+    """What a campaign did and found; to be added up."""
+
+    kills: Counter[str] = field(default_factory=Counter)
+    done: Counter[str] = field(default_factory=Counter)
+    sums: Counter[str] = field(default_factory=Counter)
+    violations: dict[str, list[Violation]] = field(default_factory=dict)
+
+    def add(self, other: Figures) -> None:
+        self.kills += other.kills
+        self.done += other.done
+        self.sums += other.sums
+        self.violations |= other.violations
+
+
+class Lives:
+    """The lives of the supervisors of one world: each begins, is disturbed, and is ended by force."""
+
+    def __init__(self, world: World, rng: Random, door: str) -> None:
+        self.world = world
+        self.figures = Figures()
+        self._rng = rng
+        self._door = door
+        self._argv: tuple[str, ...] = ()
+        self._more = JOBS
+
+    def begin(self, work: Sequence[Work]) -> None:
+        """Hand the jobs in, by the door that this world has."""
+        if self._door == "run":
+            self._argv = ("run", str(self.world.batch_file(list(work))), "--slots", str(SLOTS))
+            self.world.know(list(work))
+        else:
+            self._argv = ("serve",)
+            self.world.submit(list(work))
+
+    def live(self, most: int) -> None:
+        """Up to so many lives, while there is work; then the last one, to the end."""
+        for _ in range(most):
+            self._one()
+            self.world.look()
+            if self.world.found:
+                break
+            if not self.world.count("queued", "running"):
+                self._submit_more()
+        self.world.finish(*self._argv)
+        self._count()
+
+    def _submit_more(self) -> None:
+        work = some(self._rng, 8, first=self._more + 1)
+        self._more += 8
+        self.world.submit(work)
+
+    def _one(self) -> None:
+        """One life: with a point or without one, with something done meanwhile or nothing, ended by force."""
+        rng = self._rng
+        point = POINTS[rng.choice(NAMED)] if rng.random() < 0.6 else None
+        point = None if point is not None and self._door == "run" and point.by in ONLY_SERVED else point
+        fault = {"FAULT_POINT": point.name, "FAULT_AT": str(_at(rng))} if point else {}
+        mine, theirs = (fault, {}) if point is None or point.who == "supervisor" else ({}, fault)
+        born = self.world.start(*self._argv, **mine)
+        self._disturb(born, point, theirs)
+        if point is None:
+            self.world.nursery.wait(born, rng.uniform(0.0, 0.5))
+        else:
+            self.world.nursery.wait(born, PATIENCE if mine else 0.05)
+        self._end(born, point.name if point and mine else "")
+
+    def _end(self, born: Born, point: str) -> None:
+        """Kill what is not dead by its point, and count it."""
+        if born.status is None:
+            self.world.kill(born)
+            point = ""
+        if born.status == -signal.SIGKILL:
+            self.figures.kills[point or "at a random time"] += 1
+        elif born.status not in (0, 1, 75, 130, 143):
+            self.world.wrong("program", f"{born.argv} ended with {born.status}")
+
+    # --- what is done meanwhile ---
+
+    def _disturb(self, born: Born, point: Point | None, fault: dict[str, str]) -> None:
+        rng, doing = self._rng, point.by if point else ""
+        if not doing and rng.random() < 0.35:
+            doing = rng.choice(RARE if rng.random() < 0.15 else DOINGS)
+        if not doing or (self._door == "run" and doing in ONLY_SERVED):
+            return
+        self.world.nursery.wait(born, rng.uniform(0.05, 0.3))
+        if self.world.database.exists():
+            self.figures.done[doing] += 1
+            self._do(doing, born, fault)
+
+    def _do(self, doing: str, born: Born, fault: dict[str, str]) -> None:
+        world, rng = self.world, self._rng
+        match doing:
+            case "HUP" | "TERM" | "INT":
+                born.send(signal.Signals[f"SIG{doing}"])
+            case "stop":
+                born.send(signal.SIGSTOP)
+                world.nursery.wait(born, rng.uniform(0.1, 1.5))
+                born.send(signal.SIGCONT)
+            case "freeze" | "interrupt" | "pause":
+                self._pause(doing, born)
+            case "upgrade":
+                world.start("upgrade")
+                world.nursery.wait(born, rng.uniform(0.5, 3.0))
+            case "submit":
+                self._submit(fault)
+            case "second":
+                self._second()
+            case _:
+                self._steer(doing, fault)
+
+    def _steer(self, doing: str, fault: dict[str, str]) -> None:
+        name = self._rng.choice(list(self.world.work))
+        match doing:
+            case "cancel":
+                self.world.cancelled.add(name)
+                self._verb(fault, "cancel", name)
+            case "priority":
+                self._verb(fault, "priority", name, str(self._rng.randint(-5, 5)))
+            case "edit":
+                self._verb(fault, "edit", name, "--priority", "3")
+            case "drain":
+                self._verb(fault, "drain")
+            case "retry":
+                self._verb(fault, "retry", name)
+            case _:
+                pass
+
+    def _pause(self, how: str, born: Born) -> None:
+        now = () if how == "pause" else (f"--now={how}",)
+        self._verb({}, "pause", *now, "--", self._rng.choice(["*", "fake", "batch:w"]))
+        self.world.nursery.wait(born, self._rng.uniform(0.05, 0.4))
+        for scope in ("*", "fake", "batch:w"):
+            self._verb({}, "resume", scope)
+
+    def _submit(self, fault: dict[str, str]) -> None:
+        """A job from the command line; whose submit was killed is handed in again, and is the same job."""
+        self._more += 1
+        one = Work(f"j{self._more}", "plain", self._rng.randint(1, 5), 0.05)
+        self.world.work[one.name] = one
+        words = ("submit", "--name", one.name, "--batch", "w", "--max-attempts", "1", "--", *one.command)
+        if self._verb(fault, *words) == 0 or (self._rng.random() < 0.7 and self._verb({}, *words) == 0):
+            self.world.spoken.add(one.name)
+
+    def _second(self) -> None:
+        """A second supervisor: refused, or, where it follows, it may leave at any time."""
+        second = self.world.start(*self._argv)
+        self.world.nursery.wait(second, 0.3)
+        if second.status is None:
+            self.world.kill(second)
+        if second.status not in (5, -signal.SIGKILL, 0, 1):
+            self.world.wrong("program", f"a second {second.argv} ended with {second.status}")
+
+    def _verb(self, fault: dict[str, str], *argv: str) -> int | None:
+        status = self.world.do(*argv, **fault)
+        if status == -signal.SIGKILL:
+            self.figures.kills[fault["FAULT_POINT"]] += 1
+        elif status not in (0, 2, 5):
+            self.world.wrong("program", f"{argv} ended with {status}")
+        return status
+
+    # --- figures ---
+
+    def _count(self) -> None:
+        books = self.world.books()
+        events = Counter(event["name"] for event in books.events)
+        self.figures.sums.update(
+            {
+                "worlds": 1,
+                "jobs": len(books.jobs),
+                "attempts": len(books.attempts),
+                "launches": sum(stamp.word == "start" for stamp in self.world.stamps()),
+                "adoptions": events["attempt adopted"],
+                "given back": events["attempt unclaimed"],
+                "refusals": sum(stamp.word == "refuse" for stamp in self.world.stamps()),
+                "gates shut": events["gate shut"],
+                "interrupted": sum(row["outcome"] == "interrupted" for row in books.attempts),
+                "lost": sum(row["outcome"] == "lost" for row in books.attempts),
+            }
+        )
+
+
+NAMED = sorted(POINTS)
+ONLY_SERVED = {"HUP", "upgrade", "TERM", "INT"}
+
+
+def _at(rng: Random) -> int:
+    """Which hit of a point counts: mostly one of the first."""
+    at = 1
+    while rng.random() < 0.45:
+        at += 1
+    return at
+
+
+# --- worlds ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def settled(nursery: Nursery, *, plant: str = "", trace: bool = False) -> Iterator[World]:
+    """A world in a place of its own, which is gone afterwards."""
+    place = Path(tempfile.mkdtemp(prefix="tidegate-faults-"))
+    world = World(place, nursery, plant=plant, trace=trace)
+    try:
+        yield world
+    finally:
+        world.end()
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def one_world(nursery: Nursery, seed: str, *, kills: int = LIVES, plant: str = "") -> Figures:
+    """The lives of one world; a seed decides."""
+    rng = Random(seed)
+    with settled(nursery, plant=plant) as world:
+        lives = Lives(world, rng, rng.choice(["serve", "serve", "run"]))
+        lives.begin(some(rng, JOBS))
+        lives.live(kills)
+        if world.found:
+            lives.figures.violations[seed] = world.found
+            keep = Path(tempfile.gettempdir()) / f"tidegate-fault-{seed}"
+            shutil.rmtree(keep, ignore_errors=True)
+            shutil.copytree(world.place, keep, ignore=shutil.ignore_patterns("bell"))
+        return lives.figures
+
+
+def worlds(seed: str, kills: int, *, seconds: float = 0.0, first: int = 1, step: int = 1, plant: str = "") -> Figures:
+    """One world after another until there were so many kills, or no time is left."""
+    figures, number, began = Figures(), first, time.monotonic()
+    nursery = Nursery()
+    try:
+        while figures.kills.total() < kills and (not seconds or time.monotonic() - began < seconds):
+            most = min(LIVES, kills - figures.kills.total())
+            figures.add(one_world(nursery, f"{seed}-{number}", kills=most, plant=plant))
+            number += step
+    finally:
+        nursery.close()
+    return figures
+
+
+def _part(args: tuple[str, int, float, int, int]) -> Figures:
+    seed, kills, seconds, first, step = args
+    return worlds(seed, kills, seconds=seconds, first=first, step=step)
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def main() -> int:
+    """Run the campaign of this command line; 1 where anything did not hold."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("--seed", default="1")
+    parser.add_argument("--jobs", type=int, default=1, help="campaigns side by side")
+    parser.add_argument("--seconds", type=float, default=0.0, help="end after this time even with fewer kills")
+    parser.add_argument("--replay", metavar="SEED", help="one world again, as it was printed")
+    args = parser.parse_args()
+    began = time.monotonic()
+    if args.replay:
+        nursery = Nursery()
+        figures = one_world(nursery, args.replay)
+        nursery.close()
+    else:
+        figures = Figures()
+        parts = [(args.seed, -(-args.kills // args.jobs), args.seconds, 1 + n, args.jobs) for n in range(args.jobs)]
+        with multiprocessing.get_context("spawn").Pool(args.jobs) as pool:
+            for part in pool.imap_unordered(_part, parts):
+                figures.add(part)
+    print(table(figures, time.monotonic() - began))
+    return 1 if figures.violations else 0
+
+
+def table(figures: Figures, seconds: float) -> str:
+    """The figures as lines."""
+    total = figures.kills.total()
+    lines = [f"{total} kills in {seconds:.0f} s ({seconds / max(total, 1):.2f} s each)", ""]
+    lines += [f"{number:6}  {name}" for name, number in figures.kills.most_common()]
+    never = sorted(POINTS.keys() - figures.kills.keys())
+    lines += ["", f"points without a kill: {', '.join(never) or 'none'}", ""]
+    lines += [f"{number:6}  {name} meanwhile" for name, number in figures.done.most_common()]
+    lines += ["", *(f"{number:6}  {name}" for name, number in figures.sums.items())]
+    lines += ["", f"violations: {sum(map(len, figures.violations.values()))}"]
+    for seed, found in figures.violations.items():
+        lines += [f"  --replay {seed}", *(f"    {violation}" for violation in found[:12])]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
