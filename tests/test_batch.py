@@ -324,8 +324,8 @@ JOB = '[[job]]\nid = "x"\ncommand = ["true"]\n'
 X = 'b.toml: [[job]] 1 ("x")'
 
 KEYS = (
-    "agent, command, args, model, prompt, prompt_file, cwd, env, account, priority, timeout, silence, max_attempts, "
-    "on_cutoff, on_failure, resume_prompt, result_files, labels"
+    "agent, command, args, model, prompt, prompt_file, cwd, env, account, priority, timeout, silence, max_output, "
+    "max_attempts, on_cutoff, on_failure, resume_prompt, result_files, labels"
 )
 
 BAD_TOML = [
@@ -448,6 +448,7 @@ BAD_TOML = [
     (f"{JOB}timeout = 07:32:00", f'{X} timeout: must be seconds or text like "90s", "15m", "2h", not a time'),
     (f"{JOB}timeout = 0", f"{X} timeout: must be more than 0 seconds, not 0"),
     (f"{JOB}timeout = -1", f"{X} timeout: must be more than 0 seconds, not -1"),
+    (f"{JOB}max_output = 0", f"{X} max_output: must be more than 0 bytes, not 0"),
     (f"{JOB}silence = inf", f"{X} silence: must be at most 366 days, not inf"),
     (f'{JOB}silence = "9999d"', f"{X} silence: must be at most 366 days, not '9999d'"),
     (f"{JOB}silence = {'9' * 60}", f"{X} silence: must be at most 366 days, not a number of more than 40 digits"),
@@ -641,6 +642,7 @@ def new_jobs(draw: st.DrawFn) -> NewJob:
         env=draw(st.dictionaries(VARIABLE, TEXT, max_size=3)),
         timeout=draw(LENGTH),
         silence=draw(LENGTH),
+        max_output=draw(st.none() | st.integers(1, 10**15)),
         max_attempts=draw(st.integers(1, 1000)),
         on_cutoff=draw(st.sampled_from(["resume", "restart"])),
         on_failure=draw(st.sampled_from(["resume", "restart"])),

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from pathlib import Path
 
+import anyio
+import pytest
+
 from tidegate import places
 from tidegate.agents import Command, Known, Reader, known
 from tidegate.batch import Expanded
 from tidegate.clock import SystemClock
 from tidegate.daemon import Shift
-from tidegate.model import Exit, NewJob, Sighting, Spec, State, Stream, Usage, Variables
+from tidegate.model import Exit, Kind, Limit, NewJob, Sighting, Spec, State, Stream, Usage, Variables
 from tidegate.policy import Rules
 from tidegate.run import Report, supervise
 from tidegate.stores import Store, sqlite
@@ -49,6 +53,9 @@ class OddReader:
     def read(self, stream: Stream, line: bytes, at: datetime) -> Iterable[Sighting]:
         if self.name == "breaks":
             raise Breaks("while it read")
+        if self.name == "slow":
+            time.sleep(0.02)  # as a loop that has much else to do would
+            return (Limit(kind=Kind.USAGE_LIMIT, evidence="no more"),) if line == b"no more" else ()
         return (Usage(input_tokens=b"many"),)  # type: ignore[arg-type] # as a mistake in a reader would
 
     def end(self, exit: Exit, at: datetime) -> Iterable[Sighting]:
@@ -60,7 +67,7 @@ def job(name: str, agent: str, script: str) -> NewJob:
 
 
 async def worked(store: Store, state: Path, *jobs: NewJob) -> Report:
-    agents = Known({**known().agents, "breaks": Odd("breaks"), "boasts": Odd("boasts")})
+    agents = Known({**known().agents, **{name: Odd(name) for name in ("breaks", "boasts", "slow")}})
     shift = Shift(
         state=state,
         store=store,
@@ -77,6 +84,21 @@ async def worked(store: Store, state: Path, *jobs: NewJob) -> Report:
         silence=None,
     )
     return await supervise(Expanded(name="b", jobs=jobs, accounts=()), shift)
+
+
+@pytest.mark.slow
+async def test_a_limit_behind_more_output_than_the_readers_get_through_is_no_failure(tmp_path: Path) -> None:
+    """It is read though its agent has ended long before the 400 lines of 200 kB before it are, which takes 8 s."""
+    script = "head -c 80000000 /dev/zero | tr '\\0' x | fold -w 200000; echo; echo no more; exit 1"
+    database = places.database(tmp_path)
+    with closing(sqlite.open(database)) as store, closing(sqlite.open(database)) as look, anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(worked, store, tmp_path, job("a", "slow", script))
+            while not any(event.name == "attempt ended" for event in look.events()):
+                await anyio.sleep(0.05)
+            tasks.cancel_scope.cancel()
+        (ended,) = [event for event in look.events() if event.name == "attempt ended"]
+    assert (ended.data["outcome"], ended.data["charged"]) == ("limited", False)
 
 
 def is_gone(pid: Path) -> bool:

@@ -93,6 +93,14 @@ def size(value: object) -> int:
     return int(number)
 
 
+def some_size(value: object) -> int:
+    """A number of bytes as `size`, at least one."""
+    number = size(value)
+    if not number:
+        raise Wrong(f"must be more than 0 bytes, {but(value)}")
+    return number
+
+
 def or_none(check: Check[T]) -> Check[T | None]:
     """What `check` allows, or "none"."""
 
@@ -348,6 +356,15 @@ def _digits(value: float) -> str:
     if isinstance(value, int) and abs(value) >= 10**SHOWN:
         return "a number of more than 40 digits"
     return str(value)
+
+
+def shown_size(number: int) -> str:
+    """A number of bytes as somebody would have written it: "1 GB", "1.5 GiB", "1,234,567 bytes"."""
+    for base, kind in ((1000, "B"), (1024, "iB")):
+        for power, letter in ((4, "T"), (3, "G"), (2, "M"), (1, "k" if base == 1000 else "K")):
+            if number >= base**power and number * 10 % base**power == 0:
+                return f"{number / base**power:.1f}".removesuffix(".0") + f" {letter}{kind}"
+    return f"{number:,} bytes" if number != 1 else "1 byte"
 
 
 def shown_key(key: str) -> str:

@@ -42,6 +42,8 @@ from tidegate.watch import Follow, Watcher
 log = structlog.get_logger()
 
 DRAIN = 2.0  # seconds that the readers get after the agent's end
+LAST = 1024 * 1024  # bytes at the end of each stream that are read however far the readers are behind
+BRIM, FOAM = 0.1, 64 * 1024 * 1024  # what an agent may print beyond its output until KILL ends it: a share, or bytes
 LEFTOVER = 2.0  # seconds at most from TERM to KILL of what an agent leaves behind: the job's outcome waits for it
 Tell = Callable[[Sighting], Awaitable[None]]
 Rested = Callable[[bool], Awaitable[None]]
@@ -53,9 +55,9 @@ class Means:
 
     `environment` is the part of the supervisor's own that agents may see; `credentials` are the accounts'. `grace` is
     the time from TERM to KILL; `timeout` and `silence` are for jobs that name none, None for no bound; `silence` only
-    for agents whose provider has limits: a program that sleeps is no sign of one. All in seconds. `cgroups`: each
-    attempt gets one of its own, where that can be. `descriptors` is the agents' soft limit of them, None for this
-    process's own.
+    for agents whose provider has limits: a program that sleeps is no sign of one. All in seconds. `max_output` is in
+    bytes, for jobs that say none. `cgroups`: each attempt gets one of its own, where that can be. `descriptors` is the
+    agents' soft limit of them, None for this process's own.
     """
 
     clock: Clock
@@ -65,6 +67,7 @@ class Means:
     grace: float = 10.0
     timeout: float | None = None
     silence: float | None = None
+    max_output: int | None = None
     cgroups: bool = False
     descriptors: int | None = None
 
@@ -115,6 +118,7 @@ class Running:
         self._rest = handover.Rest()
         self._rests_from: float | None = None
         self._is_unsure = False
+        self._dams: list[asyncio.Task[None]] = []  # ends of an agent that prints too much: the polite, then the other
         self._settling = anyio.Lock()
         self._quiet_cpu: float | None = None  # its processor time when the present silence was young
         self._worked_from = means.clock.monotonic()
@@ -231,7 +235,8 @@ class Running:
     async def _watched(self, child: Child) -> Exit:
         self._child = child
         self._reader = self._agent.reader(self._zone())
-        async with self._means.watcher.follow(self.directory, self._reader.read) as self._follow:
+        sized = self._sized if self._most_output is not None else None
+        async with self._means.watcher.follow(self.directory, self._reader.read, sized=sized) as self._follow:
             if not self._is_settled():
                 await self.settle()
             if self._asked is not None:  # its end was asked for while it was being launched
@@ -241,9 +246,13 @@ class Running:
                 try:
                     await self._read(self._follow)
                 except BaseException:
-                    ending.cancel()
+                    for task in (ending, *self._dams):
+                        task.cancel()
                     raise
+            if reading.cancelled_caught:
+                await self._read_last(self._follow)
             exit = await ending
+        await asyncio.gather(*self._dams)
         await child.sweep(min(self._means.grace, LEFTOVER))
         return exit
 
@@ -261,12 +270,35 @@ class Running:
             for sighting in sightings:
                 await self._sighted(sighting)
 
+    async def _read_last(self, follow: Follow[Sighting]) -> None:
+        """What a flood ends with, where its end came before the readers had got there: a limit is told last."""
+        log.warning("output skipped", bytes=follow.skip(LAST))
+        with anyio.move_on_after(DRAIN):
+            await self._read(follow)
+
     async def _sighted(self, sighting: Sighting) -> None:
         before, self._seen = self._seen, policy.see(self._seen, sighting)
         if self._seen is not before:
             await self._tell(sighting)
         if isinstance(sighting, Limit) and policy.waits_inside(sighting):
             await self.end(Limited(sighting))
+
+    # --- too much output ---
+
+    @property
+    def _most_output(self) -> int | None:
+        return self.job.spec.max_output or self._means.max_output
+
+    def _sized(self, size: int) -> None:
+        """End an agent that has printed too much: politely, and at once where it goes on printing."""
+        most, child = self._most_output, self._child
+        if most is None or size <= most or child is None or child.is_gone:
+            return
+        if not self._dams:
+            log.warning("attempt printed too much", bytes=size, most=most)
+            self._dams.append(asyncio.create_task(self.end(policy.flooded(most))))
+        elif len(self._dams) == 1 and size > most + max(most * BRIM, FOAM):
+            self._dams.append(asyncio.create_task(child.end(0.0)))
 
     # --- judging ---
 
@@ -329,7 +361,10 @@ class Running:
 
     def overdue(self) -> Outcome | None:
         """The time-out to end the agent with, where it has worked, or been silent, for longer than it may."""
-        if self._child is None or self._follow is None or self.is_ending or self._rests_from is not None:
+        if self._child is None or self._follow is None:
+            return None
+        self._follow.measure()  # its readers may wait for a store that is busy
+        if self.is_ending or self._rests_from is not None:
             return None
         now = self._means.clock.monotonic()
         timeout = self.job.spec.timeout or self._means.timeout

@@ -67,6 +67,7 @@ DEFAULTS: Mapping[str, Check[object]] = {
     "priority": allowed.whole(-1_000_000, 1_000_000),
     "timeout": allowed.seconds(),
     "silence": allowed.seconds(),
+    "max_output": allowed.some_size,
     "max_attempts": allowed.whole(1, 1000),
     "on_cutoff": allowed.one_of("resume", "restart"),
     "on_failure": allowed.one_of("restart", "resume"),
@@ -405,7 +406,17 @@ def _model_in(argv: Sequence[str]) -> str | None:
 
 
 AS_SAID = (
-    *("env", "timeout", "silence", "max_attempts", "on_cutoff", "on_failure", "resume_prompt", "result_files"),
+    *(
+        "env",
+        "timeout",
+        "silence",
+        "max_output",
+        "max_attempts",
+        "on_cutoff",
+        "on_failure",
+        "resume_prompt",
+        "result_files",
+    ),
     "labels",
 )
 
@@ -543,6 +554,7 @@ def as_record(job: NewJob) -> dict[str, Any]:
         "priority": job.priority,
         "timeout": _short(spec.timeout),
         "silence": _short(spec.silence),
+        "max_output": spec.max_output,
         "max_attempts": spec.max_attempts,
         "on_cutoff": spec.on_cutoff,
         "on_failure": spec.on_failure,

@@ -72,6 +72,7 @@ class Shift:
     grace: float
     timeout: float | None
     silence: float | None
+    max_output: int | None = None
     cgroups: bool = False
     min_free_disk: int | None = None
     notify: Target | None = None
@@ -92,6 +93,7 @@ def shift_for(said: Settings, known: Known, state: Path, store: Store) -> Shift:
         grace=said.supervisor.grace,
         timeout=said.attempt.timeout,
         silence=said.attempt.silence,
+        max_output=said.attempt.max_output,
         cgroups=said.supervisor.cgroups == "auto",
         min_free_disk=said.supervisor.min_free_disk,
         notify=settings.notifying(said, os.environ, state),
@@ -213,6 +215,7 @@ def _post(duty: Duty, watcher: Watcher, is_over: Callable[[Duty], Awaitable[bool
         grace=shift.grace,
         timeout=shift.timeout,
         silence=shift.silence,
+        max_output=shift.max_output,
         cgroups=shift.cgroups,
         descriptors=capacity.begun_with(),
     )

@@ -13,13 +13,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from tidegate.model import Cancelled, Interrupted, Outcome
+from msgspec.structs import asdict
+
+from tidegate.model import Cancelled, Cause, Failed, Interrupted, Outcome
 
 
 def write_asked(directory: Path, outcome: Outcome) -> None:
     """The end that was asked for, where it is one that an exit status does not tell."""
     if isinstance(outcome, Interrupted | Cancelled):
         _leave(directory / "asked", {"outcome": type(outcome).__name__.lower(), "reason": outcome.reason})
+    elif isinstance(outcome, Failed) and outcome.cause:
+        _leave(directory / "asked", {"outcome": "failed", **asdict(outcome)})
 
 
 def read_asked(directory: Path) -> Outcome | None:
@@ -29,6 +33,8 @@ def read_asked(directory: Path) -> Outcome | None:
             return Interrupted(reason=reason)
         case {"outcome": "cancelled", "reason": str(reason)}:
             return Cancelled(reason)
+        case {"outcome": "failed", "cause": str(cause), "reason": str(reason)} if cause in {*Cause}:
+            return Failed(reason=reason, valid=False, own=True, cause=Cause(cause))
         case _:
             return None
 

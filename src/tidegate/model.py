@@ -182,18 +182,26 @@ class Succeeded(Struct, frozen=True):
     text: str = ""
 
 
+class Cause(StrEnum):
+    """What made tidegate or the kernel end an attempt that then failed."""
+
+    NONE = ""  # the agent's own doing
+    OUTPUT = "output"  # it printed more than it may
+
+
 class Failed(Struct, frozen=True, kw_only=True):
     """The attempt ended badly.
 
     `valid` is true where the agent itself said no (the job ends `failed`) and false where there is no valid result
     (the job ends `error`). `retry` is false where trying again cannot help (no such program). `own`: what is wrong is
-    the job's alone (no such directory), and says nothing of its account.
+    the job's alone (no such directory), and says nothing of its account. `cause` is what it was ended for.
     """
 
     reason: str
     valid: bool = True
     retry: bool = True
     own: bool = False
+    cause: Cause = Cause.NONE
 
 
 class TimedOut(Struct, frozen=True, kw_only=True):
@@ -258,7 +266,7 @@ class Spec(Struct, frozen=True, kw_only=True):
     """What a job does: an agent with a prompt, or a whole command; all that is needed to launch it again.
 
     `command` is a complete argv, or empty where `agent` and `prompt` say it all. `args` are further arguments
-    for the agent. `timeout` and `silence` are seconds of working time, None for none (`silence` None: the setting's).
+    for the agent. `timeout` and `silence` are seconds of working time, `max_output` is bytes; None: the setting's.
     `result_files` are patterns below `cwd` of JSON files in which a wrapper may leave the real error.
     """
 
@@ -270,6 +278,7 @@ class Spec(Struct, frozen=True, kw_only=True):
     env: Mapping[str, str] = field(default_factory=dict)
     timeout: float | None = None
     silence: float | None = None
+    max_output: int | None = None
     max_attempts: int = 3
     on_cutoff: str = "resume"  # or "restart"
     on_failure: str = "restart"  # or "resume"

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Final, Literal, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tidegate.allowed import shown_size
 from tidegate.model import (
     Cancelled,
+    Cause,
     Exit,
     Failed,
     Hold,
@@ -319,6 +321,15 @@ def _lost(job: Job, reason: str, now: datetime, rules: Rules) -> Job:
 def timed_out(outcome: TimedOut) -> str:
     """A time-out in words."""
     return f"no output for {outcome.after:.0f} s" if outcome.silent else f"no end after {outcome.after:.0f} s"
+
+
+TOO_MUCH: Final = "printed more than"  # how the reason of an attempt begins that was ended for its output
+
+
+def flooded(most: int) -> Failed:
+    """The end of an attempt that printed more than `most` bytes: a failure without a result, of the job alone."""
+    reason = f"{TOO_MUCH} {shown_size(most)}"
+    return Failed(reason=reason, valid=False, own=True, cause=Cause.OUTPUT)
 
 
 def backoff(times: int, *, first: float, most: float) -> float:

@@ -221,6 +221,7 @@ def _refit(duty: Duty, shift: Shift) -> None:
         grace=shift.grace,
         timeout=shift.timeout,
         silence=shift.silence,
+        max_output=shift.max_output,
         cgroups=shift.cgroups,
     )
 

@@ -145,10 +145,11 @@ class RetryTable(Table):
 
 
 class AttemptTable(Table):
-    """How long an attempt may take where its job says nothing."""
+    """How long an attempt may take, and how much it may print, where its job says nothing."""
 
     timeout: SecondsOrNone = None
     silence: SecondsOrNone = 1800.0
+    max_output: Annotated[int | None, _is(allowed.or_none(allowed.some_size))] = 10**9
 
 
 class EnvironmentTable(Table):

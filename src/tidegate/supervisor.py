@@ -164,6 +164,7 @@ class Supervisor:
         grace: float,
         timeout: float | None,
         silence: float | None,
+        max_output: int | None,
         cgroups: bool,
     ) -> None:
         """Work with other numbers, agents and means from now on; what runs keeps those that it was launched with."""
@@ -174,6 +175,7 @@ class Supervisor:
             grace=grace,
             timeout=timeout,
             silence=silence,
+            max_output=max_output,
             cgroups=cgroups,
         )
         self._post = replace(self._post, slots=slots, rules=rules, pick=pick, means=means)

@@ -72,13 +72,14 @@ class Watcher:
         *,
         max_line: int = MAX_LINE,
         offsets: Mapping[Stream, int] | None = None,
+        sized: Callable[[int], None] | None = None,
     ) -> Follow[T]:
         """Follow the files of an attempt, from their start or from `offsets` (bytes, at the start of a line).
 
         `read` is called with each line, in the order of each stream; of a line longer than `max_line` bytes the rest
-        is dropped.
+        is dropped. `sized` hears, whenever something was read, how many bytes both files have by then.
         """
-        return Follow(self, directory, read, max_line=max_line, offsets=offsets or {})
+        return Follow(self, directory, read, max_line=max_line, offsets=offsets or {}, sized=sized)
 
     # --- who is watched ---
 
@@ -155,11 +156,19 @@ class Follow(Generic[T]):
     """
 
     def __init__(
-        self, watcher: Watcher, directory: Path, read: Read[T], *, max_line: int, offsets: Mapping[Stream, int]
+        self,
+        watcher: Watcher,
+        directory: Path,
+        read: Read[T],
+        *,
+        max_line: int,
+        offsets: Mapping[Stream, int],
+        sized: Callable[[int], None] | None = None,
     ) -> None:
         self.last_output = watcher.clock.monotonic()
         self._watcher = watcher
         self._tell = read
+        self._sized = sized
         self._tails = [_Tail(stream, f"{directory}/{name}", max_line, offsets.get(stream, 0)) for stream, name in FILES]
         self._unread = True
         self._waiter: asyncio.Future[list[T]] | None = None
@@ -223,6 +232,8 @@ class Follow(Generic[T]):
             if tail.count != before:
                 self.last_output = clock.monotonic()
             self._unread |= tail.unread
+        if self._sized is not None:
+            self._sized(self._tails[0].size + self._tails[1].size)
         return found
 
     def _end(self) -> list[T]:
@@ -236,6 +247,15 @@ class Follow(Generic[T]):
         if found:
             return found
         raise StopAsyncIteration
+
+    def measure(self) -> None:
+        """Tell how large the files are where they may have grown beyond what is read."""
+        if self._sized is not None and self._unread and not self._over:
+            self._sized(sum(tail.measured() for tail in self._tails))
+
+    def skip(self, most: int) -> int:
+        """Go on with the last `most` bytes of each file; how many are never read for that."""
+        return sum(tail.skip(most) for tail in self._tails)
 
     def look(self) -> None:
         """Read what has come, where somebody waits for it; wake them if that says anything."""
@@ -296,6 +316,7 @@ class _Tail:
         self.stream = stream
         self.unread = True  # there may be more to read
         self.count = offset
+        self.size = offset  # of the file, as far as it is known
         self.line_start = offset
         self.printed = 0.0  # when the file was last written, as a timestamp
         self._path = path
@@ -315,6 +336,7 @@ class _Tail:
         self._ended_at = 0.0 if self.unread else now
         self._offset += len(data)
         self.count += len(data)
+        self.size = max(self.size, self._offset)
         return self._lines(data) if data else []
 
     def _sip(self, now: float) -> bytes:
@@ -343,7 +365,7 @@ class _Tail:
                 self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return self._offset  # not there yet, or not any more
-        self.printed = status.st_mtime
+        self.printed, self.size = status.st_mtime, status.st_size
         return status.st_size
 
     def _start_over(self) -> None:
@@ -382,6 +404,22 @@ class _Tail:
             return None
         self.line_start = self._offset
         return self._finished(b"").removesuffix(b"\r")
+
+    def measured(self) -> int:
+        """The file's size now."""
+        self._size()
+        return self.size
+
+    def skip(self, most: int) -> int:
+        """Go on at the first line that begins in the last `most` bytes; how many bytes are left out."""
+        end = self._size() if self._end is None else self._end
+        begin = end - most
+        if self._fd is None or begin <= self._offset:
+            return 0
+        begin += os.pread(self._fd, most, begin).find(b"\n") + 1
+        left_out, self._offset, self.line_start = begin - self._offset, begin, begin
+        self._kept.clear()
+        return left_out
 
     def stop_here(self) -> None:
         """What is written from now on is not the agent's."""

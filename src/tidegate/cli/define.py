@@ -21,7 +21,9 @@ from tidegate.model import Account, NewJob
 if TYPE_CHECKING:
     from tidegate.settings import Settings
 
-ONE_BY_ONE = ("id", "account", "agent", "cwd", "priority", "timeout", "max_attempts")  # each with a flag of its name
+ONE_BY_ONE = (  # each with a flag of its name
+    *("id", "account", "agent", "cwd", "priority", "timeout", "max_output", "max_attempts"),
+)
 FLAGS = {"id": "--name"}
 
 

@@ -96,6 +96,11 @@ class Child:
             family.join(self)
 
     @property
+    def is_gone(self) -> bool:
+        """Whether the shim has ended, and so the agent."""
+        return self._gone is None
+
+    @property
     def tag(self) -> int:
         """The mark among the limits of every process of this attempt."""
         return self._tag

@@ -10,6 +10,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from tidegate import policy
+from tidegate.allowed import shown_size
 from tidegate.look import plain
 from tidegate.look.desk import Desk, chosen, hidden
 from tidegate.look.output import path
@@ -145,6 +146,8 @@ def _definition(job: Job) -> Iterator[tuple[str, str]]:
         yield "label", shown(f"{name}={value}")
     if spec.timeout is not None:
         yield "timeout", span(spec.timeout)
+    if spec.max_output is not None:
+        yield "output", f"at most {shown_size(spec.max_output)}"
 
 
 def _attempt(attempt: Attempt, page: Page) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tidegate import places
+from tidegate import places, policy
 from tidegate.clock import SystemClock
 from tidegate.errors import BadInput
 from tidegate.look import plain
@@ -131,6 +131,9 @@ def _copy(desk: Desk, job: Job, attempt: Attempt, args: Namespace) -> None:
         why = "was removed (tidegate clean, [retention])" if was_there else clean(attempt.detail)
         note(f"attempt {attempt.n} has no output" + (f": {why}" if why else ""))
     out.close()
+    if attempt.detail.startswith(policy.TOO_MUCH):
+        sys.stdout.flush()
+        note(f"attempt {attempt.n} was ended here: {attempt.detail}")
 
 
 # --- following ---

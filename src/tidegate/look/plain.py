@@ -78,6 +78,7 @@ def definition(spec: Spec, env: Mapping[str, str]) -> Form:
         "env": dict(env),
         "timeout": spec.timeout,
         "silence": spec.silence,
+        "max_output": spec.max_output,
         "max_attempts": spec.max_attempts,
         "on_cutoff": spec.on_cutoff,
         "on_failure": spec.on_failure,

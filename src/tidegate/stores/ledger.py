@@ -298,6 +298,8 @@ class Ledger:
             "charged": job.attempts > running.attempts,
             "next": job.state.value,
         }
+        if isinstance(outcome, Failed) and outcome.cause:
+            ended["cause"] = outcome.cause.value
         if job.not_before is not None:
             ended["not_before"] = iso(job.not_before)
         if isinstance(outcome, Interrupted) and outcome.session_gone:

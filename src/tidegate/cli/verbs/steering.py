@@ -15,6 +15,7 @@ def _definition(parser: ArgumentParser, *, of: str) -> None:
     parser.add_argument("--account", metavar="ACCOUNT", help="whose limits bind it (default: named like its agent)")
     parser.add_argument("--priority", metavar="N", help="greater ones go first")
     parser.add_argument("--timeout", metavar="D", help='end an attempt after this much work ("2h")')
+    parser.add_argument("--max-output", metavar="SIZE", help='end an attempt that prints more than this ("200MB")')
     parser.add_argument("--max-attempts", metavar="N", help="how often it is tried")
     parser.add_argument(
         "--label", action="append", default=[], metavar="NAME=VALUE", help="a label to find it by; again for more"

@@ -1,0 +1,111 @@
+"""What an attempt may print: a flood is ended near its bound, with its cause, and no limit is drowned in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from installed import Tidegate, until
+
+from tidegate import handover, policy
+from tidegate.model import Cause, Failed, Interrupted
+
+MB = 10**6
+LIMIT = "You've hit your limit · resets 11:59pm (UTC)"
+DEAF = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+FLOOD = "import sys\nwhile True: sys.stdout.write('a line of a flood\\n' * 4000)"
+STREAM = "import sys, time\nwhile True: sys.stdout.write('a line of a flood\\n' * 4000); time.sleep(0.003)"  # 20 MB/s
+
+
+def python(id: str, code: str, **more: object) -> str:
+    return json.dumps({"id": id, "command": [sys.executable, "-c", code], "max_attempts": 1, **more}) + "\n"
+
+
+def printed(tidegate: Tidegate, job: int = 1, n: int = 1) -> int:
+    place = tidegate.state / "attempts" / str(job) / str(n)
+    return sum((place / name).stat().st_size for name in ("stdout.log", "stderr.log"))
+
+
+def test_a_flood_is_ended_near_its_bound_and_says_why(tidegate: Tidegate) -> None:
+    flood, quiet = python("flood", STREAM, max_output="2MB"), python("quiet", "print('hi')", max_output="5MB")
+    done = tidegate("run", tidegate.batch(flood + quiet, "b.jsonl"))
+    assert done.returncode == 5, done.stderr
+    assert tidegate.states() == {"flood": "error", "quiet": "succeeded"}
+    assert tidegate.lines("list", "--state", "error")[0]["reason"] == "printed more than 2 MB"
+    (ended,) = [event for event in tidegate.events("attempt ended") if event["job"] == "flood"]
+    assert (ended["data"]["cause"], ended["data"]["charged"]) == ("output", True)
+    assert "output    at most 2 MB" in tidegate("show", "flood").stdout
+    logs = tidegate("logs", "flood")
+    assert printed(tidegate) >= len(logs.stdout) > 2 * MB
+    assert logs.stderr == "tidegate: attempt 1 was ended here: printed more than 2 MB\n"
+
+
+@pytest.mark.slow
+def test_a_flood_that_ignores_its_polite_end_is_killed_at_once(tidegate: Tidegate) -> None:
+    tidegate.env["TIDEGATE_SUPERVISOR__GRACE"] = "40"
+    done = tidegate("run", tidegate.batch(python("deaf", DEAF + FLOOD, max_output="5MB"), "b.jsonl"), timeout=30)
+    assert done.returncode == 5, done.stderr
+    assert tidegate.lines("list")[0]["reason"] == "printed more than 5 MB"
+    assert printed(tidegate) < 3000 * MB  # it is killed at 72 MB, as soon as a loaded machine gets to it
+
+
+@pytest.mark.slow
+def test_a_limit_that_was_told_in_a_flood_is_no_failure(tidegate: Tidegate) -> None:
+    told = f"import sys\nprint({LIMIT!r}, file=sys.stderr, flush=True)\n"
+    process = tidegate.start("run", tidegate.batch(python("a", told + STREAM, max_output="2MB"), "b.jsonl"))
+    until(lambda: (tidegate.state / "tidegate.db").exists() and tidegate.events("attempt ended"))
+    (ended,) = tidegate.events("attempt ended")
+    assert (ended["data"]["outcome"], ended["data"]["charged"]) == ("limited", False)
+    process.send_signal(signal.SIGINT)
+    process.wait(30)
+
+
+@pytest.mark.slow
+def test_a_flood_goes_on_being_bounded_after_a_crash(tidegate: Tidegate) -> None:
+    go = tidegate.place / "go"
+    code = f"import os, time\nwhile not os.path.exists({str(go)!r}): time.sleep(0.01)\n" + FLOOD
+    first = tidegate.start("run", tidegate.batch(python("a", code, max_output="50MB"), "b.jsonl"))
+    lock = tidegate.state / "attempts" / "1" / "1" / "lock"
+    until(lambda: lock.exists() and lock.read_text())
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    go.touch()
+    until(lambda: printed(tidegate) > 50 * MB)
+    done = tidegate("run", "batch.toml" if (tidegate.place / "batch.toml").exists() else "b.jsonl")
+    assert done.returncode == 5, done.stderr
+    (ended,) = tidegate.events("attempt ended")
+    assert (ended["data"]["cause"], ended["data"]["reason"]) == ("output", "printed more than 50 MB")
+
+
+@pytest.mark.slow
+def test_the_setting_is_for_jobs_that_say_nothing(tidegate: Tidegate) -> None:
+    tidegate.env["TIDEGATE_ATTEMPT__MAX_OUTPUT"] = "2MB"
+    code = (
+        "import sys\nfor _ in range(60): sys.stdout.write('x' * 99_999 + '\\n')\nsys.stdout.flush()\nsys.stdin.read()"
+    )
+    jobs = python("more", code, max_output="1GB") + python("flood", STREAM)
+    done = tidegate("run", tidegate.batch(jobs, "b.jsonl"))
+    assert done.returncode == 5, done.stderr
+    reasons = {job["job"]: job["reason"] for job in tidegate.lines("list")}
+    assert reasons == {"more": "", "flood": "printed more than 2 MB"}
+
+
+def test_the_flag_and_the_plan_say_the_bound_in_bytes(tidegate: Tidegate) -> None:
+    done = tidegate("submit", "--name", "a", "--max-output", "200MB", "--", "true")
+    assert done.returncode == 0, done.stderr
+    assert tidegate.lines("show", "a")[0]["spec"]["max_output"] == 200 * MB
+    assert tidegate("edit", "a", "--max-output", "1GiB").returncode == 0
+    assert tidegate.lines("show", "a")[0]["spec"]["max_output"] == 2**30
+    plan = tidegate("plan", tidegate.batch(python("a", "", max_output="1.5GB"), "b.jsonl"), "--json")
+    assert json.loads(plan.stdout.splitlines()[-1])["max_output"] == 1_500_000_000
+
+
+@pytest.mark.parametrize("asked", [Interrupted(reason="paused"), policy.flooded(5), Failed(reason="plain")])
+def test_the_next_incarnation_knows_what_an_agent_was_ended_for(tmp_path: Path, asked: Interrupted | Failed) -> None:
+    handover.write_asked(tmp_path, asked)
+    plain = isinstance(asked, Failed) and asked.cause is Cause.NONE
+    assert handover.read_asked(tmp_path) == (None if plain else asked)
