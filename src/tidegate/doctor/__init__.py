@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 
 from tidegate import codes
-from tidegate.doctor import configured, machine, place, programs, service
+from tidegate.doctor import configured, deep, machine, place, programs, service
 from tidegate.doctor.finding import Case, Finding, Look, Verdict, wrong
 from tidegate.errors import TidegateError
 from tidegate.look import plain
@@ -36,13 +36,14 @@ LOOKS: Sequence[tuple[str, Look]] = (
     ("zone data", machine.zones),
     ("agents", programs.agents),
 )
+DEEP: Sequence[tuple[str, Look]] = (("state", deep.state),)
 
 
 def doctor(args: Namespace) -> int:
     """Print one line for each check; 0, or 5 where something is wrong."""
     case = Case.of(state_of(args), args.config, os.environ)
     findings, on = [], page()
-    for finding in _findings(case):
+    for finding in _findings(case, (*LOOKS, *(DEEP if args.deep else ()))):
         findings.append(finding)
         for line in [plain.line(_form(finding))] if args.json else _lines(finding, on):
             print(line, flush=True)
@@ -50,9 +51,9 @@ def doctor(args: Namespace) -> int:
     return codes.INFRASTRUCTURE if is_wrong else codes.OK
 
 
-def _findings(case: Case) -> Iterator[Finding]:
+def _findings(case: Case, looks: Sequence[tuple[str, Look]]) -> Iterator[Finding]:
     """What each look finds; one that cannot look is a finding, and the next goes on."""
-    for check, look in LOOKS:
+    for check, look in looks:
         try:
             yield from look(check, case)
         except (TidegateError, OSError, ValueError) as error:
@@ -61,7 +62,8 @@ def _findings(case: Case) -> Iterator[Finding]:
 
 def _form(finding: Finding) -> plain.Form:
     said = {"check": finding.check, "verdict": finding.verdict.value, "said": shown(finding.said)}
-    return {**said, "do": shown(finding.do)}
+    more = {"kind": finding.kind, "repair": shown(finding.mend)} if finding.kind else {}
+    return {**said, "do": shown(finding.do), **more}
 
 
 def _lines(finding: Finding, on: Page) -> Iterable[str]:

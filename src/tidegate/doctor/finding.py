@@ -22,12 +22,17 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One line: which check, how it is, in words, and what to do where it is not ok."""
+    """One line: which check, how it is, in words, and what to do where it is not ok.
+
+    A deep look also names the `kind` of what it found, and what a repair would do about it (`mend`).
+    """
 
     check: str
     verdict: Verdict
     said: str
     do: str = ""
+    kind: str = ""
+    mend: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,6 +39,7 @@ def _init(parser: ArgumentParser) -> None:
 
 
 def _doctor(parser: ArgumentParser) -> None:
+    parser.add_argument("--deep", action="store_true", help="also whether database, files and processes fit together")
     config_flag(parser)
     json_flag(parser, "one object for each check, one a line")
 
