@@ -1,7 +1,8 @@
 """Follows an attempt's two output files: bytes become lines, however long.
 
 One inotify instance serves all attempts of a supervisor. The first event after a calm is answered at once, later ones
-are gathered, because reading costs by the wake-up and not by the byte.
+are gathered, because reading costs by the wake-up and not by the byte. A follow is watched when it is a moment old: to
+take a watch away waits for the kernel, and an attempt that ends at once is read at its end.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import ctypes
 import os
 import struct
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +25,7 @@ T = TypeVar("T")
 Read = Callable[[Stream, bytes, datetime], Iterable[T]]  # what a line without its end says, and when it was printed
 
 GATHER = 0.09  # seconds between two wake-ups while output comes: a line waits for less than a tenth
+YOUNG = 0.05  # seconds in which a follow is not watched yet
 SLICE = 256 * 1024  # bytes read from one stream before others get a turn
 SIP = 16 * 1024  # bytes: what a talking agent prints between two wake-ups is less
 MAX_LINE = 32 * 1024 * 1024  # bytes kept of one line
@@ -41,6 +44,8 @@ class Watcher:
         self._inotify: _Inotify | None = None
         self._follows: dict[int, set[Follow[Any]]] = {}  # by watch
         self._unwatched: set[Follow[Any]] = set()
+        self._young: deque[tuple[float, Follow[Any]]] = deque()  # with the loop's time of their birth
+        self._growing: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._poll: asyncio.TimerHandle | None = None
 
@@ -56,10 +61,11 @@ class Watcher:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for timer in (self._timer, self._poll):
+        for timer in (self._timer, self._poll, self._growing):
             if timer is not None:
                 timer.cancel()
-        for follow in {*self._unwatched, *(follow for follows in self._follows.values() for follow in follows)}:
+        young = {follow for _, follow in self._young}
+        for follow in young | self._unwatched | {follow for follows in self._follows.values() for follow in follows}:
             follow.close()
         if self._inotify is not None:
             self._loop.remove_reader(self._inotify.fd)
@@ -83,26 +89,41 @@ class Watcher:
 
     # --- who is watched ---
 
-    def add(self, follow: Follow[Any], directory: Path) -> int | None:
-        """Watch a directory for a follow; the watch, or None where the follow is woken by a timer."""
-        watch = self._inotify.add(directory) if self._inotify is not None else None
-        if watch is not None:
-            self._follows.setdefault(watch, set()).add(follow)
-            return watch
+    def add(self, follow: Follow[Any]) -> None:
+        """Wake this follow from now on; it has not looked yet."""
+        self._young.append((self._loop.time(), follow))
+        if self._growing is None:
+            self._growing = self._loop.call_later(YOUNG, self._grow_up)
+
+    def _grow_up(self) -> None:
+        """Watch those that are old enough now; most of those that came with them may be over already."""
+        young, old = self._young, self._loop.time() - YOUNG
+        while young and (young[0][1].is_over or young[0][0] <= old):
+            _, follow = young.popleft()
+            if not follow.is_over:
+                self._watch(follow)
+                follow.look_at_both()  # what it said in its youth
+        self._growing = self._loop.call_later(young[0][0] - old, self._grow_up) if young else None
+
+    def _watch(self, follow: Follow[Any]) -> None:
+        """Have the kernel wake a follow, or else a timer."""
+        follow.watch = self._inotify.add(follow.directory) if self._inotify is not None else None
+        if follow.watch is not None:
+            self._follows.setdefault(follow.watch, set()).add(follow)
+            return
         self._unwatched.add(follow)
         if self._poll is None:
             self._poll = self._loop.call_later(POLL, self._poll_unwatched)
-        return None
 
-    def remove(self, follow: Follow[Any], watch: int | None) -> None:
+    def remove(self, follow: Follow[Any]) -> None:
         """Wake this follow no more."""
         self._unwatched.discard(follow)
-        if watch is None or self._inotify is None:
+        if follow.watch is None or self._inotify is None:
             return
-        follows = self._follows.get(watch, set())
+        follows = self._follows.get(follow.watch, set())
         follows.discard(follow)
-        if not follows and self._follows.pop(watch, None) is not None:
-            self._inotify.remove(watch)
+        if not follows and self._follows.pop(follow.watch, None) is not None:
+            self._inotify.remove(follow.watch)
 
     # --- waking ---
 
@@ -166,6 +187,9 @@ class Follow(Generic[T]):
         sized: Callable[[int], None] | None = None,
     ) -> None:
         self.last_output = watcher.clock.monotonic()
+        self.directory = directory
+        self.watch: int | None = None  # the watcher's own
+        self.is_over = False
         self._watcher = watcher
         self._tell = read
         self._sized = sized
@@ -174,9 +198,8 @@ class Follow(Generic[T]):
         self._waiter: asyncio.Future[list[T]] | None = None
         self._loop = asyncio.get_running_loop()
         self._finishing = False
-        self._over = False
         self._drained: asyncio.Future[None] | None = None
-        self._watch = watcher.add(self, directory)
+        watcher.add(self)
 
     async def __aenter__(self) -> Self:
         return self
@@ -204,7 +227,7 @@ class Follow(Generic[T]):
     async def __anext__(self) -> list[T]:
         if self._unread:
             await asyncio.sleep(0)  # a flooding agent takes turns with the others
-        while not self._over:
+        while not self.is_over:
             if self._unread and (found := self._read()):
                 return found
             if self._unread:
@@ -273,18 +296,26 @@ class Follow(Generic[T]):
         """There may be more to read in the file of this place in FILES."""
         self._tails[place].unread = self._unread = True
 
+    def look_at_both(self) -> None:
+        """Read what has come in either file, where somebody waits for it."""
+        self._mark_both()
+        self.look()
+
     def wake_all(self) -> None:
         """There may be more to read in either file: whoever waits shall look."""
-        for place in range(len(FILES)):
-            self.mark(place)
+        self._mark_both()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result([])
+
+    def _mark_both(self) -> None:
+        for place in range(len(FILES)):
+            self.mark(place)
 
     # --- ending ---
 
     def finish(self) -> None:
         """The agent has ended: the reader gets what is written by now, a last line without its end too, and stops."""
-        if not self._finishing and not self._over:
+        if not self._finishing and not self.is_over:
             self._finishing = True
             for tail in self._tails:
                 tail.stop_here()
@@ -293,17 +324,17 @@ class Follow(Generic[T]):
     async def drain(self) -> None:
         """`finish()`, and wait until the reader has got everything."""
         self.finish()
-        if not self._over:
+        if not self.is_over:
             self._drained = self._drained or self._loop.create_future()
             await asyncio.shield(self._drained)
 
     def close(self) -> None:
         """Follow no more; what was not read yet stays in the files."""
-        if not self._over:
-            self._over = True
+        if not self.is_over:
+            self.is_over = True
             if self._drained is not None:
                 self._drained.set_result(None)
-            self._watcher.remove(self, self._watch)
+            self._watcher.remove(self)
             for tail in self._tails:
                 tail.close()
             self.wake_all()
