@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from tidegate.launch.processes import process_of, read, tag_of
+from tidegate.launch.processes import PAGEFUL, process_of, read, tag_of
 
 if TYPE_CHECKING:
     from tidegate.launch.child import Child
 
 ORPHANS = 10.0  # seconds between two looks for dead orphans while children live
+SIP = 65536  # bytes of a list read at once
 BIRTH = 8  # turns of the loop that a launch takes at most from its fork to its return
 
 
@@ -25,6 +26,7 @@ class Offspring:
     def __init__(self) -> None:
         self.are_ours = False  # orphans come to this process, not to init
         self._pid = 0
+        self._children = -1  # the file in which the kernel tells this process's children, kept open
         self._births = 0
         self._shims: dict[int, Child] = {}  # by pid, from their launch until they are gone
         self._unswept: set[Child] = set()  # whose orphans may still come
@@ -50,6 +52,8 @@ class Offspring:
         import ctypes  # noqa: PLC0415 - only who launches pays for it
 
         self._pid = os.getpid()
+        with suppress(OSError):  # a kernel without CONFIG_PROC_CHILDREN
+            self._children = os.open(f"/proc/self/task/{self._pid}/children", os.O_RDONLY | os.O_CLOEXEC)
         pr_set_child_subreaper = 36
         self.are_ours = ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1, 0, 0, 0) == 0
 
@@ -89,8 +93,11 @@ class Offspring:
         return pids
 
     def _unknown(self) -> list[int] | None:
-        data = read(f"/proc/self/task/{self._pid}/children")
-        return None if data is None else [pid for pid in map(int, data.split()) if pid not in self._shims]
+        try:
+            data = _whole(self._children)
+        except OSError:
+            return None
+        return [pid for pid in map(int, data.split()) if pid not in self._shims]
 
     def reap(self) -> None:
         """Bury the dead orphans of the agents; other children are left to who started them."""
@@ -105,6 +112,15 @@ class Offspring:
         process, cgroup = process_of(pid), read(f"/proc/{pid}/cgroup") or b""
         session = process.session if process is not None else None
         return any(child.pid == session or child.holds(cgroup) for child in self._unswept)
+
+
+def _whole(fd: int) -> bytes:
+    """A file of /proc that is kept open, as it is now."""
+    data = chunk = os.pread(fd, SIP, 0)
+    while len(chunk) > PAGEFUL:  # the kernel hands out lists by the page
+        chunk = os.pread(fd, SIP, len(data))
+        data += chunk
+    return data
 
 
 family = Offspring()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from tidegate.errors import NoDirectory, NotLaunched
@@ -70,7 +71,7 @@ def _look_up(name: str, order: Order) -> str:
 
 def _check_interpreter(path: str, order: Order) -> None:
     """A script whose interpreter is missing would end with a riddle: "not found"."""
-    words = [word for word in _script_line(path).replace("\t", " ").split(" ") if word]
+    words = _script_words(path)
     if not words:
         return
     if not os.access(order.cwd / words[0], os.F_OK):
@@ -83,14 +84,25 @@ def _check_interpreter(path: str, order: Order) -> None:
             raise NotLaunched(f"bad interpreter: {error} (named by {path})") from None
 
 
-def _script_line(path: str) -> str:
-    """What follows `#!` in a script; "" for anything else, and for what may be executed but not read."""
+def _script_words(path: str) -> tuple[str, ...]:
+    """The words that follow `#!` in a script; none for anything else, and for what may be executed but not read."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - a Path costs more than the call
+    except OSError:
+        return ()
+    return _words_of(path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(64)
+def _words_of(path: str, *_version: int) -> tuple[str, ...]:
+    """As above, of one version of the file: a batch starts the same program again and again."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return ""
+        return ()
     try:
         head = os.read(fd, 256)
     finally:
         os.close(fd)
-    return os.fsdecode(head[2:].split(b"\n", 1)[0]) if head.startswith(b"#!") else ""
+    line = os.fsdecode(head[2:].split(b"\n", 1)[0]) if head.startswith(b"#!") else ""
+    return tuple(word for word in line.replace("\t", " ").split(" ") if word)
