@@ -273,7 +273,7 @@ class Follow(Generic[T]):
 
     def measure(self) -> None:
         """Tell how large the files are where they may have grown beyond what is read."""
-        if self._sized is not None and self._unread and not self._over:
+        if self._sized is not None and self._unread and not self.is_over:
             self._sized(sum(tail.measured() for tail in self._tails))
 
     def skip(self, most: int) -> int:
