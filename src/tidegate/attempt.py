@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -147,7 +146,7 @@ class Running:
         """Stay with an agent that another incarnation started, wherever it has got to."""
         credentials.recall(self._means.credentials.get(self.job.account))
         self._learn()
-        intent = _intent(self.directory)
+        intent = launch.intent_of(self.directory)
         session, self._resumes = intent.get("session"), intent.get("resumes") is True
         self._session = session if isinstance(session, str) else self._session
         self._asked = handover.read_asked(self.directory)  # the other incarnation was killed while it ended this agent
@@ -205,7 +204,7 @@ class Running:
             stdin=command.stdin,
             cgroup=self._means.cgroups,
             descriptors=self._means.descriptors,
-            marker=f"{self.attempt.supervisor}/{self.job.id}/{self.attempt.n}",
+            marker=marker(self.attempt, self.attempt.supervisor),
         )
 
     def _intent(self, command: Command) -> dict[str, object]:
@@ -357,6 +356,11 @@ class Running:
         self._rest, self._rests_from = self._rest.ended(self._means.clock.now()), None
         self._quiet_from, self._quiet_cpu = now, None
 
+    def wake_shim(self) -> None:
+        """Let the shim go on where somebody has stopped it."""
+        if self._child is not None and not self._has_exited:
+            self._child.wake()
+
     # --- time-outs, in working time ---
 
     def overdue(self) -> Outcome | None:
@@ -401,10 +405,6 @@ BUSY = 0.002  # the share of one processor below which a silent tree is asleep (
 _place = lru_cache(64)(Path)  # jobs share their directories
 
 
-def _intent(directory: Path) -> Mapping[str, object]:
-    """What was written down before the launch; nothing where that cannot be read."""
-    try:
-        intent = json.loads((directory / "attempt.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return intent if isinstance(intent, dict) else {}
+def marker(attempt: Attempt, supervisor: str) -> str:
+    """What marks the processes of an attempt that this supervisor has launched."""
+    return f"{supervisor}/{attempt.job}/{attempt.n}"

@@ -77,7 +77,7 @@ def read_rest(directory: Path) -> Rest:
 
 def _leave(path: Path, facts: Mapping[str, object]) -> None:
     with suppress(OSError):  # no directory yet, or a full disk: nothing keeps an agent from being ended
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
         try:
             os.write(fd, json.dumps(facts).encode())
         finally:
@@ -86,6 +86,7 @@ def _leave(path: Path, facts: Mapping[str, object]) -> None:
 
 def _left(path: Path) -> object:
     try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+            return json.load(file)
+    except (OSError, ValueError, RecursionError):
         return None

@@ -12,7 +12,7 @@ import structlog
 
 from tidegate import agents, daemon, handover, launch, logs, places, settings, systemd
 from tidegate.daemon import Duty, Shift, on_duty, owning
-from tidegate.errors import BadInput
+from tidegate.errors import BadInput, NotLaunched
 from tidegate.model import Interrupted
 from tidegate.settings import Settings
 from tidegate.stores import sqlite
@@ -78,7 +78,11 @@ async def _end_the_rest(state: Path, grace: float) -> None:
 
 
 async def _end_one(place: Path, grace: float) -> None:
-    child = await launch.adopt(place)
+    try:
+        child = await launch.adopt(place)
+    except NotLaunched:  # its agent has spoilt the files that tell who it is
+        await launch.put_down(place, str(launch.intent_of(place).get("marker", "")))
+        return
     handover.write_asked(place, Interrupted(reason=WHY))
     await child.end(grace)
     child.let_go()

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import anyio
@@ -16,7 +17,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from tidegate import launch, model, policy
 from tidegate.agents import Agent
-from tidegate.attempt import Ended, Means, Running
+from tidegate.attempt import Ended, Means, Running, marker
 from tidegate.bell import Bell
 from tidegate.clock import Clock
 from tidegate.credentials import Credential
@@ -33,6 +34,7 @@ from tidegate.model import (
     Job,
     Limit,
     Limited,
+    Lost,
     Origin,
     Outcome,
     Progress,
@@ -50,6 +52,7 @@ log = structlog.get_logger()
 
 BREATH, BREATH_MOST = 1.0, 60.0  # seconds in which nothing is started where the machine lacks what a launch needs
 TICK = 1.0  # seconds between looks at time-outs and at what other processes wrote
+SHIMS = 5  # such looks between two at whether somebody has stopped a shim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,13 +307,38 @@ class Supervisor:
     async def _adopt(self, attempts: TaskGroup, others: TaskGroup) -> None:
         post = self._post
         await self.see_holds()  # first: what is to stand still is not woken
-        for job, attempt in await post.ask(post.store.adopt, post.me.uuid, post.me.host, post.clock.now()):
-            if launch.was_started(post.directory(job.id, attempt.n)):
+        found = await post.ask(post.store.adopt, post.me.uuid, post.me.host, post.clock.now())
+        async with anyio.create_task_group() as looking:
+            for job, attempt in found:
                 ours = post.batch in (None, job.batch)
-                self._hand_over(attempts if ours else others, job, attempt, adopted=True)
-            else:
-                await self._give_back(attempt, "never started")
+                looking.start_soon(self._take_over, attempts if ours else others, job, attempt)
         await self.look()
+
+    async def _take_over(self, attempts: TaskGroup, job: Job, attempt: Attempt) -> None:
+        if await launch.is_whole(self._post.directory(job.id, attempt.n)):
+            self._hand_over(attempts, job, attempt, adopted=True)
+        else:
+            await self._put_down(job, attempt)
+
+    async def _put_down(self, job: Job, attempt: Attempt) -> None:
+        """An attempt whose files do not tell: it never started, unless its agent has spoilt them."""
+        place = self._post.directory(job.id, attempt.n)
+        ended = await launch.put_down(place, marker(attempt, await self._launcher(job, attempt)))
+        if not ended and not launch.was_started(place):
+            await self._give_back(attempt, "never started")
+            return
+        log.warning("attempt spoilt", job=job.name, attempt=attempt.n, directory=str(place), processes=ended)
+        await self._record(job, attempt, Ended(outcome=Lost("its files were destroyed while nobody supervised it")))
+
+    async def _launcher(self, job: Job, attempt: Attempt) -> str:
+        """The incarnation that claimed an attempt; it may have been adopted several times since."""
+        after = 0
+        while events := await self._post.ask(self._post.store.events, job=job.id, after=after):
+            for event in events:
+                if event.name == "attempt adopted" and event.attempt == attempt.n:
+                    return str(event.data["of"])
+            after = events[-1].seq
+        return attempt.supervisor
 
     # --- what an agent tells while it runs ---
 
@@ -406,9 +434,11 @@ class Supervisor:
 
     async def _tick(self) -> None:
         """Now and then: time-outs, holds that have run out, and what other processes wrote without ringing."""
-        while True:
+        for tick in count():
             await anyio.sleep(TICK)
             for running in list(self._running.values()):
+                if tick % SHIMS == 0:
+                    running.wake_shim()
                 if (overdue := running.overdue()) is not None:
                     self._end(running, overdue)
             self._see_halts()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import stat
 import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
@@ -393,9 +394,9 @@ class _Tail:
         try:
             status = os.stat(self._path if self._fd is None else self._fd)  # noqa: PTH116 - of a descriptor, mostly
             if self._fd is None and status.st_size:
-                self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return self._offset  # not there yet, or not any more
+                self._fd = _regular(self._path)
+        except OSError:
+            return self._offset  # not there yet, or not any more: an agent may do to its files what it likes
         self.printed, self.size = status.st_mtime, status.st_size
         return status.st_size
 
@@ -461,6 +462,15 @@ class _Tail:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+
+def _regular(path: str) -> int | None:
+    """A file opened to be read; None for anything else that an agent has put in its place."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    return None
 
 
 def _date(now: datetime, printed: float) -> datetime:

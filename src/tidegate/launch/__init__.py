@@ -31,11 +31,22 @@ import anyio
 
 from tidegate.errors import NotLaunched, NotNow
 from tidegate.launch.cgroup import Cgroup, cgroup_root, made
-from tidegate.launch.child import Child, adopt
+from tidegate.launch.child import Child, adopt, is_whole, put_down
 from tidegate.launch.offspring import family
 from tidegate.launch.order import Order, program_of
 from tidegate.launch.processes import MARK, tag_for
-from tidegate.launch.traces import Alive, Ended, Found, Gone, Unstarted, absolute, boot_id, found, was_started
+from tidegate.launch.traces import (
+    Alive,
+    Ended,
+    Found,
+    Gone,
+    Unstarted,
+    absolute,
+    boot_id,
+    found,
+    intent_of,
+    was_started,
+)
 
 __all__ = [
     "Alive",
@@ -49,7 +60,10 @@ __all__ = [
     "boot_id",
     "cgroup_root",
     "found",
+    "intent_of",
+    "is_whole",
     "launch",
+    "put_down",
     "was_started",
 ]
 
@@ -69,6 +83,7 @@ echo $$ >&9 || exit 125
 "$@" 2>&8 8>&- 9<&-
 s=$? n=0
 until echo $s >&9 || [ $n -ge 60 ]; do n=$((n + 1)); sleep 5; done
+exit $s
 """
 AGENT = '"$@"'
 # The rest of the words begin with the cgroup's door then. There is a unit around it all: `systemctl kill -s USR1`, by

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -23,12 +24,11 @@ from tidegate.launch.processes import (
     census,
     marker_of,
     process_of,
-    read,
     send,
     tag_for,
     tag_of,
 )
-from tidegate.launch.traces import absolute, boot_id, intent_of, lines, state_of
+from tidegate.launch.traces import STATUSES, absolute, boot_id, intent_of, lines, record_of, state_of
 from tidegate.model import Exit
 
 log = structlog.get_logger()
@@ -41,16 +41,17 @@ SHIM_LOOK = 0.05  # seconds until a shim without an agent is looked at again
 async def adopt(directory: Path) -> Child:
     """Take over the attempt of a directory, wherever it has got to: `wait()` then tells its end.
 
-    Raises NotLaunched where it never started.
+    Raises NotLaunched where it never started, or where its files do not tell any more who it is.
     """
     place = absolute(directory)
-    pid = await _recorded_pid(place)
+    intent = intent_of(place)
+    marker = str(intent.get("marker", ""))
+    pid = await _recorded_pid(place, marker)
     if pid is None:
         raise NotLaunched(f"never started: {place}")
-    intent = intent_of(place)
     held = state_of(place).held
     family.prepare()
-    marker, over = str(intent.get("marker", "")), not held and intent.get("boot_id") != boot_id()
+    over = not held and intent.get("boot_id") != boot_id()
     cgroup = None if over else found_again(place, marker, intent.get("cgroup"))
     child = Child(place, marker, pid, over=over, cgroup=cgroup)
     if held:
@@ -58,12 +59,38 @@ async def adopt(directory: Path) -> Child:
     return child
 
 
-async def _recorded_pid(place: Path) -> int | None:
-    """The shim's pid; waits for a shim that holds its lock and is about to write it."""
+async def is_whole(directory: Path) -> bool:
+    """Whether the files of an attempt that has started tell who it is: `adopt` can take it over."""
+    place = absolute(directory)
+    marker = str(intent_of(place).get("marker", ""))
+    return bool(marker) and await _recorded_pid(place, marker) is not None
+
+
+async def put_down(directory: Path, marker: str) -> int:
+    """Kill whatever runs of an attempt whose files do not tell, the shim too; how many processes that were."""
+    place = absolute(directory)
+    family.prepare()
+    child = Child(place, marker, 0, cgroup=found_again(place, marker, intent_of(place).get("cgroup")))
+    return await child.sweep(0)
+
+
+async def _recorded_pid(place: Path, marker: str) -> int | None:
+    """The shim's pid; waits for a shim that holds its lock and is about to write it.
+
+    One that lives without the marks of the attempt is somebody else: the agent has spoilt its lock.
+    """
     with anyio.move_on_after(SHIM_BOUND):
         while (state := state_of(place)).held and state.pid is None:  # noqa: ASYNC110
             await anyio.sleep(0.002)  # - a shim that writes its pid rings no bell
+    if state.held and state.pid is not None and not _may_be_shim(state.pid, marker):
+        return None
     return state.pid
+
+
+def _may_be_shim(pid: int, marker: str) -> bool:
+    """Whether a process carries the marks of an attempt, or hides them from this one."""
+    tag, told = tag_of(pid), marker_of(pid)
+    return (tag is None and told is None and process_of(pid) is None) or tag == tag_for(marker) or told == marker
 
 
 class Child:
@@ -88,6 +115,7 @@ class Child:
         self.pid = pid
         self._tag = tag_for(marker)
         self._gone = gone  # returns when the shim is gone and reaped; None: it is
+        self._status: object = None  # what the shim ended with, where it was this process's child
         self._pidfd: int | None = None
         self._ours = ours  # its orphans come to this process
         self._over = over  # another run of the machine: no process of it can be left
@@ -117,14 +145,29 @@ class Child:
     async def wait(self) -> Exit:
         """Wait for the agent's end. Where the shim was killed, everything of the agent is ended too: code None."""
         if self._gone is not None:
-            await self._gone()
+            self._status = await self._gone()
             self._gone = None
             family.bury(self)
         self.let_go()
-        _, code = (None, None) if self._over else lines(read(f"{self.directory}/lock") or b"")
+        code = None if self._over else self._recorded()
         if code is None:
             await self._put_down(KILL_BOUND)
         return Exit(code)
+
+    def _recorded(self) -> int | None:
+        """The agent's exit status; the shim ends with it too, which counts where the agent has spoilt the record."""
+        data = record_of(self.directory)
+        pid, code = lines(data or b"")
+        if pid == self.pid or data == b"":  # empty: the shim has ended before it had an agent
+            return code
+        return self._status if isinstance(self._status, int) and self._status in STATUSES else None
+
+    def wake(self) -> None:
+        """Let the shim go on where somebody has stopped it: the agent's end would never be known."""
+        shim = process_of(self.pid) if self._gone is not None else None
+        if shim is not None and shim.state == "T":
+            log.warning("shim was stopped", marker=self.marker, pid=self.pid)
+            send(shim, signal.SIGCONT)
 
     async def end(self, grace: float) -> None:
         """End the agent and all its processes: TERM, `grace` seconds, KILL; the shim last, so that it can record.
@@ -205,16 +248,21 @@ class Child:
             os.close(pidfd)
             return
         gone = anyio.Event()
-        self._pidfd, self._gone = pidfd, gone.wait
+        self._pidfd, self._gone = pidfd, partial(self._told, gone)
         self._ours = shim is not None and shim.parent == os.getpid()  # after a re-execution in place
         if self._ours:
             family.join(self)
         asyncio.get_running_loop().add_reader(pidfd, self._on_end, gone)
 
+    async def _told(self, gone: anyio.Event) -> object:
+        await gone.wait()
+        return self._status
+
     def _on_end(self, gone: anyio.Event) -> None:
         self.let_go()
         with suppress(ChildProcessError):
-            os.waitpid(self.pid, os.WNOHANG)
+            _, status = os.waitpid(self.pid, os.WNOHANG)
+            self._status = os.waitstatus_to_exitcode(status)
         gone.set()
 
     # --- its processes ---

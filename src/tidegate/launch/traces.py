@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tidegate.model import Exit
+
+PIDS = range(2, 1 << 22)  # more the kernel does not give; 1 is nobody's child
+STATUSES = range(256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +74,8 @@ class State(NamedTuple):
 
 def state_of(directory: Path) -> State:
     """What the lock file tells: whether it is held, and its two lines where they are complete."""
-    try:
-        fd = os.open(f"{directory}/lock", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    fd = _opened(directory, "lock")
+    if fd is None:
         return State(held=False, pid=None, code=None)
     try:
         held = _is_held(fd)  # before the lines: a shim writes its last one while it holds the lock
@@ -81,11 +84,52 @@ def state_of(directory: Path) -> State:
         os.close(fd)
 
 
+def _opened(directory: Path, name: str) -> int | None:
+    """A file that nothing is to keep from being read: an agent may have put anything in its place."""
+    path, how = f"{directory}/{name}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
+    fd: int | None
+    try:
+        fd = os.open(path, how)
+    except PermissionError:
+        fd = _taken_back(directory, path, how)
+    except OSError:
+        return None
+    if fd is not None and not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return None
+    return fd
+
+
+def _taken_back(directory: Path, path: str, how: int) -> int | None:
+    """The same after an agent has locked its supervisor out of its own directory."""
+    try:
+        directory.chmod(0o700)
+        os.chmod(path, 0o600)  # noqa: PTH101 - a text
+        return os.open(path, how)
+    except OSError:
+        return None
+
+
+def record_of(directory: Path) -> bytes | None:
+    """What stands in the lock file; None where there is no such file any more."""
+    fd = _opened(directory, "lock")
+    if fd is None:
+        return None
+    try:
+        return os.read(fd, 64)
+    finally:
+        os.close(fd)
+
+
 def lines(data: bytes) -> tuple[int | None, int | None]:
     """The shim's pid and the exit status, where their lines are complete."""
-    numbers = [int(line) if line.isdigit() else None for line in data.split(b"\n")[:-1]]
-    pid, code, *_ = [*numbers, None, None]
-    return pid, code
+    pid, code, *_ = [*data.split(b"\n")[:-1], b"", b""]
+    return _number(pid, PIDS), _number(code, STATUSES)
+
+
+def _number(line: bytes, allowed: range) -> int | None:
+    number = int(line) if line.isdigit() and len(line) < 10 else -1
+    return number if number in allowed else None
 
 
 def _is_held(fd: int) -> bool:
@@ -98,9 +142,13 @@ def _is_held(fd: int) -> bool:
 
 def intent_of(directory: Path) -> Mapping[str, object]:
     """What was written down before the launch; nothing where that cannot be read."""
+    fd = _opened(directory, "attempt.json")
+    if fd is None:
+        return {}
     try:
-        intent = json.loads(Path(f"{directory}/attempt.json").read_bytes())
-    except (OSError, ValueError):
+        with os.fdopen(fd, "rb") as file:
+            intent = json.load(file)
+    except (OSError, ValueError, RecursionError):
         return {}
     return intent if isinstance(intent, dict) else {}
 
