@@ -251,7 +251,8 @@ class Running:
             if reading.cancelled_caught:
                 await self._read_last(self._follow)
             exit = await ending
-        await asyncio.gather(*self._dams)
+        if self._dams:
+            await asyncio.gather(*self._dams)
         await child.sweep(min(self._means.grace, LEFTOVER))
         return exit
 
