@@ -7,10 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from installed import Tidegate, until
+
+from tidegate.supervisor import AT_ONCE
 
 NOWHERE = "11111111-1111-1111-1111-111111111111"
 
@@ -52,6 +55,15 @@ def test_an_agent_of_another_batch_is_neither_killed_nor_waited_for(tidegate: Ti
     assert tidegate("run", other).returncode == 0
     assert tidegate("logs", "theirs").stdout == "real\n"
     assert [job["launches"] for job in tidegate.lines("list")] == [1, 1, 1]
+
+
+@pytest.mark.slow
+def test_many_free_slots_are_filled_a_few_at_a_time(tidegate: Tidegate) -> None:
+    batch = tidegate.batch("".join(shell(f"j{n}", "true") for n in range(30)), "many.jsonl")
+    assert tidegate("run", batch, "--slots", "30").returncode == 0
+    claims = Counter(event["at"] for event in tidegate.events("attempt claimed"))
+    assert claims.total() == 30
+    assert max(claims.values()) <= AT_ONCE  # or nothing else gets a turn while all are launched
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -197,6 +198,38 @@ async def test_many_writers_lose_and_repeat_no_line(tmp_path: Path) -> None:
         for n in range(6):
             tasks.start_soon(one, tmp_path / str(n))
     assert found == [list(range(3000))] * 6
+
+
+async def test_between_many_talkers_everything_else_gets_its_turns(tmp_path: Path) -> None:
+    turn, read = 0, []
+
+    def counted(stream: Stream, line: bytes, at: datetime) -> tuple[()]:
+        read.append(turn)
+        return ()
+
+    def next_turn() -> None:
+        nonlocal turn
+        turn += 1
+        asyncio.get_running_loop().call_soon(next_turn)
+
+    async with (
+        Watcher(SystemClock()) as watcher,
+        contextlib.AsyncExitStack() as stack,
+        anyio.create_task_group() as tasks,
+    ):
+        for n in range(100):
+            (tmp_path / str(n)).mkdir()
+            (tmp_path / str(n) / "stdout.log").touch()
+            follow: Follow[object] = watcher.follow(tmp_path / str(n), counted)
+            await stack.enter_async_context(follow)
+            tasks.start_soon(anext, follow)
+        await until(lambda: len(watcher._follows) == 100)  # all wait
+        for n in range(100):
+            append(tmp_path / str(n), b"line\n")
+        next_turn()
+        await until(lambda: len(read) == 100)
+        tasks.cancel_scope.cancel()
+    assert max(Counter(read).values()) <= watch.SOME
 
 
 async def test_the_first_line_after_a_calm_is_told_at_once_and_later_ones_are_gathered(attempt: Path) -> None:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from tidegate.errors import BadSetting
 
-SPARE, EACH = 64, 4  # descriptors of a supervisor, and of each attempt while it is launched: three from then on
+SPARE, EACH = 64, 4  # descriptors of a supervisor, and of each attempt: three, and a third more to spare
 SHIM_AND_AGENT = 2  # processes of an attempt at least
 TYPICAL = 32  # threads and processes of one with tool servers: claude and codex have about twenty
 WATCHES_OF_OTHERS = 100
