@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -118,6 +119,7 @@ class Running:
         self._rests_from: float | None = None
         self._is_unsure = False
         self._dams: list[asyncio.Task[None]] = []  # ends of an agent that prints too much: the polite, then the other
+        self._is_telling = False
         self._settling = anyio.Lock()
         self._quiet_cpu: float | None = None  # its processor time when the present silence was young
         self._worked_from = means.clock.monotonic()
@@ -243,7 +245,7 @@ class Running:
             with anyio.CancelScope() as reading:
                 ending = asyncio.create_task(self._ended(child, self._follow, reading))
                 try:
-                    await self._read(self._follow)
+                    await self._read(self._follow, reading)
                 except BaseException:
                     for task in (ending, *self._dams):
                         task.cancel()
@@ -263,18 +265,25 @@ class Running:
         finally:
             self._has_exited = True  # what is asked for while its leftovers are ended comes too late
             follow.finish()
-            reading.deadline = anyio.current_time() + DRAIN
+            if not self._is_telling:
+                reading.deadline = anyio.current_time() + DRAIN
 
-    async def _read(self, follow: Follow[Sighting]) -> None:
+    async def _read(self, follow: Follow[Sighting], reading: anyio.CancelScope) -> None:
+        """Tell what is read; how long whoever is told takes, the readers have more time."""
         async for sightings in follow:
             for sighting in sightings:
+                left, reading.deadline = reading.deadline - anyio.current_time(), math.inf
+                self._is_telling = True
                 await self._sighted(sighting)
+                self._is_telling = False
+                if self._has_exited:
+                    reading.deadline = anyio.current_time() + min(left, DRAIN)
 
     async def _read_last(self, follow: Follow[Sighting]) -> None:
         """What a flood ends with, where its end came before the readers had got there: a limit is told last."""
         log.warning("output skipped", bytes=follow.skip(LAST))
-        with anyio.move_on_after(DRAIN):
-            await self._read(follow)
+        with anyio.move_on_after(DRAIN) as reading:
+            await self._read(follow, reading)
 
     async def _sighted(self, sighting: Sighting) -> None:
         before, self._seen = self._seen, policy.see(self._seen, sighting)

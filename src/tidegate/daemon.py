@@ -9,10 +9,11 @@ import signal
 import socket
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec
 
 import anyio
 import structlog
@@ -21,7 +22,7 @@ from tidegate import capacity, doorbell, headroom, places, settings, signals, up
 from tidegate.attempt import Means
 from tidegate.bell import Bell
 from tidegate.clock import SystemClock
-from tidegate.errors import AlreadyRunning
+from tidegate.errors import AlreadyRunning, StoreBlocked
 from tidegate.model import Ask, Hold, Origin, Request, Spec, State
 from tidegate.model import Supervisor as Incarnation
 from tidegate.narrate import Narrator
@@ -113,8 +114,8 @@ class Duty:
     batch: int | None
     narrator: Narrator
     notifier: Notifier
+    news: Bell
     ended_by: signal.Signals | None = None
-    news: Bell = field(default_factory=Bell)
     supervisor: Supervisor = field(init=False)
 
 
@@ -163,6 +164,7 @@ def incarnation(clock: Clock, batch: int | None) -> Incarnation:
     )
 
 
+P = ParamSpec("P")
 Obey = Callable[["Duty", signal.Signals], Awaitable[None]]
 Heed = Callable[["Duty", Request], Awaitable[None]]
 
@@ -182,12 +184,13 @@ async def on_duty(
     """
     me = incarnation(shift.clock, batch)
     gc.freeze()  # what is there by now stays: each collection of the whole would walk it for 20 ms
-    async with Writer(shift.store) as ask, Watcher(shift.clock) as watcher:
+    news = Bell()
+    async with Writer(shift.store, partial(_tell_blocked, news)) as ask, Watcher(shift.clock) as watcher:
         last = await ask(shift.store.last_seq)
         await ask(shift.store.enter, me)
         await ask(shift.store.lift, f"host:{me.host}", shift.clock.now(), by="start", origins=(Origin.HOST,))
         notifier = Notifier(shift.notify, shift.store, ask, shift.clock, me.host)
-        duty = Duty(shift, ask, me, batch, Narrator(shift.store, ask, last, notifier.hear), notifier)
+        duty = Duty(shift, ask, me, batch, Narrator(shift.store, ask, last, notifier.hear), notifier, news)
         duty.supervisor = Supervisor(_post(duty, watcher, is_over, heed or heeded))
         await duty.supervisor.see_holds()
         await _see_disk(duty)  # before anything is launched
@@ -197,12 +200,23 @@ async def on_duty(
             around.start_soon(_narrate, duty)
             around.start_soon(_watch_disk, duty)
             around.start_soon(notifier.work)
+            ask.endure()  # now that signals are heard
             yield duty
+            ask.hurry()
             notifier.hurry()
             around.cancel_scope.cancel()
-        await ask(shift.store.leave, me.uuid, shift.clock.now())
+        with suppress(StoreBlocked):  # the next incarnation sees that this one is gone
+            await ask(shift.store.leave, me.uuid, shift.clock.now())
         await duty.narrator.catch_up()
         await notifier.finish()
+
+
+def _tell_blocked(news: Bell, why: str) -> None:
+    if why:
+        log.error("database blocked", reason=why)
+    else:
+        log.info("database goes on")
+    news.ring()
 
 
 def _post(duty: Duty, watcher: Watcher, is_over: Callable[[Duty], Awaitable[bool]], heed: Heed) -> Post:
@@ -314,6 +328,7 @@ async def _end(duty: Duty, number: signal.Signals) -> None:
     elif not duty.supervisor.is_stopping:
         log.warning("stopping", signal=number.name, running=duty.supervisor.running)
         await duty.supervisor.stop(f"{ENDING[number]} by {number.name}")
+        duty.ask.hurry()
 
 
 async def heeded(duty: Duty, request: Request) -> None:
@@ -339,11 +354,18 @@ async def answer(duty: Duty, request: Request, *, refused: str = "", said: str =
 async def _pause(duty: Duty, origin: Origin, reason: str) -> None:
     scope, now = f"host:{duty.me.host}", duty.shift.clock.now()
     hold = Hold(scope=scope, origin=origin, since=now, reason=reason, by=f"pid {duty.me.pid}")
-    await duty.ask(duty.shift.store.hold, hold, now)
-    await duty.supervisor.look()
+    await _at_once(duty, duty.shift.store.hold, hold, now)
 
 
 async def _resume(duty: Duty, origin: Origin) -> None:
     scope, now = f"host:{duty.me.host}", duty.shift.clock.now()
-    await duty.ask(duty.shift.store.lift, scope, now, by=f"pid {duty.me.pid}", origins=(origin,))
+    await _at_once(duty, duty.shift.store.lift, scope, now, by=f"pid {duty.me.pid}", origins=(origin,))
+
+
+async def _at_once(duty: Duty, do: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    """What a signal asks of the store; the next signal must not wait until that can be written."""
+    try:
+        await duty.ask.once(do, *args, **kwargs)
+    except StoreBlocked as blocked:
+        log.error("signal not heeded", reason=str(blocked))  # noqa: TRY400 - no bug of ours
     await duty.supervisor.look()

@@ -37,5 +37,9 @@ class StoreBroken(TidegateError):
     """Raised when the database cannot be used: corrupt, newer than this program, read-only, full."""
 
 
+class StoreBlocked(StoreBroken):
+    """Raised when the database cannot be used for now: the disk is full, broken or read-only, another has it locked."""
+
+
 class AlreadyRunning(TidegateError):
     """Raised when another supervisor owns the state directory; names its pid."""

@@ -27,16 +27,18 @@ def write_asked(directory: Path, outcome: Outcome) -> None:
 
 
 def read_asked(directory: Path) -> Outcome | None:
-    """The end that another incarnation was about to bring about."""
+    """The end that another incarnation was about to bring about; on a full disk it left a file with nothing in it."""
     match _left(directory / "asked"):
-        case {"outcome": "interrupted", "reason": str(reason)}:
-            return Interrupted(reason=reason)
+        case None:
+            return None
         case {"outcome": "cancelled", "reason": str(reason)}:
             return Cancelled(reason)
         case {"outcome": "failed", "cause": str(cause), "reason": str(reason)} if cause in {*Cause}:
             return Failed(reason=reason, valid=False, own=True, cause=Cause(cause))
+        case {"outcome": "interrupted", "reason": str(reason)}:
+            return Interrupted(reason=reason)
         case _:
-            return None
+            return Interrupted(reason="ended by an incarnation that could not say why")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,11 @@ def _leave(path: Path, facts: Mapping[str, object]) -> None:
 
 
 def _left(path: Path) -> object:
+    """What was left; None for nothing, "" where it cannot be read."""
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
             return json.load(file)
-    except (OSError, ValueError, RecursionError):
+    except OSError:
         return None
+    except (ValueError, RecursionError):
+        return ""

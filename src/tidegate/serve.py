@@ -22,7 +22,7 @@ from tidegate.agents import Known
 from tidegate.batch import Declared
 from tidegate.bottom import Bottom
 from tidegate.daemon import CONFIGURATION, LISTENED, PATIENCE, Duty, Shift, make_room, on_duty, owning, shift_for
-from tidegate.errors import BadInput, StoreBroken
+from tidegate.errors import BadInput, StoreBlocked, StoreBroken
 from tidegate.look.words import page, shown
 from tidegate.model import Account, Ask, Request
 from tidegate.retention import Keep
@@ -195,13 +195,13 @@ async def _reload(service: Service, duty: Duty) -> None:
         before, said = service.said, loaded.settings
         shift = shift_for(said, known, duty.shift.state, duty.shift.store)
         await duty.ask(make_room, shift, slots=shift.slots)
-        service.said, service.refused = said, ""
         await _set_accounts(duty, settings.accounts(said), settings.accounts(before), known)
-        await duty.ask(shift.store.keep_hours, CONFIGURATION, shift.hours, shift.clock.now())
+        await duty.ask.once(shift.store.keep_hours, CONFIGURATION, shift.hours, shift.clock.now())
+        service.said, service.refused = said, ""
         await duty.supervisor.look()
         _refit(duty, shift)  # after the accounts: more slots start more at once
         log.info("configuration read", slots=said.supervisor.slots)
-    except BadInput as bad:
+    except (BadInput, StoreBlocked) as bad:
         service.refused = str(bad)
         log.error("configuration refused", reason=str(bad), in_force="the old one")  # noqa: TRY400 - no bug of ours
     finally:
@@ -234,7 +234,7 @@ async def _set_accounts(duty: Duty, now: Mapping[str, Declared], before: Mapping
     changed = {name: now.get(name, Declared()) for name in {**before, **now} if now.get(name) != before.get(name)}
     if changed:
         accounts = await duty.ask(_accounts, duty.shift.store, changed, before, known)
-        await duty.ask(duty.shift.store.set_accounts, accounts, duty.shift.clock.now())
+        await duty.ask.once(duty.shift.store.set_accounts, accounts, duty.shift.clock.now())
         await duty.supervisor.look()
 
 
@@ -277,7 +277,9 @@ async def _tell_standing(service: Service, duty: Duty) -> None:
 async def _tell(service: Service, duty: Duty) -> None:
     counts = await duty.ask(duty.shift.store.counts)
     mood = "draining" if duty.supervisor.draining.is_set() else ""
-    if service.refused:
+    if duty.ask.trouble:
+        mood = f"nothing can be recorded ({shown(duty.ask.trouble)})"
+    elif service.refused:
         mood = f"old configuration in force ({shown(service.refused)})"
     line = standing.line(counts, duty.supervisor.gate.holds(), duty.me.host, page(), mood=mood)
     if line != service.told:
@@ -294,7 +296,7 @@ async def _feed_watchdog(service: Service, duty: Duty) -> None:
     while True:
         await duty.ask(duty.shift.store.version)
         service.manager.tell("WATCHDOG=1")
-        await anyio.sleep(service.manager.watchdog / 2)
+        await anyio.sleep(service.manager.watchdog / 4)
 
 
 async def _ask_for_time(service: Service, duty: Duty) -> None:

@@ -21,7 +21,7 @@ from tidegate.attempt import Ended, Means, Running, marker
 from tidegate.bell import Bell
 from tidegate.clock import Clock
 from tidegate.credentials import Credential
-from tidegate.errors import BadInput, NotNow, NotOwner, StoreBroken
+from tidegate.errors import BadInput, NotNow, NotOwner, StoreBlocked, StoreBroken
 from tidegate.gate import Gate
 from tidegate.model import (
     Ask,
@@ -140,7 +140,7 @@ class Supervisor:
         while True:
             await checkpoint_if_cancelled()
             rung = self.bell.next()  # the ticket, before the look
-            if await self._start_next(attempts):
+            if await self._started(attempts):
                 continue
             if not self.running and (self.draining.is_set() or await self._post.is_over()):
                 return
@@ -197,18 +197,26 @@ class Supervisor:
 
     # --- starting ---
 
+    async def _started(self, attempts: TaskGroup) -> bool:
+        """Whether to look for more at once; where no claim can be written, only after a moment."""
+        try:
+            return await self._start_next(attempts)
+        except StoreBlocked:  # the writer tells why
+            await anyio.sleep(TICK)
+            return True
+
     async def _start_next(self, attempts: TaskGroup) -> bool:
         post = self._post
         free = min(post.slots - len(self._running), AT_ONCE)
         if self._starts_none or free <= 0:
             return False
         with anyio.CancelScope(shield=True):  # a claim and its hand-over are one
-            claims = await post.ask(
+            claims = await post.ask.once(
                 post.store.claim, post.me.uuid, post.clock.now(), most=free, batch=post.batch, rules=post.rules
             )
             for job, attempt in claims:
                 if self._starts_none:  # since the claim was asked for
-                    await self._give_back(attempt, "draining before the launch")
+                    attempts.start_soon(self._give_back, attempt, "draining before the launch")
                 else:
                     self._hand_over(attempts, job, attempt)
         if claims and self.gate.holds():
@@ -495,7 +503,8 @@ class Supervisor:
         post, now = self._post, self._post.clock.now()
         idle = self._starts_none or len(self._running) >= post.slots
         if idle and any(policy.is_due(hold, now) for hold in self.gate.holds()):
-            await post.ask(post.store.claim, post.me.uuid, now, most=0)
+            with suppress(StoreBlocked):  # the next tick comes soon
+                await post.ask.once(post.store.claim, post.me.uuid, now, most=0)
             await self.see_holds()
 
     async def _next_due(self) -> datetime | None:

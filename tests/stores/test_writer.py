@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import assert_type
@@ -13,10 +14,11 @@ from typing import assert_type
 import anyio
 import pytest
 
+from stores.reconciling import reconcile
 from stores.world import START, World, incarnation
-from tidegate.errors import NotOwner, StoreBroken
+from tidegate.errors import NotOwner, StoreBlocked, StoreBroken
 from tidegate.model import Job, State, Succeeded
-from tidegate.stores import Store, Turn
+from tidegate.stores import Store, Turn, writer
 from tidegate.stores.memory import MemoryStore
 from tidegate.stores.sqlite import SqliteStore
 from tidegate.stores.writer import MOST, Writer
@@ -261,6 +263,120 @@ async def test_another_program_that_never_ends_writing_is_told_and_the_next_call
     assert set(world.states()) == {"theirs", "b"}
     mine.close()
     other.close()
+
+
+# --- while the store is blocked ---
+
+
+@dataclass
+class Blocked:
+    """A patient writer, and another program that keeps the database locked."""
+
+    mine: SqliteStore
+    other: SqliteStore
+    told: list[str] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def writer(self) -> AsyncIterator[Writer]:
+        async with Writer(self.mine, self.told.append) as ask:
+            ask.endure()
+            yield ask
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        with self.other.group():
+            World(self.other).submit("theirs")
+            yield
+
+
+@pytest.fixture
+def blocked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Blocked]:
+    monkeypatch.setattr(writer, "AGAIN", 0.05)
+    monkeypatch.setattr(writer, "STILL", 0.3)
+    made = Blocked(SqliteStore(tmp_path / "t.db", busy=0.05), SqliteStore(tmp_path / "t.db"))
+    yield made
+    made.mine.close()
+    made.other.close()
+
+
+async def test_a_patient_writer_waits_for_as_long_as_it_takes_while_those_that_read_go_on(blocked: Blocked) -> None:
+    world = World(blocked.mine)
+    async with blocked.writer() as ask:
+        with blocked.locked():
+            written = [asyncio.ensure_future(ask(world.submit, name)) for name in ("a", "b")]
+            await until(lambda: ask.trouble)
+            for _ in range(3):
+                assert (await ask(blocked.mine.counts))[State.QUEUED] == 0
+            with pytest.raises(NotOwner):
+                await ask(refused)
+            assert not any(task.done() for task in written)
+        await asyncio.gather(*written)
+        assert ask.trouble == ""
+        assert blocked.told == [
+            f"{blocked.mine._file.path}: another program has kept the database locked for more than 0.05 s",
+            "",
+        ]
+        assert [job.name for job in blocked.mine.jobs()] == ["theirs", "a", "b"]
+
+
+async def test_who_asks_once_is_told_and_nobody_else_is(blocked: Blocked) -> None:
+    world = World(blocked.mine)
+    async with blocked.writer() as ask:
+        with blocked.locked():
+            waits = asyncio.ensure_future(ask(world.submit, "waits"))
+            for name in ("first", "second"):
+                with pytest.raises(StoreBlocked, match="locked"):
+                    await ask.once(world.submit, name)
+        await waits
+        await ask.once(world.submit, "third")
+        assert [job.name for job in blocked.mine.jobs()] == ["theirs", "waits", "third"]
+
+
+@pytest.mark.parametrize("leaving", [False, True])
+async def test_a_writer_that_is_patient_no_more_tells_all_that_wait(blocked: Blocked, leaving: bool) -> None:
+    world = World(blocked.mine)
+    with blocked.locked():
+        async with blocked.writer() as ask:
+            waits = asyncio.ensure_future(ask(world.submit, "waits"))
+            await until(lambda: ask.trouble)
+            if not leaving:
+                ask.hurry()
+                with pytest.raises(StoreBlocked, match="locked"):
+                    await waits
+        with pytest.raises(StoreBlocked, match="locked"):
+            await waits
+
+
+async def test_a_blocked_store_is_believed_to_go_on_when_nobody_has_been_refused_for_a_while(
+    blocked: Blocked,
+) -> None:
+    async with blocked.writer() as ask:
+        with blocked.locked(), pytest.raises(StoreBlocked):
+            await ask.once(World(blocked.mine).submit, "a")
+        assert ask.trouble
+        await until(lambda: not ask.trouble)
+        assert blocked.told[-1] == ""
+        assert await ask(blocked.mine.batches)
+
+
+async def test_on_a_full_disk_all_that_was_asked_for_happens_once_there_is_room_and_only_once(blocked: Blocked) -> None:
+    world, db = World(blocked.mine), blocked.mine._file._db
+    world.enter()
+    world.submit("a", "b")
+    async with blocked.writer() as ask:
+        claims = await ask(blocked.mine.claim, "me", START, most=2)
+        db.pragma("max_page_count", db.pragma("page_count"))
+        many = [f"j{number}" for number in range(400)]
+        full = asyncio.ensure_future(ask(world.submit, *many))
+        ends = [ask(blocked.mine.finish, claim[1], Succeeded(), START, exit=0) for claim in claims]
+        ended = asyncio.gather(*ends)
+        await until(lambda: ask.trouble)
+        assert "the disk is full" in ask.trouble
+        assert not full.done()
+        db.pragma("max_page_count", 100_000)
+        assert len((await full).added) == 400
+        assert [job.state for job in await ended] == [State.SUCCEEDED] * 2
+        reconcile(blocked.mine)
 
 
 async def test_eight_callers_at_once_claim_and_finish_every_job(store: Store) -> None:

@@ -86,6 +86,10 @@ until echo $s >&9 || [ $n -ge 60 ]; do n=$((n + 1)); sleep 5; done
 exit $s
 """
 AGENT = '"$@"'
+PASSING = (
+    *(errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS),
+)  # what the machine lacks, or has broken: no job is to blame
 # The rest of the words begin with the cgroup's door then. There is a unit around it all: `systemctl kill -s USR1`, by
 # which a person pauses this program, reaches every process of it, so the agent begins with both signals ignored.
 JOINING = """\
@@ -231,6 +235,5 @@ def _refusal(error: OSError | ValueError, program: str) -> NotLaunched:
         errno.ENFILE: "out of file descriptors on this machine",
     }.get(error.errno or 0, error.strerror or str(error))
     where = f" ({error.filename})" if error.filename not in (None, "/bin/sh", program) else ""
-    passing = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT)
-    kind = NotNow if error.errno in passing else NotLaunched
+    kind = NotNow if error.errno in PASSING else NotLaunched
     return kind(f"cannot launch {program}: {what}{where}")

@@ -66,6 +66,9 @@ class Store(Protocol):
     def turn(self) -> Turn:
         """The same for a loop that must not wait."""
 
+    def reading(self) -> Turn:
+        """A turn in which every call that writes raises Busy, at once."""
+
     def version(self) -> int:
         """A number that changes when another connection commits."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import time
@@ -14,7 +15,7 @@ import apsw
 
 from tidegate import places
 from tidegate.clock import SystemClock
-from tidegate.errors import BadInput, StoreBroken
+from tidegate.errors import BadInput, StoreBlocked, StoreBroken
 from tidegate.stores import Busy
 from tidegate.stores.vault import private
 
@@ -22,6 +23,12 @@ SCHEMA: Final = 2  # the newest migration that this program knows
 BUSY: Final = 10.0  # seconds to wait for other writers
 LONG: Final = 16  # digits that no number of a job has
 MOMENT: Final = 0.001  # seconds between two looks whether they are done
+
+PASSING: Final = (
+    *(apsw.FullError, apsw.IOError, apsw.BusyError, apsw.LockedError),
+    *(apsw.ReadOnlyError, apsw.CantOpenError, apsw.NoMemError),
+)  # what a person, or time, can end while this program goes on
+FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 Row = tuple[Any, ...]
 Value = str | int | float | bytes | None
@@ -45,6 +52,7 @@ class Connection:
         self._busy = busy
         self._grouped = False  # calls are parts of one transaction,
         self._hurried = False  # do not wait for other writers,
+        self._reading = False  # or may not write at all,
         self._began = False  # and one of them has taken the lock
         self._mark = 0
         self._afterwards: list[Callable[[], None]] = []
@@ -53,10 +61,10 @@ class Connection:
         _check_name(path)
         with self.clearly():
             _touch(path)
+            self._place = _place_of(path)
             self._db = apsw.Connection(str(path), statementcachesize=256)
             self._db.set_busy_handler(self._is_patient)
             self._set_up()
-            self._place = _place_of(path)
 
     def close(self) -> None:
         """Close the connection; closing it twice is no error."""
@@ -137,6 +145,7 @@ class Connection:
 
     def _steps(self) -> tuple[str, str, str]:
         if not self._grouped:
+            self.check_place()  # what is written into a file that is gone is lost, and nobody is told
             return "begin", "commit", "rollback"
         if not self._began:
             self._begin_at_once() if self._hurried else self.begin()
@@ -149,10 +158,13 @@ class Connection:
             self._begin()
 
     def _begin(self) -> None:
+        self.check_place()
         self.run("begin")
         self._began, self._mark = True, self._db.total_changes()
 
     def _begin_at_once(self) -> None:
+        if self._reading:
+            raise Busy
         self._db.set_busy_handler(None)
         try:
             self._begin()
@@ -182,9 +194,9 @@ class Connection:
             raise
         self.close_group()
 
-    def open_group(self, *, hurried: bool) -> None:
-        """From now on calls are parts of one transaction; `hurried` ones raise Busy rather than wait."""
-        self._grouped, self._hurried, self._began = True, hurried, False
+    def open_group(self, *, hurried: bool, reading: bool = False) -> None:
+        """From now on calls are parts of one transaction; `hurried` ones raise Busy rather than wait, or write."""
+        self._grouped, self._hurried, self._reading, self._began = True, hurried, reading, False
 
     def wrote(self) -> bool:
         """Whether a commit has something to bring to the disk."""
@@ -213,7 +225,7 @@ class Connection:
 
     def _still_whole(self) -> None:
         if not self._db.in_transaction:
-            raise StoreBroken(f"{self.path}: an error undid the whole transaction")
+            raise StoreBlocked(f"{self.path}: an error undid the whole transaction")
 
     @contextmanager
     def look(self) -> Iterator[None]:
@@ -240,9 +252,11 @@ class Connection:
     def _in_one_line(self, error: BaseException) -> StoreBroken | None:
         match error:
             case apsw.Error():
-                return StoreBroken(f"{self.path}: {self._wrong(error)}")
+                kind = StoreBlocked if isinstance(error, PASSING) else StoreBroken
+                return kind(f"{self.path}: {self._wrong(error)}")
             case OSError():
-                return StoreBroken(f"{error.filename or self.path}: {error.strerror}")
+                kind = StoreBlocked if error.errno in FULL else StoreBroken
+                return kind(f"{error.filename or self.path}: {error.strerror}")
             case _:
                 return None
 

@@ -434,6 +434,10 @@ class MemoryStore(Ledger):
         """The same for a loop that must not wait."""
         return _Turn()
 
+    def reading(self) -> Turn:
+        """The same: nothing ever keeps anybody from writing here."""
+        return _Turn()
+
     def version(self) -> int:
         """A number that changes when another connection commits; there is none."""
         return 0

@@ -503,6 +503,11 @@ class SqliteStore(Ledger):
         self._file.open_group(hurried=True)
         return _Turn(self._file)
 
+    def reading(self) -> Turn:
+        """A turn in which every call that writes raises Busy, at once."""
+        self._file.open_group(hurried=True, reading=True)
+        return _Turn(self._file)
+
     def version(self) -> int:
         """A number that changes when another connection commits. Raises StoreBroken where the file is gone."""
         with self._file.clearly():
