@@ -191,7 +191,7 @@ def test_output_of_no_attempt_is_found(broken: Tidegate) -> None:
         (broken.state / "attempts" / place).mkdir(parents=True, mode=0o700)
         (broken.state / "attempts" / place).parent.chmod(0o700)
     found = audit(broken.state)
-    assert {(one.kind, one.job, one.attempt) for one in found} == {("output_orphan", 1, 9), ("output_orphan", 77, 1)}
+    assert {(one.kind, one.job, one.attempt) for one in found} == {("output_ahead", 1, 9), ("output_orphan", 77, 1)}
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from functools import lru_cache
@@ -36,7 +36,7 @@ from tidegate.model import (
     TimedOut,
     Usage,
 )
-from tidegate.stores.vault import is_secret
+from tidegate.stores.vault import is_gone, is_secret
 from tidegate.watch import Follow, Watcher
 
 log = structlog.get_logger()
@@ -130,6 +130,8 @@ class Running:
     async def run(self) -> Ended:
         """Start the agent and stay with it to its end. Raises NotNow where the machine lacks what a launch needs."""
         self._learn()
+        if gone := [name for name, value in self.job.spec.env.items() if is_gone(value)]:
+            return self._without(gone)
         command = self._command()
         self._session, self._resumes = command.session or self._session, command.resumes
         try:
@@ -143,6 +145,12 @@ class Running:
             limit = Limit(kind=Kind.AUTH, evidence=str(error))
             return Ended(outcome=Limited(limit), session=self.job.session)
         return await self._stay(child)
+
+    def _without(self, gone: Sequence[str]) -> Ended:
+        """The end of an attempt that cannot begin: a person must give the job its secrets again."""
+        say = " ".join(f"--env {name}=VALUE" for name in gone)
+        reason = f"the value of {', '.join(gone)} is gone: tidegate retry {self.job.id}, then edit {self.job.id} {say}"
+        return Ended(outcome=Failed(reason=reason, valid=False, retry=False, own=True), session=self.job.session)
 
     async def adopt(self) -> Ended:
         """Stay with an agent that another incarnation started, wherever it has got to."""

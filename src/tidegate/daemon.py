@@ -23,6 +23,7 @@ from tidegate.attempt import Means
 from tidegate.bell import Bell
 from tidegate.clock import SystemClock
 from tidegate.errors import AlreadyRunning, StoreBlocked
+from tidegate.forgotten import take_up_all
 from tidegate.model import Ask, Hold, Origin, Request, Spec, State
 from tidegate.model import Supervisor as Incarnation
 from tidegate.narrate import Narrator
@@ -188,6 +189,8 @@ async def on_duty(
     async with Writer(shift.store, partial(_tell_blocked, news)) as ask, Watcher(shift.clock) as watcher:
         last = await ask(shift.store.last_seq)
         await ask(shift.store.enter, me)
+        if jobs := await ask(take_up_all, shift.state, shift.store, me.host, shift.clock.now()):
+            log.warning("attempts found that the database did not know", jobs=len(jobs), first=jobs[0])
         await ask(shift.store.lift, f"host:{me.host}", shift.clock.now(), by="start", origins=(Origin.HOST,))
         notifier = Notifier(shift.notify, shift.store, ask, shift.clock, me.host)
         duty = Duty(shift, ask, me, batch, Narrator(shift.store, ask, last, notifier.hear), notifier, news)

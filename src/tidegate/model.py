@@ -358,6 +358,19 @@ class Attempt(Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class Forgotten(Struct, frozen=True, kw_only=True):
+    """Attempts of a job of which the database knows nothing, as after a restore, though their output is there.
+
+    `numbers` are theirs; the last was begun by `supervisor` at `began`. `adopts`: it is the job's own, and counts.
+    """
+
+    job: int
+    numbers: tuple[int, ...]
+    supervisor: Supervisor
+    began: datetime
+    adopts: bool
+
+
 class Need(Struct, frozen=True, kw_only=True):
     """That a job needs another, whose name and state these are; `met` once that has succeeded, for good."""
 

@@ -35,6 +35,11 @@ def secrets(state: Path) -> Path:
     return state / "secrets"
 
 
+def backups(state: Path) -> Path:
+    """The directory of backups that are not told to lie elsewhere."""
+    return state / "backups"
+
+
 def attempts(state: Path) -> Path:
     """The directory of every attempt's files."""
     return state / "attempts"

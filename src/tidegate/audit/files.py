@@ -118,15 +118,23 @@ def _outputs(state: Path, before: Listing, books: Books) -> Iterator[Finding]:
         if (job, n) in books.attempts:
             yield from _traces(place, job, n, books.attempts[job, n])
         elif place.is_dir():
-            said = f"{place} is of no attempt that the database knows"
-            mend = "" if traces.state_of(place).held else "it is removed"
-            do = "" if mend else "an agent runs in it: end it with `tidegate reap`"
-            yield Finding(kind="output_orphan", said=said, mend=mend, do=do, job=job, attempt=n, place=place)
+            yield _unknown(place, job, n, books)
     for job, n in sorted(books.kept - before.attempts.keys()):
         place = places.attempt(state, job, n)
         if not place.is_dir():
             said = f"the output of attempt {n} of job {job} is missing ({place}), and the job has not ended"
             yield Finding(kind="output_missing", said=said, is_wrong=False, job=job, attempt=n, place=place)
+
+
+def _unknown(place: Path, job: int, n: int, books: Books) -> Finding:
+    """Output of an attempt that the database does not know."""
+    said = f"{place} is of no attempt that the database knows"
+    if n > books.launches.get(job, n):
+        said, do = f"{said}: it is an older one", "the next start takes it up"
+        return Finding(kind="output_ahead", said=said, do=do, is_wrong=False, job=job, attempt=n, place=place)
+    held = traces.state_of(place).held
+    mend, do = ("", "an agent runs in it: end it with `tidegate reap`") if held else ("it is removed", "")
+    return Finding(kind="output_orphan", said=said, mend=mend, do=do, job=job, attempt=n, place=place)
 
 
 def _traces(place: Path, job: int, n: int, exit: int | None) -> Iterator[Finding]:

@@ -45,7 +45,8 @@ def findings(state: Path, before: Marked, books: Books) -> Iterator[Finding]:
     for process, marker in before.items():
         supervisor, job, n = _parts(marker)
         launched = supervisor in books.supervisors or _is_written(marker, places.attempt(state, job, n))
-        if not launched or not is_still(process):
+        is_ahead = n > books.launches.get(job, n)  # of an attempt that is newer than the database
+        if not launched or is_ahead or not is_still(process):
             continue
         about = f"process {process.pid} is of attempt {n} of job {job}"
         if (job, n) not in running:

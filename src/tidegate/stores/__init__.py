@@ -13,6 +13,7 @@ from tidegate.model import (
     Attempt,
     Batch,
     Event,
+    Forgotten,
     Hold,
     Job,
     Need,
@@ -182,6 +183,13 @@ class Store(Protocol):
     def adopt(self, supervisor: str, host: str, now: datetime) -> list[tuple[Job, Attempt]]:
         """Take over every running attempt of other incarnations on `host`; the caller holds the state directory."""
 
+    def take_up(self, found: Forgotten, now: datetime) -> None:
+        """Know attempts of a job that this store has forgotten, so that none of their numbers is given again.
+
+        All but the last are over, and so is what the store believed to run. Where it `adopts` the last, that is the
+        job's running attempt now, to be adopted as any other; a job that has ended by the store was retried then.
+        """
+
     # --- the gate ---
 
     def hold(self, hold: Hold, now: datetime, *, attempt: Attempt | None = None) -> Hold | None:
@@ -256,6 +264,9 @@ class Store(Protocol):
 
     def job_names(self, ids: Sequence[int]) -> dict[int, str]:
         """The user's ids of those of these jobs that there are, by internal id."""
+
+    def launches(self, ids: Sequence[int]) -> dict[int, tuple[State, int]]:
+        """Where those of these jobs that there are stand, and how often they were launched, by internal id."""
 
     def jobs_named(self, name: str, batch: int | None = None) -> list[Job]:
         """Jobs by the user's id; one for each batch that has it."""

@@ -216,6 +216,9 @@ WHERE verb <> 'cancel' AND at < :ago;
 -- see_attempts: every attempt with its exit status
 SELECT job, n, exit FROM attempt;
 
+-- see_launches: how often each job was launched
+SELECT id, launches FROM job;
+
 -- see_kept: those whose output is needed yet: an agent has run, and its job has not ended since; not a restored one's
 SELECT attempt.job, attempt.n FROM attempt JOIN job ON job.id = attempt.job
 WHERE attempt.exit IS NOT NULL AND job.state IN ('queued', 'running') AND attempt.epoch > (

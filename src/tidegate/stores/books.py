@@ -59,13 +59,15 @@ class Entered(Struct, frozen=True):
 class Books(Struct, frozen=True, kw_only=True):
     """What a database says at one moment, and what is wrong with that.
 
-    `attempts` are all of them with their exit statuses, `kept` those whose output must still be there; `supervisors`
+    `attempts` are all of them with their exit statuses, `kept` those whose output must still be there,
+    `launches` how many each job has; `supervisors`
     are all that ever entered, by uuid; `secrets` are the files that definitions name, each with a job.
     """
 
     faults: list[Fault]
     is_readable: bool = True
     attempts: Mapping[tuple[int, int], int | None] = field(default_factory=dict)
+    launches: Mapping[int, int] = field(default_factory=dict)
     kept: frozenset[tuple[int, int]] = frozenset()
     open: tuple[Open, ...] = ()
     supervisors: Mapping[str, Entered] = field(default_factory=dict)
@@ -98,6 +100,7 @@ def _told(db: apsw.Connection, now: datetime) -> Books:
     return Books(
         faults=faults,
         attempts={(job, n): exit for job, n, exit in db.execute(AUDIT["see_attempts"])},
+        launches=dict(db.execute(AUDIT["see_launches"])),
         kept=frozenset((job, n) for job, n in db.execute(AUDIT["see_kept"])),
         open=tuple(Open(job=job, n=n, supervisor=by, host=host) for job, n, by, host in db.execute(AUDIT["see_open"])),
         supervisors={uuid: _entered(*row) for uuid, *row in db.execute(AUDIT["see_supervisors"])},

@@ -16,6 +16,7 @@ from tidegate.model import (
     Attempt,
     Batch,
     Failed,
+    Forgotten,
     Hold,
     Interrupted,
     Job,
@@ -37,6 +38,7 @@ from tidegate.stores import ends, timetable
 from tidegate.stores.claim import Claimer, claim, turn_due
 from tidegate.stores.rows import Known, Rows, about, iso, told
 from tidegate.stores.submit import CHUNK, Submit, check
+from tidegate.stores.takeup import take_up
 
 LONGEST: Final = 4000  # characters of an agent's words that a row keeps; the whole is in the attempt's files
 
@@ -349,6 +351,24 @@ class Ledger:
                 if other.uuid != supervisor:
                     self._left(other, now)
             return adopted
+
+    def take_up(self, found: Forgotten, now: datetime) -> None:
+        """Know attempts of a job that this store has forgotten, so that none of their numbers is given again.
+
+        All but the last are over, and so is what the store believed to run. Where it `adopts` the last, that is the
+        job's running attempt now, to be adopted as any other; a job that has ended by the store was retried then.
+        """
+        with self._rows.transaction():
+            job = self._job(found.job)
+            if max(found.numbers) > job.launches:
+                self._know(found.supervisor, now)
+                take_up(self._rows, job, found, now)
+
+    def _know(self, supervisor: Supervisor, now: datetime) -> None:
+        """An incarnation of which only what it launched tells has been here, and has left."""
+        if not self._rows.is_known(supervisor.uuid):
+            self._rows.add_supervisor(supervisor)
+            self._rows.end_supervisor(supervisor.uuid, now)
 
     def _owned(self, attempt: Attempt) -> tuple[Job, Attempt]:
         """The job and the row of its latest attempt, which is `attempt`. Raises NotOwner."""

@@ -130,6 +130,9 @@ class _Rows:
         found, left = self.supervisors.get(uuid, (None, None))
         return None if left else found
 
+    def is_known(self, uuid: str) -> bool:
+        return uuid in self.supervisors
+
     def add_supervisor(self, supervisor: Supervisor) -> None:
         self._put(self.supervisors, supervisor.uuid, (supervisor, None))
 
@@ -531,6 +534,11 @@ class MemoryStore(Ledger):
         """The user's ids of those of these jobs that there are, by internal id."""
         with self._look() as rows:
             return {id: job.name for id in ids if (job := rows.job(id)) is not None}
+
+    def launches(self, ids: Sequence[int]) -> dict[int, tuple[State, int]]:
+        """Where those of these jobs that there are stand, and how often they were launched, by internal id."""
+        with self._look() as rows:
+            return {id: (job.state, job.launches) for id in ids if (job := rows.job(id)) is not None}
 
     def jobs_named(self, name: str, batch: int | None = None) -> list[Job]:
         """Jobs by the user's id; one for each batch that has it."""

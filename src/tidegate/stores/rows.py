@@ -142,6 +142,9 @@ class Rows(Protocol):
     def supervisor(self, uuid: str) -> Supervisor | None:
         """An incarnation that has not left."""
 
+    def is_known(self, uuid: str) -> bool:
+        """Whether an incarnation has entered, and maybe left."""
+
     def add_supervisor(self, supervisor: Supervisor) -> None:
         """A new incarnation."""
 

@@ -56,7 +56,7 @@ from tidegate.stores.rows import (
     json_text,
     spec_of,
 )
-from tidegate.stores.vault import Vault, is_secret
+from tidegate.stores.vault import Vault, is_gone, is_secret
 
 LARGEST: Final = 2**63 - 1  # an id
 KEPT: Final = 64  # definitions that were read last: a claim and a finish read the same,
@@ -93,6 +93,9 @@ class _Rows:
     def supervisor(self, uuid: str) -> Supervisor | None:
         row = self._file.row("supervisor", uuid=uuid)
         return _supervisor(row) if row else None
+
+    def is_known(self, uuid: str) -> bool:
+        return self._file.row("is_known", uuid=uuid) is not None
 
     def add_supervisor(self, supervisor: Supervisor) -> None:
         self._file.run("add_supervisor", **{**asdict(supervisor), "started_at": iso(supervisor.started_at)})
@@ -424,6 +427,8 @@ class _Rows:
         """A job from its batch's name, its spec and the columns of `job`."""
         try:
             spec = (self._read_again if len(row[1]) <= SHORT else self._read_spec)(row[1])
+            if any(map(is_gone, spec.env.values())):  # its file may be there again
+                spec = self._read_spec(row[1])
         except (TypeError, ValueError) as error:
             raise StoreBroken(f"{self._file.path}: the definition of job {row[2]} cannot be read: {error}") from error
         return Job(
@@ -619,6 +624,12 @@ class SqliteStore(Ledger):
         """The user's ids of those of these jobs that there are, by internal id."""
         with self._file.look():
             return dict(self._file.rows("job_names", ids=json_text(ids)))
+
+    def launches(self, ids: Sequence[int]) -> dict[int, tuple[State, int]]:
+        """Where those of these jobs that there are stand, and how often they were launched, by internal id."""
+        with self._file.look():
+            found = self._file.rows("launches", ids=json_text(list(ids)))
+            return {id: (State(state), launches) for id, state, launches in found}
 
     def jobs_named(self, name: str, batch: int | None = None) -> list[Job]:
         """Jobs by the user's id; one for each batch that has it."""

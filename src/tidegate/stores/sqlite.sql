@@ -312,6 +312,9 @@ UPDATE supervisor SET left_at = :now WHERE uuid = :uuid AND left_at IS NULL;
 -- supervisor: one incarnation that has not left
 SELECT uuid, host, pid, boot_id, started_at, batch FROM supervisor WHERE uuid = :uuid AND left_at IS NULL;
 
+-- is_known: an incarnation, left or not
+SELECT 1 FROM supervisor WHERE uuid = :uuid;
+
 -- supervisors: the incarnations that have not left
 SELECT uuid, host, pid, boot_id, started_at, batch FROM supervisor WHERE left_at IS NULL ORDER BY started_at, uuid;
 
@@ -439,6 +442,9 @@ WHERE job.id = :id;
 
 -- job_names: the names of these jobs
 SELECT job.id, job.name FROM json_each(:ids) AS asked CROSS JOIN job ON job.id = asked.value;
+
+-- launches: where these jobs stand, and how often they were launched
+SELECT job.id, job.state, job.launches FROM json_each(:ids) AS asked CROSS JOIN job ON job.id = asked.value;
 
 -- put_job: a job's state and what goes with it
 UPDATE job SET

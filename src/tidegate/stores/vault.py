@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tidegate.errors import StoreBroken
 
+GONE = "\ue0f9secret "  # begins what stands for a value whose file is not there
 KEY = "key"  # of the keyed digests: a reference alone lets nobody try values
 
 _SECRET = re.compile(r"token|secret|passw|credential|(?:^|[^a-z])(?:api)?keys?(?:$|[^a-z])", re.IGNORECASE)
@@ -17,6 +18,11 @@ _SECRET = re.compile(r"token|secret|passw|credential|(?:^|[^a-z])(?:api)?keys?(?
 def is_secret(name: str) -> bool:
     """Whether the name of a variable says that its value is a secret: API_KEY, but not KEYBOARD."""
     return _SECRET.search(name) is not None
+
+
+def is_gone(value: str) -> bool:
+    """Whether this stands for a secret whose file is not there: nothing can be launched with it."""
+    return value.startswith(GONE)
 
 
 class Vault:
@@ -31,7 +37,9 @@ class Vault:
         self._values: dict[str, str] = {}
 
     def put(self, value: str) -> str:
-        """Keep a value; its reference. When it returns, the value is on the disk."""
+        """Keep a value; its reference. When it returns, the value is on the disk. What stands for one stays so."""
+        if is_gone(value):
+            return value.removeprefix(GONE)
         import hashlib  # noqa: PLC0415 - few jobs have a secret
 
         raw = value.encode("utf-8", "surrogateescape")
@@ -49,11 +57,16 @@ class Vault:
                 self._values.pop(path.name, None)
 
     def get(self, reference: str) -> str:
-        """The value of a reference. Raises StoreBroken where its file is gone."""
+        """The value of a reference; what stands for it where its file is gone. Raises StoreBroken where it is closed.
+
+        One job's missing secret must keep nobody from working on the others.
+        """
         if reference not in self._values:
             path = self._directory / reference
             try:
                 self._values[reference] = path.read_bytes().decode("utf-8", "surrogateescape")
+            except (FileNotFoundError, NotADirectoryError):
+                return f"{GONE}{reference}"
             except OSError as error:
                 raise StoreBroken(f"{path}: cannot be read ({error.strerror}): submit its job again") from error
         return self._values[reference]

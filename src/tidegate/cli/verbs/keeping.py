@@ -44,6 +44,15 @@ def _doctor(parser: ArgumentParser) -> None:
     json_flag(parser, "one object for each check, one a line")
 
 
+def _backup(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "file", nargs="?", type=text, metavar="PATH", help="a new file, a directory, or - for standard output"
+    )
+    parser.add_argument("--with-secrets", action="store_true", help="also the secret variables of jobs")
+    parser.add_argument("--with-output", action="store_true", help="also the output of every attempt")
+    json_flag(parser, "one object")
+
+
 def _reap(parser: ArgumentParser) -> None:
     config_flag(parser)
     parser.add_argument("--unit", type=text, default="", metavar="UNIT", help="only where this unit really stops")
@@ -122,6 +131,14 @@ VERBS = {
         "tidegate clean --older 30d --larger 5GB",
         "Without --older and --larger as [retention] of the configuration says. Output of queued and running jobs is\n"
         "never removed. Exit codes: 0, or 5 where something could not be removed.",
+    ),
+    "backup": Verb(
+        "Write the database into one file, beside whoever works, with secrets and output where they are asked for",
+        "tidegate.cli.backup:backup",
+        _backup,
+        "tidegate backup /var/backups --with-secrets",
+        "Without PATH it goes into the directory `backups` of the state directory. A job whose secret is in no backup\n"
+        "waits for a person after a restore.",
     ),
     "reap": Verb(
         "End every agent that a stopped supervisor left running; their jobs are queued again",

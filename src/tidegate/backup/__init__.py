@@ -1,0 +1,7 @@
+"""Backups of a state directory: one file each, with checksums."""
+
+from tidegate.backup.manifest import Manifest
+from tidegate.backup.reading import unpack
+from tidegate.backup.writing import Wanted, write
+
+__all__ = ["Manifest", "Wanted", "unpack", "write"]
