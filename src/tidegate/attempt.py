@@ -240,6 +240,7 @@ class Running:
             return await self._judge(await self._watched(child))
         finally:
             child.let_go()  # whoever is cancelled leaves the agent to be adopted
+            self._follow = None  # which knows this attempt: a circle would be the collector's to find
 
     async def _watched(self, child: Child) -> Exit:
         self._child = child
