@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import asdict
 
@@ -335,14 +336,17 @@ LONG: Final = 10_000  # characters of a pattern, or of a label
 # --- definitions as text ---
 
 _DEFAULTS: Final[Mapping[str, object]] = asdict(Spec())
+_SORTED: Final = msgspec.json.Encoder(order="sorted").encode
 _READABLE: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 _ESCAPED: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 def json_text(value: object) -> str:
     """JSON that people can read, or all in escapes where it holds what is no valid text (a file name may)."""
-    text = _READABLE(value)
-    return text if text.isascii() or is_text(text) else _ESCAPED(value)
+    try:
+        return _SORTED(value).decode()
+    except UnicodeEncodeError:
+        return _ESCAPED(value)
 
 
 def is_text(text: str) -> bool:
@@ -366,9 +370,15 @@ def define(new: NewJob, hide: Callable[[str, str], object]) -> Defined:
         said["env"] = {name: hide(name, value) for name, value in new.spec.env.items()}
     if "labels" in said:
         said["labels"] = dict(new.spec.labels)
-    spec = json_text(said)
-    whole = json_text([spec, new.account, new.model, new.priority, new.group])
+    spec = _definition(said)
+    whole = _definition([spec, new.account, new.model, new.priority, new.group])
     return Defined(new, spec, hashlib.blake2b(whole.encode(), digest_size=16).digest())
+
+
+def _definition(value: object) -> str:
+    """As `json_text`, to the letter as every version has written it: digests are of this."""
+    text = _READABLE(value)
+    return text if text.isascii() or is_text(text) else _ESCAPED(value)
 
 
 def spec_of(text: str, show: Callable[[object], str]) -> Spec:
