@@ -36,6 +36,24 @@ def delegated() -> Iterator[Path]:
         remove(place)
 
 
+@contextmanager
+def bounding() -> Iterator[Path]:
+    """The same beside what is made there, as with DelegateSubgroup= of systemd 254, with the controllers for bounds;
+    skips the test where this machine has none for cgroups of version 2.
+    """
+    with delegated() as place:
+        home = place.parent
+        for name in ("memory", "pids", "cpu"):
+            try:
+                (home / "cgroup.subtree_control").write_text(f"+{name}")
+            except OSError as error:
+                have = (home / "cgroup.controllers").read_text().split() or ["none"]
+                pytest.skip(f"no {name} controller can be had in {home}: {error.strerror} (there: {', '.join(have)})")
+        (place / "supervisor").mkdir()
+        move_to(place / "supervisor")
+        yield place
+
+
 def mark(place: Path) -> None:
     """Say what systemd says of a unit with Delegate=."""
     os.setxattr(place, "user.delegate", b"1")

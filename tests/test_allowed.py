@@ -218,3 +218,29 @@ def test_a_wrong_value_is_shown_in_a_few_words(value: object, words: str) -> Non
 def test_a_key_is_quoted_where_toml_wants_it_quoted(key: str, spelled: str) -> None:
     assert allowed.toml_key(key) == spelled
     assert allowed.shown_key(key) == spelled
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        (1, "1 byte"),
+        (999, "999 bytes"),
+        (1000, "1 kB"),
+        (1024, "1 KiB"),
+        (10**9, "1 GB"),
+        (15 * 10**8, "1.5 GB"),
+        (6 * 2**30, "6 GiB"),
+        (3 * 2**29, "1.5 GiB"),
+        (2 * 10**12, "2 TB"),
+        (1_234_567, "1,234,567 bytes"),
+    ],
+)
+def test_a_size_is_shown_as_somebody_would_have_written_it(number: int, shown: str) -> None:
+    assert allowed.shown_size(number) == shown
+    assert "," in shown or "byte" in shown or allowed.some_size(shown) == number
+
+
+def test_some_size_is_more_than_nothing() -> None:
+    assert allowed.some_size("1kB") == 1000
+    with pytest.raises(Wrong, match="must be more than 0 bytes, not 0"):
+        allowed.some_size(0)

@@ -325,7 +325,7 @@ X = 'b.toml: [[job]] 1 ("x")'
 
 KEYS = (
     "agent, command, args, model, prompt, prompt_file, cwd, env, account, priority, timeout, silence, max_output, "
-    "max_attempts, on_cutoff, on_failure, resume_prompt, result_files, labels"
+    "memory, pids, cpu_weight, max_attempts, on_cutoff, on_failure, resume_prompt, result_files, labels"
 )
 
 BAD_TOML = [
@@ -448,6 +448,9 @@ BAD_TOML = [
     (f"{JOB}timeout = 07:32:00", f'{X} timeout: must be seconds or text like "90s", "15m", "2h", not a time'),
     (f"{JOB}timeout = 0", f"{X} timeout: must be more than 0 seconds, not 0"),
     (f"{JOB}timeout = -1", f"{X} timeout: must be more than 0 seconds, not -1"),
+    (f"{JOB}pids = 0", f"{X} pids: must be a whole number from 1 to 4194304, not 0"),
+    (f"{JOB}cpu_weight = 10001", f"{X} cpu_weight: must be a whole number from 1 to 10000, not 10001"),
+    (f'{JOB}memory = "much"', f'{X} memory: must be bytes or text like "500M", "5GB", "20GiB", not \'much\''),
     (f"{JOB}max_output = 0", f"{X} max_output: must be more than 0 bytes, not 0"),
     (f"{JOB}silence = inf", f"{X} silence: must be at most 366 days, not inf"),
     (f'{JOB}silence = "9999d"', f"{X} silence: must be at most 366 days, not '9999d'"),
@@ -643,6 +646,9 @@ def new_jobs(draw: st.DrawFn) -> NewJob:
         timeout=draw(LENGTH),
         silence=draw(LENGTH),
         max_output=draw(st.none() | st.integers(1, 10**15)),
+        memory=draw(st.none() | st.integers(1, 10**15)),
+        pids=draw(st.none() | st.integers(1, 4_194_304)),
+        cpu_weight=draw(st.none() | st.integers(1, 10_000)),
         max_attempts=draw(st.integers(1, 1000)),
         on_cutoff=draw(st.sampled_from(["resume", "restart"])),
         on_failure=draw(st.sampled_from(["resume", "restart"])),

@@ -13,6 +13,7 @@ from tidegate import policy
 from tidegate.hours import parse
 from tidegate.model import (
     Cancelled,
+    Cause,
     Exit,
     Failed,
     Hold,
@@ -30,6 +31,7 @@ from tidegate.model import (
     Seen,
     SessionGone,
     SessionSeen,
+    Shortage,
     Sighting,
     Spec,
     State,
@@ -320,6 +322,39 @@ VERDICTS: list[tuple[str, Seen, int | None, Outcome]] = [
 @pytest.mark.parametrize(("seen", "code", "expected"), [row[1:] for row in VERDICTS], ids=[row[0] for row in VERDICTS])
 def test_the_verdict_follows_the_evidence(seen: Seen, code: int | None, expected: Outcome) -> None:
     assert policy.verdict(seen, Exit(code)) == expected
+
+
+KILLED = Shortage(killed=True, memory=6 * 10**9)
+STARVED = Failed(reason="out of memory at 6 GB", valid=False, own=True, cause=Cause.MEMORY)
+
+
+@pytest.mark.parametrize(
+    ("seen", "code", "short", "expected"),
+    [
+        (Seen(), 137, KILLED, STARVED),
+        (Seen(), 137, Shortage(killed=True), replace(STARVED, reason="out of memory: the machine had no more")),
+        (Seen(sure=limit()), 137, KILLED, Limited(limit())),  # whatever came after it
+        (Seen(unsure=limit(sure=False)), 137, KILLED, STARVED),  # it was only spoken of
+        (Seen(result=YES, proof=True), 0, KILLED, Succeeded("done")),
+        (Seen(), 1, Shortage(pids=20), Failed(reason="exit 1 (it met its bound of 20 processes and threads)")),
+        (Seen(), 0, Shortage(pids=20), Succeeded()),
+        (Seen(), None, KILLED, Lost("the exit status is unknown: its shim was killed")),
+    ],
+)
+def test_what_ran_short_explains_a_failure_and_nothing_else(
+    seen: Seen, code: int | None, short: Shortage, expected: Outcome
+) -> None:
+    assert policy.verdict(seen, Exit(code), short) == expected
+
+
+def test_what_tidegate_or_the_kernel_ended_is_charged_and_ends_as_an_error_that_blames_no_account() -> None:
+    for outcome in (policy.flooded(10**9), STARVED):
+        job = policy.after(RUNNING, outcome, NOW, rules=RULES)
+        assert (job.state, job.attempts, job.reason) == (State.QUEUED, 1, outcome.reason)
+        last = policy.after(replace(RUNNING, attempts=2), outcome, NOW, rules=RULES)
+        assert last.state is State.ERROR
+        assert not policy.is_blank(outcome, cautious=True, answered=False, lasted=1, rules=RULES)
+    assert policy.flooded(10**9).reason == "printed more than 1 GB"
 
 
 SIGHTINGS: list[tuple[str, Sighting, dict[str, object]]] = [

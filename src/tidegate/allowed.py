@@ -324,7 +324,8 @@ def meant(said: str, choices: Iterable[str]) -> str:
     """The words "; did you mean ...?" where one of the choices is close, else none."""
     from difflib import get_close_matches  # noqa: PLC0415 - only a mistake pays for it
 
-    close = get_close_matches(said[:NAME_MOST], list(choices), n=1, cutoff=0.6)
+    cutoff = 0.6 if len(said) > 3 else 0.75  # two letters are in many words
+    close = get_close_matches(said[:NAME_MOST], list(choices), n=1, cutoff=cutoff)
     return f"; did you mean {close[0]}?" if close else ""
 
 

@@ -21,7 +21,7 @@ from tidegate.agents.reading import results
 from tidegate.clock import Clock
 from tidegate.credentials import Credential
 from tidegate.errors import NoCredential, NoDirectory, NotLaunched, NotNow
-from tidegate.launch import Child, Order
+from tidegate.launch import UNBOUND, Bounds, Child, Order
 from tidegate.model import (
     Attempt,
     Exit,
@@ -56,8 +56,9 @@ class Means:
     `environment` is the part of the supervisor's own that agents may see; `credentials` are the accounts'. `grace` is
     the time from TERM to KILL; `timeout` and `silence` are for jobs that name none, None for no bound; `silence` only
     for agents whose provider has limits: a program that sleeps is no sign of one. All in seconds. `max_output` is in
-    bytes, for jobs that say none. `cgroups`: each attempt gets one of its own, where that can be. `descriptors` is the
-    agents' soft limit of them, None for this process's own.
+    bytes, for jobs that say none, as `bounds` are; `must`: nothing is launched without the bounds it is to have.
+    `cgroups`: each attempt gets one of its own, where that can be. `descriptors` is the agents' soft limit of them,
+    None for this process's own.
     """
 
     clock: Clock
@@ -68,6 +69,8 @@ class Means:
     timeout: float | None = None
     silence: float | None = None
     max_output: int | None = None
+    bounds: Bounds = UNBOUND
+    must: bool = True
     cgroups: bool = False
     descriptors: int | None = None
 
@@ -214,8 +217,14 @@ class Running:
             stdin=command.stdin,
             cgroup=self._means.cgroups,
             descriptors=self._means.descriptors,
+            bounds=self._bounds(),
+            must=self._means.must,
             marker=marker(self.attempt, self.attempt.supervisor),
         )
+
+    def _bounds(self) -> Bounds:
+        spec, usual = self.job.spec, self._means.bounds
+        return Bounds(spec.memory or usual.memory, spec.pids or usual.pids, spec.cpu_weight or usual.cpu_weight)
 
     def _intent(self, command: Command) -> dict[str, object]:
         return {
@@ -324,7 +333,8 @@ class Running:
         for sighting in (*self._reader.end(exit, self._means.clock.now()), *self._left_behind(exit)):
             await self._sighted(sighting)
         self._seen = policy.heard(self._seen, self._reader.last_words, resumed=self._resumes)
-        outcome = policy.judged(policy.verdict(self._seen, exit), self._asked, proof=self._seen.proof)
+        short = self._child.shortage if self._child is not None else None
+        outcome = policy.judged(policy.verdict(self._seen, exit, short), self._asked, proof=self._seen.proof)
         return Ended(
             outcome=outcome,
             exit=exit.code,

@@ -54,6 +54,7 @@ ACCOUNT: Mapping[str, Check[object]] = {
     "preflight": allowed.one_of(*PREFLIGHT),
     "hours": hours,
 }
+PIDS, WEIGHT = allowed.whole(1, 4_194_304), allowed.whole(1, 10_000)  # what the kernel takes
 DEFAULTS: Mapping[str, Check[object]] = {
     "agent": allowed.word,
     "command": allowed.argv,
@@ -68,6 +69,9 @@ DEFAULTS: Mapping[str, Check[object]] = {
     "timeout": allowed.seconds(),
     "silence": allowed.seconds(),
     "max_output": allowed.some_size,
+    "memory": allowed.some_size,
+    "pids": PIDS,
+    "cpu_weight": WEIGHT,
     "max_attempts": allowed.whole(1, 1000),
     "on_cutoff": allowed.one_of("resume", "restart"),
     "on_failure": allowed.one_of("restart", "resume"),
@@ -406,18 +410,8 @@ def _model_in(argv: Sequence[str]) -> str | None:
 
 
 AS_SAID = (
-    *(
-        "env",
-        "timeout",
-        "silence",
-        "max_output",
-        "max_attempts",
-        "on_cutoff",
-        "on_failure",
-        "resume_prompt",
-        "result_files",
-    ),
-    "labels",
+    *("env", "timeout", "silence", "max_output", "memory", "pids", "cpu_weight", "max_attempts", "on_cutoff"),
+    *("on_failure", "resume_prompt", "result_files", "labels"),
 )
 
 
@@ -555,6 +549,9 @@ def as_record(job: NewJob) -> dict[str, Any]:
         "timeout": _short(spec.timeout),
         "silence": _short(spec.silence),
         "max_output": spec.max_output,
+        "memory": spec.memory,
+        "pids": spec.pids,
+        "cpu_weight": spec.cpu_weight,
         "max_attempts": spec.max_attempts,
         "on_cutoff": spec.on_cutoff,
         "on_failure": spec.on_failure,

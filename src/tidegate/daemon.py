@@ -24,6 +24,7 @@ from tidegate.bell import Bell
 from tidegate.clock import SystemClock
 from tidegate.errors import AlreadyRunning, StoreBlocked
 from tidegate.forgotten import take_up_all
+from tidegate.launch import UNBOUND, Bounds
 from tidegate.model import Ask, Hold, Origin, Request, Spec, State
 from tidegate.model import Supervisor as Incarnation
 from tidegate.narrate import Narrator
@@ -75,6 +76,8 @@ class Shift:
     timeout: float | None
     silence: float | None
     max_output: int | None = None
+    bounds: Bounds = UNBOUND
+    must: bool = True
     cgroups: bool = False
     min_free_disk: int | None = None
     notify: Target | None = None
@@ -96,6 +99,8 @@ def shift_for(said: Settings, known: Known, state: Path, store: Store) -> Shift:
         timeout=said.attempt.timeout,
         silence=said.attempt.silence,
         max_output=said.attempt.max_output,
+        bounds=settings.bounds(said),
+        must=said.attempt.unbounded == "refuse",
         cgroups=said.supervisor.cgroups == "auto",
         min_free_disk=said.supervisor.min_free_disk,
         notify=settings.notifying(said, os.environ, state),
@@ -233,6 +238,8 @@ def _post(duty: Duty, watcher: Watcher, is_over: Callable[[Duty], Awaitable[bool
         timeout=shift.timeout,
         silence=shift.silence,
         max_output=shift.max_output,
+        bounds=shift.bounds,
+        must=shift.must,
         cgroups=shift.cgroups,
         descriptors=capacity.begun_with(),
     )

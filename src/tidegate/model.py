@@ -187,6 +187,7 @@ class Cause(StrEnum):
 
     NONE = ""  # the agent's own doing
     OUTPUT = "output"  # it printed more than it may
+    MEMORY = "memory"  # it used more than it may, or than there was
 
 
 class Failed(Struct, frozen=True, kw_only=True):
@@ -245,6 +246,18 @@ class Exit(Struct, frozen=True):
     code: int | None
 
 
+class Shortage(Struct, frozen=True, kw_only=True):
+    """What an attempt ran out of.
+
+    `killed`: the kernel killed processes of it for memory, of which it may have `memory` bytes (None: the machine had
+    no more). `pids` is how many processes and threads it may have, where it asked for more.
+    """
+
+    killed: bool = False
+    memory: int | None = None
+    pids: int | None = None
+
+
 # --- credentials -------------------------------------------------------------------------------
 
 
@@ -266,7 +279,8 @@ class Spec(Struct, frozen=True, kw_only=True):
     """What a job does: an agent with a prompt, or a whole command; all that is needed to launch it again.
 
     `command` is a complete argv, or empty where `agent` and `prompt` say it all. `args` are further arguments
-    for the agent. `timeout` and `silence` are seconds of working time, `max_output` is bytes; None: the setting's.
+    for the agent. `timeout` and `silence` are seconds of working time; `max_output` and `memory` are bytes, `pids`
+    processes and threads, `cpu_weight` a share beside others (100 is usual); None: the setting's.
     `result_files` are patterns below `cwd` of JSON files in which a wrapper may leave the real error.
     """
 
@@ -279,6 +293,9 @@ class Spec(Struct, frozen=True, kw_only=True):
     timeout: float | None = None
     silence: float | None = None
     max_output: int | None = None
+    memory: int | None = None
+    pids: int | None = None
+    cpu_weight: int | None = None
     max_attempts: int = 3
     on_cutoff: str = "resume"  # or "restart"
     on_failure: str = "restart"  # or "resume"

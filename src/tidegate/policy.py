@@ -34,6 +34,7 @@ from tidegate.model import (
     Seen,
     SessionGone,
     SessionSeen,
+    Shortage,
     Sighting,
     State,
     Succeeded,
@@ -124,11 +125,12 @@ def improves(old: Limit | None, new: Limit) -> bool:
     return new.exact == old.exact and new.resets_at > old.resets_at
 
 
-def verdict(seen: Seen, exit: Exit) -> Outcome:
-    """How an attempt ended that tidegate did not end itself.
+def verdict(seen: Seen, exit: Exit, short: Shortage | None = None) -> Outcome:
+    """How an attempt ended that tidegate did not end itself; `short` is what the kernel says that it ran out of.
 
     A proven result outweighs any limit that was seen on the way; a sure limit outweighs the exit status; an unsure one
-    counts only if the attempt also failed, and one that the agent retried only if it then said nothing of its own.
+    counts only if the attempt also failed, and one that the agent retried only if it then said nothing of its own. What
+    was killed for memory has not failed for a limit that was only spoken of.
     """
     proven = seen.result is not None and seen.result.ok
     if exit.code is None:
@@ -141,9 +143,12 @@ def verdict(seen: Seen, exit: Exit) -> Outcome:
         return Interrupted(reason=seen.session_gone.evidence, session_gone=True)
     if exit.code == 0 and seen.result is None:
         return _no_result("exit 0, but no result") if seen.proof else Succeeded()
+    if short is not None and short.killed:
+        return starved(short.memory)
     if seen.unsure is not None and (seen.unsure.final or seen.result is None):
         return Limited(seen.unsure)
-    return Failed(reason=_why(seen, exit.code))
+    met = "" if short is None else f" (it met its bound of {short.pids} processes and threads)"
+    return Failed(reason=_why(seen, exit.code) + met)
 
 
 def heard(seen: Seen, last_words: str, *, resumed: bool = True) -> Seen:
@@ -330,6 +335,12 @@ def flooded(most: int) -> Failed:
     """The end of an attempt that printed more than `most` bytes: a failure without a result, of the job alone."""
     reason = f"{TOO_MUCH} {shown_size(most)}"
     return Failed(reason=reason, valid=False, own=True, cause=Cause.OUTPUT)
+
+
+def starved(most: int | None) -> Failed:
+    """The end of an attempt that was killed for memory, of which it might have `most` bytes (None: any)."""
+    reason = "out of memory: the machine had no more" if most is None else f"out of memory at {shown_size(most)}"
+    return Failed(reason=reason, valid=False, own=True, cause=Cause.MEMORY)
 
 
 def backoff(times: int, *, first: float, most: float) -> float:

@@ -222,6 +222,8 @@ def _refit(duty: Duty, shift: Shift) -> None:
         timeout=shift.timeout,
         silence=shift.silence,
         max_output=shift.max_output,
+        bounds=shift.bounds,
+        must=shift.must,
         cgroups=shift.cgroups,
     )
 

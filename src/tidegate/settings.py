@@ -29,6 +29,7 @@ from tidegate.redact import redacted, redacted_variable
 
 if TYPE_CHECKING:
     from tidegate.agents.table import Table as Described
+    from tidegate.launch import Bounds
 
 PREFIX = "TIDEGATE_"
 NO_SETTINGS = (
@@ -145,11 +146,18 @@ class RetryTable(Table):
 
 
 class AttemptTable(Table):
-    """How long an attempt may take, and how much it may print, where its job says nothing."""
+    """How long an attempt may take, how much it may print and use, where its job says nothing.
+
+    `unbounded`: what becomes of one that is to have a bound on memory, pids or cpu_weight that cannot be had.
+    """
 
     timeout: SecondsOrNone = None
     silence: SecondsOrNone = 1800.0
     max_output: Annotated[int | None, _is(allowed.or_none(allowed.some_size))] = 10**9
+    memory: Annotated[int | None, _is(allowed.or_none(allowed.some_size))] = None
+    pids: Annotated[int | None, _is(allowed.or_none(batch.PIDS))] = None
+    cpu_weight: Annotated[int | None, _is(allowed.or_none(batch.WEIGHT))] = None
+    unbounded: Annotated[str, _is(allowed.one_of("refuse", "run"))] = "refuse"
 
 
 class EnvironmentTable(Table):
@@ -531,6 +539,14 @@ def rules(settings: Settings) -> Rules:
         max_limited=supervisor.max_limited,
         max_lost=supervisor.max_lost,
     )
+
+
+def bounds(settings: Settings) -> Bounds:
+    """What attempts may use of the machine where their jobs say nothing."""
+    from tidegate.launch import Bounds  # noqa: PLC0415 - it brings a loop along
+
+    attempt = settings.attempt
+    return Bounds(attempt.memory, attempt.pids, attempt.cpu_weight)
 
 
 def environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:

@@ -169,6 +169,8 @@ class Supervisor:
         timeout: float | None,
         silence: float | None,
         max_output: int | None,
+        bounds: launch.Bounds,
+        must: bool,
         cgroups: bool,
     ) -> None:
         """Work with other numbers, agents and means from now on; what runs keeps those that it was launched with."""
@@ -180,6 +182,8 @@ class Supervisor:
             timeout=timeout,
             silence=silence,
             max_output=max_output,
+            bounds=bounds,
+            must=must,
             cgroups=cgroups,
         )
         self._post = replace(self._post, slots=slots, rules=rules, pick=pick, means=means)

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from tidegate.settings import Settings
 
 ONE_BY_ONE = (  # each with a flag of its name
-    *("id", "account", "agent", "cwd", "priority", "timeout", "max_output", "max_attempts"),
+    *("id", "account", "agent", "cwd", "priority", "timeout", "max_output", "memory", "pids", "cpu_weight"),
+    "max_attempts",
 )
 FLAGS = {"id": "--name"}
 

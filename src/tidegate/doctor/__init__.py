@@ -29,6 +29,7 @@ LOOKS: Sequence[tuple[str, Look]] = (
     ("supervisor", service.supervisor),
     ("systemd", service.systemd),
     ("cgroups", machine.cgroups),
+    ("bounds", machine.bounds),
     ("descriptors", machine.descriptors),
     ("processes", machine.processes),
     ("inotify", machine.inotify),

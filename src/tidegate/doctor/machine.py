@@ -9,7 +9,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import tidegate
-from tidegate import capacity, places
+from tidegate import capacity, places, settings
 from tidegate import clock as clocks
 from tidegate.doctor.finding import Case, Finding, ok, warning, wrong
 from tidegate.lock import owner
@@ -35,6 +35,22 @@ def cgroups(check: str, case: Case) -> Iterator[Finding]:
         )
     else:
         yield ok(check, "no version 2 here: attempts are followed by session and marks")
+
+
+def bounds(check: str, case: Case) -> Iterator[Finding]:
+    """Whether attempts can have bounds on what they use; wrong where every one is to have some that it cannot have."""
+    from tidegate.launch import cgroup_root, lacking  # noqa: PLC0415 - as above
+
+    attempt, off = case.settings.attempt, case.settings.supervisor.cgroups == "off"
+    usual = settings.bounds(case.settings)
+    root = None if off else cgroup_root(owner(places.lock(case.state)))
+    if (why := lacking(root, usual.controllers)) and attempt.unbounded == "refuse":
+        do = 'leave them out of [attempt], or say unbounded = "run"; deploy/README.md tells how they can be had'
+        yield wrong(check, f"{usual} of [attempt] cannot be had: {why}: nothing is launched", do)
+    elif why := lacking(root, ("memory", "pids", "cpu")):
+        yield ok(check, f"memory, pids and cpu_weight cannot be had: {why}")
+    else:
+        yield ok(check, "jobs can have memory, pids and cpu_weight")
 
 
 def descriptors(check: str, case: Case) -> Iterator[Finding]:

@@ -3,7 +3,8 @@
 An agent runs under a tiny `/bin/sh` that outlives this program: a crash, an upgrade or an ordinary exit of the
 supervisor ends no agent and loses no exit status. An attempt's directory holds
 
-    attempt.json   the intent, written before the launch: what the caller says, `boot_id`, `marker`, its `cgroup`
+    attempt.json   the intent, written before the launch: what the caller says, `boot_id`, `marker`, its `cgroup`,
+                   the `bounds` of that
     lock           locked as long as the shim lives; its first line is the shim's pid, its second the exit status
     stdout.log     append-only, what the agent prints
     stderr.log     likewise; where a signal ends the agent, dash adds its word for it ("Killed")
@@ -24,12 +25,13 @@ import json
 import os
 import resource
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import anyio
 
 from tidegate.errors import NotLaunched, NotNow
+from tidegate.launch.bounds import UNBOUND, Bounds, lacking, told
 from tidegate.launch.cgroup import Cgroup, cgroup_root, made
 from tidegate.launch.child import Child, adopt, is_whole, put_down
 from tidegate.launch.offspring import family
@@ -49,7 +51,9 @@ from tidegate.launch.traces import (
 )
 
 __all__ = [
+    "UNBOUND",
     "Alive",
+    "Bounds",
     "Child",
     "Ended",
     "Found",
@@ -62,6 +66,7 @@ __all__ = [
     "found",
     "intent_of",
     "is_whole",
+    "lacking",
     "launch",
     "put_down",
     "was_started",
@@ -97,6 +102,8 @@ trap "" USR1 USR2
 /bin/sh -c 'echo 0 2>/dev/null >"$0"; exec "$@"' "$@"\
 """
 
+LEFT = 'echo "tidegate: cannot join $0" >&2; exit 125'  # where it is to be bound, nothing may run outside
+
 
 async def launch(order: Order, directory: Path, intent: Mapping[str, object]) -> Child:
     """Start the agent; its files are then in `directory`, made with mode 0700 as its missing parents are.
@@ -108,13 +115,25 @@ async def launch(order: Order, directory: Path, intent: Mapping[str, object]) ->
     place = absolute(directory)
     try:
         program = program_of(order)
-        with _files(place) as files, made(place, order.marker, wanted=order.cgroup) as cgroup:
-            where = {"cgroup": str(cgroup.path)} if cgroup else {}
-            source = _write_down(order, place, {**intent, **where})
+        with _files(place) as files, _grouped(order, place) as cgroup:
+            source = _write_down(order, place, {**intent, **_where(order, cgroup)})
             process = await _spawn(order, (*_shim(order, source, cgroup), program), files)
     except (OSError, ValueError) as error:
         raise _refusal(error, program) from error
     return Child(place, order.marker, process.pid, gone=process.wait, ours=family.are_ours, cgroup=cgroup)
+
+
+def _grouped(order: Order, place: Path) -> AbstractContextManager[Cgroup | None]:
+    return made(place, order.marker, wanted=order.cgroup, bounds=order.bounds, must=order.must)
+
+
+def _where(order: Order, cgroup: Cgroup | None) -> dict[str, object]:
+    """What the intent says of the cgroup, and of bounds."""
+    bounds = cgroup.bounds if cgroup else UNBOUND
+    where: dict[str, object] = {"cgroup": str(cgroup.path)} if cgroup else {}
+    if bounds != UNBOUND:
+        where["bounds"] = told(bounds)
+    return where if bounds == order.bounds else {**where, "unbounded": str(order.bounds)}
 
 
 def _make(place: str) -> None:
@@ -187,7 +206,8 @@ def _shim(order: Order, source: str, cgroup: Cgroup | None) -> tuple[str, ...]:
     words = ("tidegate-shim", source, str(tag_for(order.marker)), descriptors)
     if cgroup is None:
         return ("/bin/sh", "-c", SHIM, *words)
-    return ("/bin/sh", "-c", SHIM.replace(AGENT, JOINING), *words, cgroup.door)
+    joining = JOINING.replace("; exec", f" || {{ {LEFT}; }}; exec") if cgroup.bounds != UNBOUND else JOINING
+    return ("/bin/sh", "-c", SHIM.replace(AGENT, joining), *words, cgroup.door)
 
 
 def _limit(number: int) -> str:

@@ -1,8 +1,8 @@
 """A cgroup for each attempt: whatever its agent forks is in it, whatever that does to hide.
 
 Cgroups are made where one is delegated to this process (`Delegate=` of its systemd unit), beside the processes of the
-unit. No controllers are enabled: systemd 252 cannot start a unit again whose surviving agents sit in a cgroup with
-some (EBUSY). The agent joins, not its shim: so the whole cgroup may be frozen and killed, and the shim still records.
+unit; what their processes may use is bound where the kernel's controllers can be had (`bounds`). The agent joins, not
+its shim: so the whole cgroup may be frozen and killed, and the shim still records.
 
 Linux 5.2 has all that is needed (`cgroup.freeze`). Before 5.14 there is no `cgroup.kill`: the cgroup is frozen
 instead, so that nothing forks any more, and its processes are killed one by one.
@@ -21,7 +21,10 @@ import anyio
 import structlog
 
 from tidegate.clock import SystemClock
-from tidegate.launch.processes import Process, process_of, read, tag_for
+from tidegate.errors import NotLaunched
+from tidegate.launch.bounds import UNBOUND, Bounds, bind, lacking, shortage, untold
+from tidegate.launch.processes import Process, process_of, read, tag_for, write
+from tidegate.model import Shortage
 
 log = structlog.get_logger()
 
@@ -36,8 +39,9 @@ DELEGATED = ("user.delegate", "trusted.delegate")  # systemd marks so what is de
 class Cgroup:
     """The cgroup of one attempt's agent."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, bounds: Bounds = UNBOUND) -> None:
         self.path = path
+        self.bounds = bounds
 
     def __repr__(self) -> str:
         return f"<Cgroup {self.path}>"
@@ -64,6 +68,10 @@ class Cgroup:
     def cpu(self) -> float:
         """Seconds of processor time that its processes have used, the dead ones too."""
         return int(_values(f"{self.path}/cpu.stat").get("usage_usec", 0)) / 1e6
+
+    def shortage(self) -> Shortage | None:
+        """What its processes have run out of; None for nothing."""
+        return shortage(self.path, self.bounds)
 
     async def freeze(self) -> bool:
         """Stop everything in it, and whoever joins later; whether it holds processes, and they stand still."""
@@ -94,39 +102,66 @@ class Cgroup:
         return _values(f"{self.path}/cgroup.events")
 
     def _write(self, name: str, value: str) -> bool:
-        return _write(f"{self.path}/{name}", value)
+        return write(f"{self.path}/{name}", value)
 
 
 # --- making and finding ---
 
 
 @contextmanager
-def made(place: Path, marker: str, *, wanted: bool) -> Iterator[Cgroup | None]:
-    """A new cgroup for the attempt of a directory, where that is wanted and possible; a failed launch leaves none."""
+def made(
+    place: Path, marker: str, *, wanted: bool, bounds: Bounds = UNBOUND, must: bool = True
+) -> Iterator[Cgroup | None]:
+    """A new cgroup for the attempt of a directory, where that is wanted and possible; a failed launch leaves none.
+
+    Where it cannot have these bounds it has none; if it `must` have them: raises NotLaunched.
+    """
     root = cgroup_root() if wanted else None
-    if root is None:
-        yield None
-        return
+    cgroup = _made(root, place, marker) if root is not None else None
+    try:
+        if bounds != UNBOUND:
+            _bind(cgroup, bounds, must=must)
+        yield cgroup
+    except BaseException:
+        if cgroup is not None:
+            _remove(cgroup.path)
+        raise
+
+
+def _made(root: Path, place: Path, marker: str) -> Cgroup | None:
     _clear(root)
     cgroup = Cgroup(root / _name(place, marker))
     try:
         cgroup.path.mkdir(exist_ok=True)
     except OSError as error:
         log.warning("no cgroup", path=str(cgroup.path), reason=error.strerror)
-        yield None
-        return
-    try:
-        yield cgroup
-    except BaseException:
-        _remove(cgroup.path)
-        raise
+        return None
+    return cgroup
 
 
-def found_again(place: Path, marker: str, said: object) -> Cgroup | None:
+def _bind(cgroup: Cgroup | None, bounds: Bounds, *, must: bool) -> None:
+    why = lacking(cgroup.path.parent if cgroup else None, bounds.controllers)
+    if cgroup is not None and not why:
+        refused = bind(cgroup.path, bounds)
+        cgroup.bounds = bounds
+        why = f"the kernel refuses {refused}" if refused else ""
+    if why and must:
+        raise NotLaunched(f"{bounds} cannot be had here: {why}; `tidegate doctor` says more")
+    if why:
+        _warn(", ".join(bounds.controllers), why)
+
+
+@cache
+def _warn(what: str, why: str) -> None:
+    """Once is enough."""
+    log.warning("attempts run without bounds", of=what, reason=why)
+
+
+def found_again(place: Path, marker: str, said: object, bounds: object = None) -> Cgroup | None:
     """The cgroup that an earlier incarnation has written down, wherever this process works itself."""
     if not isinstance(said, str) or Path(said).name != _name(place, marker) or not os.access(said, os.W_OK):
         return None
-    return Cgroup(Path(said))
+    return Cgroup(Path(said), untold(bounds))
 
 
 def _name(place: Path, marker: str) -> str:
@@ -223,17 +258,3 @@ def _remove_one(path: Path) -> bool:
 def _values(path: str) -> dict[str, str]:
     lines = (read(path) or b"").decode().splitlines()
     return dict(line.split(" ", 1) for line in lines)
-
-
-def _write(path: str, value: str) -> bool:
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        os.write(fd, value.encode())
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-    return True

@@ -29,7 +29,7 @@ from tidegate.launch.processes import (
     tag_of,
 )
 from tidegate.launch.traces import STATUSES, absolute, boot_id, intent_of, lines, record_of, state_of
-from tidegate.model import Exit
+from tidegate.model import Exit, Shortage
 
 log = structlog.get_logger()
 
@@ -52,10 +52,11 @@ async def adopt(directory: Path) -> Child:
     held = state_of(place).held
     family.prepare()
     over = not held and intent.get("boot_id") != boot_id()
-    cgroup = None if over else found_again(place, marker, intent.get("cgroup"))
+    cgroup = None if over else found_again(place, marker, intent.get("cgroup"), intent.get("bounds"))
     child = Child(place, marker, pid, over=over, cgroup=cgroup)
     if held:
         child.take_up()
+    child.note_shortage()  # before anybody clears away what seems to be left over
     return child
 
 
@@ -119,6 +120,7 @@ class Child:
         self._pidfd: int | None = None
         self._ours = ours  # its orphans come to this process
         self._over = over  # another run of the machine: no process of it can be left
+        self.shortage: Shortage | None = None  # what it has run out of, once it has ended
         self._cgroup = cgroup  # where there is none, or nothing has joined it, the marks tell whose a process is
         if ours:
             family.join(self)
@@ -149,6 +151,7 @@ class Child:
             self._gone = None
             family.bury(self)
         self.let_go()
+        self.note_shortage()
         code = None if self._over else self._recorded()
         if code is None:
             await self._put_down(KILL_BOUND)
@@ -168,6 +171,11 @@ class Child:
         if shim is not None and shim.state == "T":
             log.warning("shim was stopped", marker=self.marker, pid=self.pid)
             send(shim, signal.SIGCONT)
+
+    def note_shortage(self) -> None:
+        """Ask the kernel what it has run out of, as long as it can tell."""
+        if self._cgroup is not None:
+            self.shortage = self._cgroup.shortage() or self.shortage
 
     async def end(self, grace: float) -> None:
         """End the agent and all its processes: TERM, `grace` seconds, KILL; the shim last, so that it can record.

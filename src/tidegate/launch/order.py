@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from tidegate.errors import NoDirectory, NotLaunched
+from tidegate.launch.bounds import UNBOUND, Bounds
 from tidegate.launch.traces import absolute
 
 
@@ -19,7 +20,8 @@ class Order:
     `env` is the complete environment; `marker` is unique to the attempt and joins it as TIDEGATE_ATTEMPT. Names that
     `/bin/sh` cannot hold (other than letters, digits and `_`) do not reach the agent, and IFS, OPTIND and PPID
     are the shell's own. `cgroup`: in a cgroup of its own, where this process may make one. `descriptors`: its soft
-    limit of them, None for this process's own.
+    limit of them, None for this process's own. `bounds`: what it may use of the machine; it is not launched where it
+    cannot have them and `must`.
     """
 
     argv: tuple[str, ...]
@@ -29,6 +31,8 @@ class Order:
     marker: str
     cgroup: bool = False
     descriptors: int | None = None
+    bounds: Bounds = UNBOUND
+    must: bool = True
 
 
 def program_of(order: Order) -> str:

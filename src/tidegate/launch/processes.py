@@ -173,6 +173,21 @@ def read(path: str) -> bytes | None:
     return data
 
 
+def write(path: str, value: str) -> bool:
+    """Write to a small file of the kernel's; whether that took it."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        os.write(fd, value.encode())
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
 def send(process: Process, number: signal.Signals) -> None:
     """Signal this very process, never another that has got its pid."""
     try:

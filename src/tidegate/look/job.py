@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -91,7 +92,18 @@ def _lines(sheet: Sheet, page: Page) -> Iterator[str]:
         yield page.paint("attempts", "bold")
     for attempt in sheet.attempts:
         yield from page.wrap(f"{attempt.n:>4}  {_attempt(attempt, page)}", hang=6)
-        yield from page.wrap(str(path(sheet.state, attempt, Stream.STDOUT).parent), indent=6)
+        place = path(sheet.state, attempt, Stream.STDOUT).parent
+        if lacked := _lacked(place):
+            yield from page.wrap(f"ran without its bounds ({clean(lacked)}): they could not be had", indent=6)
+        yield from page.wrap(str(place), indent=6)
+
+
+def _lacked(place: Path) -> str:
+    """The bounds that an attempt was to have and had not, as its intent names them."""
+    try:
+        return str(json.loads((place / "attempt.json").read_bytes()).get("unbounded", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def _facts(sheet: Sheet, page: Page) -> Iterator[tuple[str, str]]:
@@ -148,6 +160,12 @@ def _definition(job: Job) -> Iterator[tuple[str, str]]:
         yield "timeout", span(spec.timeout)
     if spec.max_output is not None:
         yield "output", f"at most {shown_size(spec.max_output)}"
+    if spec.memory is not None:
+        yield "memory", f"at most {shown_size(spec.memory)}"
+    if spec.pids is not None:
+        yield "processes", f"at most {spec.pids}, threads included"
+    if spec.cpu_weight is not None:
+        yield "weight", str(spec.cpu_weight)
 
 
 def _attempt(attempt: Attempt, page: Page) -> str:

@@ -16,6 +16,9 @@ def _definition(parser: ArgumentParser, *, of: str) -> None:
     parser.add_argument("--priority", metavar="N", help="greater ones go first")
     parser.add_argument("--timeout", metavar="D", help='end an attempt after this much work ("2h")')
     parser.add_argument("--max-output", metavar="SIZE", help='end an attempt that prints more than this ("200MB")')
+    parser.add_argument("--memory", metavar="SIZE", help='the most that its processes may use together ("6GB")')
+    parser.add_argument("--pids", metavar="N", help="the most processes and threads it may have")
+    parser.add_argument("--cpu-weight", metavar="N", help="its share of the processors beside others (100 is usual)")
     parser.add_argument("--max-attempts", metavar="N", help="how often it is tried")
     parser.add_argument(
         "--label", action="append", default=[], metavar="NAME=VALUE", help="a label to find it by; again for more"
