@@ -231,8 +231,13 @@ def cancelled(job: Job, by: str, now: datetime) -> Job:
 
 def skipped(job: Job, needed: Job, now: datetime) -> Job:
     """A queued job after one that it needs has ended without success; any other as it is."""
-    ended = "ended in an error" if needed.state is State.ERROR else f"{_WAS.get(needed.state, '')}{needed.state}"
-    return _stopped(job, State.SKIPPED, f"needs {needed.name}, which {ended}", now)
+    return _stopped(job, State.SKIPPED, why_skipped(needed.name, needed.state), now)
+
+
+def why_skipped(needed: str, state: State) -> str:
+    """The reason of a job that is skipped because of one that it needs, by the name and the end of that."""
+    ended = "ended in an error" if state is State.ERROR else f"{_WAS.get(state, '')}{state}"
+    return f"needs {needed}, which {ended}"
 
 
 _WAS: Final[Mapping[State, str]] = {State.CANCELLED: "was ", State.SKIPPED: "was "}

@@ -1,14 +1,15 @@
 """Runs tidegate, and notes every second how late its loop was: `python lagged.py NOTES VERB ...`.
 
 Each line of NOTES is a JSON object: `at` (epoch seconds) and, in milliseconds, how late each of the second's looks came
-(`late`) and how much processor time the loop's thread took at most between two of them (`busy`): a loop that is late
-without being busy waited for the machine, or for the interpreter's lock.
+(`late`) and how much processor time the loop's thread took at most between two of them (`busy`), and how many
+`tasks` it has: a loop that is late without being busy waited for the machine, or for the interpreter's lock.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 from tidegate import watch
 from tidegate.__main__ import main
 
-EVERY = 0.01  # seconds between two looks
+EVERY = float(os.environ.get("LAGGED_EVERY", "0.01"))  # seconds between two looks
 
 
 class Notes:
@@ -36,7 +37,8 @@ class Notes:
         self._late.append(round(1000 * (now - self._due), 2))
         self._busy = max(self._busy, used - self._used)
         if now - self._told >= 1:
-            self._out.write(json.dumps({"at": time.time(), "late": self._late, "busy": 1000 * self._busy}) + "\n")
+            told = {"at": time.time(), "late": self._late, "busy": 1000 * self._busy}
+            self._out.write(json.dumps({**told, "tasks": len(asyncio.all_tasks(self._loop))}) + "\n")
             self._late, self._busy, self._told = [], 0.0, now
         self._due, self._used = now + EVERY, used
         self._loop.call_later(EVERY, self.look)

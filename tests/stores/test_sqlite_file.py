@@ -14,10 +14,11 @@ from pathlib import Path
 
 import apsw
 import pytest
+from msgspec.structs import replace
 
 from stores.world import World, new
 from tidegate.errors import StoreBroken
-from tidegate.model import Batch, State
+from tidegate.model import Batch, Failed, State
 from tidegate.stores import connection, health, sqlite
 from tidegate.stores.connection import SCHEMA, SQL
 from tidegate.stores.sqlite import SqliteStore
@@ -441,3 +442,23 @@ def test_a_secret_whose_file_is_gone_is_one_clear_line_and_submitting_again_mend
 )  # fmt: skip
 def test_the_name_of_a_variable_tells_whether_it_is_a_secret(name: str, secret: bool) -> None:
     assert is_secret(name) == secret
+
+
+def test_what_thousands_need_fails_at_the_cost_of_what_few_need(tmp_path: Path) -> None:
+    def statements(dependents: int) -> int:
+        world = World(SqliteStore(tmp_path / f"{dependents}.db"))
+        world.enter()
+        world.submit("first")
+        first = world.job("first").id
+        world.store.submit(
+            Batch("b"), [replace(new(f"j{n}"), needs=(first,)) for n in range(dependents)], world.now, whole=False
+        )
+        ran: list[str] = []
+        db = world.store._file._db  # type: ignore[attr-defined]
+        db.exec_trace = lambda *told: (ran.append(told[1]), True)[1]  # type: ignore[func-returns-value]
+        world.finish(world.take(), Failed(reason="no", retry=False))
+        assert world.store.counts()[State.SKIPPED] == dependents
+        world.store.close()
+        return len(ran)
+
+    assert statements(3000) == statements(3)

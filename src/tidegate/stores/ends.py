@@ -87,15 +87,13 @@ def close(rows: Rows, job: Job, ties: Ties, now: datetime, *, attempt: int | Non
 
 def _skip(rows: Rows, dead: Job, now: datetime) -> None:
     """Every queued job that needs one that ended without success, and those that need it, and so on."""
-    ended = [dead]
+    ended = [(dead.id, dead.name, dead.state)]
     while ended:
-        needed = ended.pop()
-        for id in rows.waiting_for(needed.id):
-            found = rows.job(id)
-            if found is not None and (job := policy.skipped(found, needed, now)) is not found:
-                rows.put_job(job)
-                _tell(rows, job, now, None)
-                ended.append(job)
+        needed, name, state = ended.pop()
+        reason = policy.why_skipped(name, state)
+        skipped = dict(rows.skip(needed, reason, now))
+        rows.same_event(now, "job ended", list(skipped), {"state": State.SKIPPED.value, "reason": reason})
+        ended += [(id, skipped[id], State.SKIPPED) for id in rows.needed(list(skipped))]
 
 
 def _tell(rows: Rows, job: Job, now: datetime, attempt: int | None) -> None:

@@ -124,6 +124,10 @@ class _Rows:
         self._put(self.events, seq, event)
         return seq
 
+    def same_event(self, at: datetime, name: str, jobs: Sequence[int], data: Mapping[str, object]) -> None:
+        for job in jobs:
+            self.event(at, name, job=job, data=data)
+
     # --- who works ---
 
     def supervisor(self, uuid: str) -> Supervisor | None:
@@ -329,16 +333,29 @@ class _Rows:
     # --- what hangs on a job ---
 
     def ties(self, job: int) -> Ties:
-        return Ties(self.pending(Ask.CANCEL, job) is not None, bool(self.waiting_for(job)))
+        return Ties(self.pending(Ask.CANCEL, job) is not None, bool(self._waiting_for(job)))
 
-    def waiting_for(self, job: int) -> list[int]:
+    def skip(self, needed: int, reason: str, now: datetime) -> list[tuple[int, str]]:
+        waiting = [self.jobs[id] for id in self._waiting_for(needed)]
+        found = [(job, policy.skipped(job, self.jobs[needed], now)) for job in waiting]
+        skipped = [after for job, after in found if after is not job]
+        assert all(job.reason == reason for job in skipped)
+        for job in skipped:
+            self.put_job(job)
+        return [(job.id, job.name) for job in skipped]
+
+    def needed(self, jobs: Sequence[int]) -> list[int]:
+        waited_for = {needs for (_, needs), met in self.met.items() if not met}
+        return [id for id in jobs if id in waited_for]
+
+    def _waiting_for(self, job: int) -> list[int]:
         return sorted(one for (one, needs), met in self.met.items() if needs == job and not met)
 
     def unmet(self, job: int) -> list[int]:
         return sorted(needs for (one, needs), met in self.met.items() if one == job and not met)
 
     def meet(self, job: int) -> None:
-        for one in self.waiting_for(job):
+        for one in self._waiting_for(job):
             self._put(self.met, (one, job), value=True)
             self._put(self.jobs, one, replace(self.jobs[one], unmet=self.jobs[one].unmet - 1))
 
@@ -348,7 +365,7 @@ class _Rows:
 
     def forget(self, jobs: Sequence[int]) -> None:
         for id in jobs:
-            for one in self.waiting_for(id):
+            for one in self._waiting_for(id):
                 self._put(self.jobs, one, replace(self.jobs[one], unmet=self.jobs[one].unmet - 1))
             scope = f"job:{id}"
             self._drop_all(self.met, [key for key in self.met if id in key])

@@ -138,6 +138,9 @@ class Rows(Protocol):
     ) -> int:
         """Append what happened; its seq, greater than every one before."""
 
+    def same_event(self, at: datetime, name: str, jobs: Sequence[int], data: Mapping[str, object]) -> None:
+        """Append the same of each of many jobs."""
+
     # --- who works ---
 
     def supervisor(self, uuid: str) -> Supervisor | None:
@@ -273,8 +276,11 @@ class Rows(Protocol):
     def ties(self, job: int) -> Ties:
         """What hangs on a job."""
 
-    def waiting_for(self, job: int) -> Sequence[int]:
-        """The jobs that wait for a job's success, by id."""
+    def skip(self, needed: int, reason: str, now: datetime) -> Sequence[tuple[int, str]]:
+        """Make every queued job that waits for a job's success what `policy.skipped` says; those, by id, with names."""
+
+    def needed(self, jobs: Sequence[int]) -> Sequence[int]:
+        """Those of these jobs for whose success others wait, in their order."""
 
     def unmet(self, job: int) -> Sequence[int]:
         """The jobs that a job needs and that have never succeeded, by id."""

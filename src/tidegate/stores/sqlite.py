@@ -88,6 +88,9 @@ class _Rows:
         self._file.run("add_event", at=iso(at), name=name, job=job, attempt=attempt, scope=scope, data=text)
         return self._file.last_id()
 
+    def same_event(self, at: datetime, name: str, jobs: Sequence[int], data: Mapping[str, object]) -> None:
+        self._file.run("add_events", at=iso(at), name=name, jobs=json_text(list(jobs)), data=json_text(data))
+
     # --- who works ---
 
     def supervisor(self, uuid: str) -> Supervisor | None:
@@ -337,8 +340,11 @@ class _Rows:
         asked, needed = self._file.row("ties", job=job) or (0, 0)
         return Ties(bool(asked), bool(needed))
 
-    def waiting_for(self, job: int) -> list[int]:
-        return [id for (id,) in self._file.rows("waiting_for", job=job)]
+    def skip(self, needed: int, reason: str, now: datetime) -> list[tuple[int, str]]:
+        return sorted(self._file.rows("skip", job=needed, reason=reason, now=iso(now)))
+
+    def needed(self, jobs: Sequence[int]) -> list[int]:
+        return [id for (id,) in self._file.rows("needed", jobs=json_text(list(jobs)))]
 
     def unmet(self, job: int) -> list[int]:
         return [id for (id,) in self._file.rows("unmet", job=job)]

@@ -302,6 +302,9 @@ PRAGMA data_version;
 -- add_event: append what happened
 INSERT INTO event (at, name, job, attempt, scope, data) VALUES (:at, :name, :job, :attempt, :scope, :data);
 
+-- add_events: append the same of each of these jobs
+INSERT INTO event (at, name, job, data) SELECT :at, :name, value, :data FROM json_each(:jobs);
+
 -- add_supervisor: a new incarnation
 INSERT INTO supervisor (uuid, host, pid, boot_id, started_at, batch)
 VALUES (:uuid, :host, :pid, :boot_id, :started_at, :batch);
@@ -461,8 +464,16 @@ SELECT
   EXISTS (SELECT 1 FROM request WHERE verb = 'cancel' AND target = :job),
   EXISTS (SELECT 1 FROM need WHERE needs = :job AND met = 0);
 
--- waiting_for: the jobs that wait for a job's success
-SELECT job FROM need WHERE needs = :job AND met = 0 ORDER BY job;
+-- skip: every queued job that waits for a job's success will never start; those
+UPDATE job SET
+  state = 'skipped', reason = :reason, ended_at = :now, not_before = NULL,
+  resumed = 0, limited_in_a_row = 0, limited_since = NULL
+WHERE state = 'queued' AND id IN (SELECT job FROM need WHERE needs = :job AND met = 0)
+RETURNING id, name;
+
+-- needed: those of these jobs for whose success others wait
+SELECT value FROM json_each(:jobs) AS asked
+WHERE EXISTS (SELECT 1 FROM need WHERE needs = asked.value AND met = 0);
 
 -- count_met: they wait for one job less,
 UPDATE job SET unmet = unmet - 1 WHERE id IN (SELECT job FROM need WHERE needs = :job AND met = 0);
