@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import shutil
 import stat
 import subprocess
 import sys
@@ -13,9 +14,10 @@ from pathlib import Path
 
 import pytest
 from filled import Night, job, night
-from installed import Tidegate, said, until
+from installed import Json, Tidegate, end_what_is_left, said, until
 
 from tidegate import places
+from tidegate.audit import audit
 from tidegate.backup import unpack
 from tidegate.errors import BadInput
 
@@ -55,6 +57,7 @@ def test_a_backup_is_one_file_for_its_owner_alone(tidegate: Tidegate) -> None:
     assert not list(tidegate.state.glob(".backup-*"))
 
 
+@pytest.mark.slow
 def test_secrets_and_output_are_in_it_where_they_are_asked_for(tidegate: Tidegate) -> None:
     filled(tidegate)
     done = tidegate("backup", "--with-secrets", "--with-output")
@@ -120,3 +123,151 @@ def test_a_backup_goes_through_a_pipe_beside_a_supervisor(tidegate: Tidegate) ->
     assert (piped.returncode, piped.stderr) == (0, b"")
     manifest = unpack(io.BytesIO(piped.stdout), "it", tidegate.place / "out")
     assert "attempts/1/1/lock" in manifest.files
+
+
+# --- restore ---
+
+
+def restored(tidegate: Tidegate, *args: str) -> Json:
+    """What a restore says that it has done."""
+    done = tidegate("restore", "b.tar.gz", *args, "--json")
+    assert done.returncode == 0, done.stderr
+    told: Json = json.loads(done.stdout)
+    return told
+
+
+@pytest.mark.slow
+def test_a_backup_comes_back_elsewhere_with_everything(tidegate: Tidegate) -> None:
+    filled(tidegate)
+    tidegate("backup", "b.tar.gz", "--with-secrets", "--with-output")
+    before = tidegate.states()
+    told = restored(tidegate, "--into", "new/state")
+    assert (told["jobs"], told["lost"], told["waiting"], told["aside"]) == (31, 1, 0, None)
+    there = Tidegate(tidegate.place / "new")
+    assert there.states() == {**before, "train/4": "queued"}
+    assert stat.S_IMODE((there.state / "secrets").stat().st_mode) == 0o700
+    assert not list(there.state.glob(".restoring*"))
+    (event,) = there.events("state restored")
+    assert event["data"]["lost"] == 1
+    assert "is not empty" in said(tidegate("restore", "b.tar.gz"))
+    assert "is not empty" in said(tidegate("restore", "b.tar.gz", "--into", "new/state"))
+
+
+@pytest.mark.slow
+def test_without_its_secrets_a_batch_waits_for_a_person(tidegate: Tidegate) -> None:
+    filled(tidegate)
+    tidegate("resume", "batch:other")
+    tidegate("backup", "b.tar.gz")
+    assert restored(tidegate, "--into", "new/state")["waiting"] == 1
+    there = Tidegate(tidegate.place / "new")
+    (shown,) = there.lines("show", "31")
+    assert shown["state"] == "queued"
+    assert "API_KEY" in json.dumps(there.lines("status"))
+    assert there("edit", "31", "--env", "API_KEY=hush-again").returncode == 0
+    assert there("resume", "batch:other").returncode == 0
+    assert audit(there.state) == []
+
+
+@pytest.mark.slow
+def test_in_its_own_place_a_backup_finds_its_secrets_and_its_output_again(tidegate: Tidegate) -> None:
+    filled(tidegate)
+    tidegate("backup", "b.tar.gz")
+    tidegate("submit", "--", "true")
+    assert "is not empty" in said(tidegate("restore", "b.tar.gz"))
+    told = restored(tidegate, "--force")
+    assert (told["jobs"], told["waiting"]) == (31, 0)
+    assert (Path(told["aside"]) / "tidegate.db").exists()
+    assert (tidegate.state / "attempts/1/1/stdout.log").read_bytes() == b"one line\n"
+    assert len(tidegate.states()) == 30
+
+
+@pytest.mark.slow
+def test_a_refused_restore_leaves_everything_as_it_was(tidegate: Tidegate) -> None:
+    filled(tidegate)
+    tidegate("backup", "b.tar.gz")
+    (tidegate.place / "cut.tar.gz").write_bytes((tidegate.place / "b.tar.gz").read_bytes()[:-100])
+    before = sorted(one.name for one in tidegate.state.iterdir() if one.name != "lock")
+    assert "cut short" in said(tidegate("restore", "--force", "cut.tar.gz"))
+    assert "No such file" in said(tidegate("restore", "--force", "none.tar.gz"))
+    assert sorted(one.name for one in tidegate.state.iterdir() if one.name != "lock") == before
+    assert len(tidegate.states()) == 30
+
+
+@pytest.mark.slow
+def test_under_a_supervisor_nothing_is_restored(tidegate: Tidegate) -> None:
+    tidegate("submit", "--", "sleep", "60")
+    tidegate.start("serve")
+    until(lambda: tidegate.states() == {"1": "running"})
+    tidegate("backup", "b.tar.gz")
+    assert "another tidegate supervises" in said(tidegate("restore", "--force", "b.tar.gz"))
+    assert tidegate.states() == {"1": "running"}
+
+
+@pytest.mark.slow
+def test_agents_that_nobody_would_follow_keep_a_backup_out(tidegate: Tidegate) -> None:
+    tidegate("submit", "--", "sleep", "60")
+    serving = tidegate.start("serve")
+    until(lambda: tidegate.states() == {"1": "running"})
+    tidegate("backup", "b.tar.gz")
+    assert "of attempt 1 of job 1" in said(tidegate("restore", "b.tar.gz", "--into", "new/state"))
+    tidegate("submit", "--", "sleep", "60")
+    until(lambda: tidegate.states() == {"1": "running", "2": "running"})
+    serving.kill()
+    serving.wait()
+    assert "an agent that the backup does not know runs" in said(tidegate("restore", "--force", "b.tar.gz"))
+
+
+@pytest.mark.slow
+def test_what_ran_when_a_backup_was_made_is_followed_where_it_still_runs(tidegate: Tidegate) -> None:
+    (tidegate.place / "jobs.jsonl").write_text(
+        "\n".join(
+            json.dumps(
+                {"id": name, "command": ["sh", "-c", f"echo {name} >> ran; while ! test -e go; do sleep 0.02; done"]}
+            )
+            for name in ("a", "b", "c")
+        )
+    )
+    tidegate.start("run", "jobs.jsonl", "--slots", "1")
+    until(lambda: "running" in tidegate.states().values())
+    tidegate("backup", "b.tar.gz")
+    tidegate.started[0].kill()
+    tidegate.started[0].wait()
+    places.database(tidegate.state).write_bytes(b"rubbish" * 1000)
+    told = restored(tidegate, "--force")
+    assert (told["lost"], told["followed"]) == (0, 1)
+    (tidegate.place / "go").touch()
+    assert tidegate("run", "jobs.jsonl", "--slots", "1").returncode == 0
+    assert sorted((tidegate.place / "ran").read_text().split()) == ["a", "b", "c"]
+    assert audit(tidegate.state) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_batch_under_load_is_finished_from_a_backup_elsewhere(tidegate: Tidegate) -> None:
+    count = 60
+    (tidegate.place / "jobs.jsonl").write_text(
+        "\n".join(
+            json.dumps({"id": f"{n}", "command": ["sh", "-c", f"echo {n} >> ran; sleep 0.05; echo {n} >> ended"]})
+            for n in range(count)
+        )
+    )
+    running = tidegate.start("run", "jobs.jsonl", "--slots", "4")
+    until(lambda: list(tidegate.states().values()).count("succeeded") > 15)
+    made = tidegate("backup", "b.tar.gz", "--with-output")
+    assert made.returncode == 0, made.stderr
+    running.kill()  # the machine is lost with all that ran on it
+    running.wait()
+    end_what_is_left(tidegate.state)
+    until(lambda: not [one for one in audit(tidegate.state) if one.kind == "leftover"])
+    told = restored(tidegate, "--into", "new/state")
+    there = Tidegate(tidegate.place / "new")
+    shutil.copy(tidegate.place / "jobs.jsonl", there.place)
+    known = {name for name, state in there.states().items() if state == "succeeded"}
+    assert told["jobs"] == count
+    env = {"TIDEGATE_STATE_DIR": str(there.state)}
+    assert Tidegate(tidegate.place, env=env)("run", "jobs.jsonl", "--slots", "4").returncode == 0
+    assert set(there.states().values()) == {"succeeded"}
+    ended = (tidegate.place / "ended").read_text().split()
+    assert set(ended) == {str(n) for n in range(count)}, "no job is lost"
+    assert all(ended.count(name) == 1 for name in known), "none that the backup knows as done runs again"
+    assert audit(there.state) == []

@@ -43,7 +43,7 @@ def findings(state: Path, before: Marked, books: Books) -> Iterator[Finding]:
     """What runs though its attempt does not, and what runs where nobody could follow it."""
     running = {(one.job, one.n) for one in books.open}
     for process, marker in before.items():
-        supervisor, job, n = _parts(marker)
+        supervisor, job, n = parts(marker)
         launched = supervisor in books.supervisors or _is_written(marker, places.attempt(state, job, n))
         is_ahead = n > books.launches.get(job, n)  # of an attempt that is newer than the database
         if not launched or is_ahead or not is_still(process):
@@ -64,7 +64,8 @@ def findings(state: Path, before: Marked, books: Books) -> Iterator[Finding]:
             yield Finding(kind="unfollowed", said=said, do=do, job=job, attempt=n, place=place, pid=process.pid)
 
 
-def _parts(marker: str) -> tuple[str, int, int]:
+def parts(marker: str) -> tuple[str, int, int]:
+    """By whom, of which job and attempt a mark is; zeros where it is none of ours."""
     match marker.split("/"):
         case [supervisor, job, n] if job.isdigit() and n.isdigit():
             return supervisor, int(job), int(n)

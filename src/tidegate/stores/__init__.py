@@ -190,6 +190,9 @@ class Store(Protocol):
         job's running attempt now, to be adopted as any other; a job that has ended by the store was retried then.
         """
 
+    def tell(self, name: str, now: datetime, data: Mapping[str, object]) -> None:
+        """Write down what happened to the whole of it: that it was restored, or repaired."""
+
     # --- the gate ---
 
     def hold(self, hold: Hold, now: datetime, *, attempt: Attempt | None = None) -> Hold | None:

@@ -364,6 +364,11 @@ class Ledger:
                 self._know(found.supervisor, now)
                 take_up(self._rows, job, found, now)
 
+    def tell(self, name: str, now: datetime, data: Mapping[str, object]) -> None:
+        """Write down what happened to the whole of it: that it was restored, or repaired."""
+        with self._rows.transaction():
+            self._rows.event(now, name, data=data)
+
     def _know(self, supervisor: Supervisor, now: datetime) -> None:
         """An incarnation of which only what it launched tells has been here, and has left."""
         if not self._rows.is_known(supervisor.uuid):

@@ -53,6 +53,13 @@ def _backup(parser: ArgumentParser) -> None:
     json_flag(parser, "one object")
 
 
+def _restore(parser: ArgumentParser) -> None:
+    parser.add_argument("file", type=text, metavar="FILE", help="what `tidegate backup` wrote; - for standard input")
+    parser.add_argument("--into", type=text, metavar="DIR", help="into this state directory instead of the usual one")
+    parser.add_argument("--force", action="store_true", help="move aside what is there")
+    json_flag(parser, "one object")
+
+
 def _reap(parser: ArgumentParser) -> None:
     config_flag(parser)
     parser.add_argument("--unit", type=text, default="", metavar="UNIT", help="only where this unit really stops")
@@ -139,6 +146,14 @@ VERBS = {
         "tidegate backup /var/backups --with-secrets",
         "Without PATH it goes into the directory `backups` of the state directory. A job whose secret is in no backup\n"
         "waits for a person after a restore.",
+    ),
+    "restore": Verb(
+        "Put a backup in the place of a state directory; what ran when it was made is followed or queued again",
+        "tidegate.cli.restore:door",
+        _restore,
+        "tidegate restore --force tidegate-20260109T183000Z.tar.gz",
+        "Output that lies there and is of the same jobs stays. Nothing is changed where the file is damaged, where a\n"
+        "supervisor works, or where agents run that nobody would follow. Exit codes: 0, 2 where it is refused, 5.",
     ),
     "reap": Verb(
         "End every agent that a stopped supervisor left running; their jobs are queued again",

@@ -1,0 +1,85 @@
+"""Restores a state directory from a backup: verified before it takes the place, and nothing of it runs twice."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from msgspec import Struct
+
+from tidegate import places
+from tidegate.backup import Manifest, unpack
+from tidegate.errors import BadInput
+from tidegate.restore import agents, settling, swap
+from tidegate.restore.agents import Carried
+from tidegate.restore.swap import is_empty
+from tidegate.stores import sqlite
+from tidegate.stores.books import BLINDING, books
+
+__all__ = ["Restored", "is_empty", "restore"]
+
+
+class Restored(Struct, frozen=True, kw_only=True):
+    """What a restore has done: `lost` attempts ran then and cannot be followed, `followed` jobs go on with the output
+    that lay here, `waiting` ones lack their secrets; `aside` is where the state before it lies.
+    """
+
+    manifest: Manifest
+    jobs: int
+    lost: int
+    followed: int
+    waiting: int
+    aside: Path | None
+
+
+def restore(packed: BinaryIO, name: str, state: Path, now: datetime) -> Restored:
+    """Put a backup in the place of what lies in a state directory, which its caller owns.
+
+    Raises BadInput where the file is no whole backup, or agents run that nobody would follow; nothing has changed then.
+    """
+    staged = state / f".restoring-{os.getpid()}"
+    staged.mkdir(mode=0o700)
+    try:
+        return _restore(packed, name, state, staged, now)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _restore(packed: BinaryIO, name: str, state: Path, staged: Path, now: datetime) -> Restored:
+    manifest = unpack(packed, name, staged)
+    _check(staged, name, now)
+    with closing(sqlite.open(places.database(staged))) as store:  # which brings an older one up to date
+        told = books(places.database(staged), now)
+        whose = agents.carried(state, store)
+        for agent in agents.unheeded(state, told, whose):
+            raise BadInput(f"{agent}: end it first (tidegate reap), or its work would be done twice")
+        swap.keep_secrets(state, staged, frozenset(told.secrets))
+        case = settling.Case(state=state, staged=staged, manifest=manifest, whose=whose, books=told)
+        lost = settling.settle(store, case, now)
+        waiting = settling.hold_back(store, now)
+        jobs = sum(store.counts().values())
+    aside = _swap(state, staged, whose, now)
+    return Restored(manifest=manifest, jobs=jobs, lost=lost, followed=len(whose.kept), waiting=waiting, aside=aside)
+
+
+def _check(staged: Path, name: str, now: datetime) -> None:
+    """Refuse a database that cannot be worked with; what a repair can mend is told afterwards."""
+    path = places.database(staged)
+    if not path.exists():
+        raise BadInput(f"{name}: this backup has no database")
+    for fault in books(path, now).faults:
+        if fault.kind in (*BLINDING, "unreadable", "newer"):
+            raise BadInput(f"{name}: the database in this backup cannot be used: {fault.said}")
+
+
+def _swap(state: Path, staged: Path, whose: Carried, now: datetime) -> Path | None:
+    """Exchange what lies there; where what lay there is now, None where nothing did."""
+    aside = None if is_empty(state) else state / f"before-restore-{now:%Y%m%dT%H%M%S}Z"
+    if aside is not None:
+        swap.move_aside(state, aside, whose)
+    swap.move_in(staged, state)
+    return aside
