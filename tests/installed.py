@@ -92,7 +92,7 @@ def end_what_is_left(state: Path) -> None:
     """Kill the session of every attempt in `state` that has not ended."""
     for lock in state.glob("**/attempts/*/*/lock"):  # its first line is the shim's pid, its second the exit status
         lines = lock.read_text().splitlines() if lock.is_file() else []
-        with suppress(OSError):  # which an agent may have written, too
+        with suppress(OSError, ValueError):  # which an agent may have written, too
             if len(lines) == 1 and b"TIDEGATE_ATTEMPT=" in Path(f"/proc/{lines[0]}/environ").read_bytes():
                 os.killpg(int(lines[0]), signal.SIGKILL)
 
