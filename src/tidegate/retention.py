@@ -23,10 +23,13 @@ BLOCK = 512  # bytes in which st_blocks counts
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """What may stay: output younger than `age` seconds, `size` bytes in all; None is no bound."""
+    """What may stay: output younger than `age` seconds, `size` bytes in all, jobs that ended less than `forget` seconds
+    ago; None is no bound.
+    """
 
     age: float | None
     size: int | None
+    forget: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +75,8 @@ def surplus(outputs: Iterable[Output], now: datetime, keep: Keep) -> Iterator[Ou
     """What need not stay, the longest ended first."""
     outputs = list(outputs)
     left = sum(one.size for one in outputs)
-    before = now - timedelta(seconds=keep.age) if keep.age is not None else None
+    age = min((bound for bound in (keep.age, keep.forget) if bound is not None), default=None)
+    before = now - timedelta(seconds=age) if age is not None else None
     ended = ((one.ended_at, one) for one in outputs if one.ended_at is not None)
     for ended_at, one in sorted(ended, key=lambda pair: (pair[0], pair[1].job)):
         too_old = before is not None and ended_at <= before

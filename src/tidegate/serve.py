@@ -121,8 +121,9 @@ async def _serve(service: Service, shift: Shift) -> None:
 
 
 def _bounds(service: Service) -> Keep:
-    """How much of the output of ended jobs stays, by the settings now in force."""
-    return Keep(age=service.said.retention.age, size=service.said.retention.size)
+    """How much of the output of ended jobs stays, and how long they do, by the settings now in force."""
+    said = service.said.retention
+    return Keep(age=said.age, size=said.size, forget=said.forget)
 
 
 async def _never(_duty: Duty) -> bool:

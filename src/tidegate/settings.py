@@ -179,10 +179,11 @@ class AccountTable(Table):
 
 
 class RetentionTable(Table):
-    """How long, and how much, the output of ended jobs is kept."""
+    """How long, and how much, the output of ended jobs is kept; and how long the jobs themselves."""
 
     age: SecondsOrNone = 30 * 86400.0
     size: Annotated[int | None, _is(allowed.or_none(allowed.size))] = 20 * 10**9
+    forget: SecondsOrNone = None
 
 
 class LogTable(Table):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -14,13 +15,15 @@ from anyio.to_thread import run_sync
 from tidegate import places
 from tidegate.clock import Clock
 from tidegate.errors import StoreBroken
-from tidegate.retention import Keep, Swept, sweep
+from tidegate.retention import Keep, Swept, forgettable, sweep
 from tidegate.stores import sqlite
+from tidegate.stores.sqlite import SqliteStore
 
 log = structlog.get_logger()
 
 HOUR = 3600.0  # seconds between two rounds
 TURN, BREATH = 0.2, 0.3  # seconds of work, and of rest after it
+SOME = 200  # jobs that are forgotten in one transaction
 
 
 async def keep_within(bounds: Callable[[], Keep], state: Path, clock: Clock) -> None:
@@ -41,7 +44,20 @@ async def _round(keep: Keep, state: Path, clock: Clock) -> Swept:
         while (far := await run_sync(partial(_turn, steps, clock))) is not None:
             swept = far
             await anyio.sleep(BREATH)
+        if keep.forget is not None:
+            await _forget(store, clock.now(), timedelta(seconds=keep.forget))
     return swept
+
+
+async def _forget(store: SqliteStore, now: datetime, age: timedelta) -> None:
+    """Remove the jobs that ended so long ago, some at a time: others write too."""
+    jobs, forgotten = await run_sync(forgettable, store, now - age), 0
+    for start in range(0, len(jobs), SOME):
+        forgotten += await run_sync(store.forget, jobs[start : start + SOME], now)
+        await anyio.sleep(BREATH)
+    events = await run_sync(store.forget_past, now - age)
+    if forgotten or events:
+        log.info("past forgotten", jobs=forgotten, events=events)
 
 
 def _turn(steps: Iterator[Swept], clock: Clock) -> Swept | None:

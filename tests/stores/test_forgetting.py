@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from stores.reconciling import reconcile
-from stores.world import World, names, new
+from stores.world import World, incarnation, names, new
 from tidegate.model import Batch, Hold, NewJob, Origin, Spec, State, Succeeded
 from tidegate.stores.connection import SQL
 from tidegate.stores.sqlite import SqliteStore
@@ -251,3 +252,55 @@ def test_every_part_of_forgetting_uses_an_index(keeper: Keeper) -> None:
             plan = keeper.store._file._db.execute(f"EXPLAIN QUERY PLAN {text}", {"jobs": "[]"})
             assert [row[3] for row in plan if row[3].startswith("SCAN") and "VIRTUAL TABLE" not in row[3]] == []
     keeper.store.close()
+
+
+# --- what is of no job ---
+
+
+def test_what_was_told_of_no_job_goes_with_the_past_and_the_newest_row_stays(world: World) -> None:
+    finished(world, "a")
+    world.pause("acct")
+    world.store.lift("acct", world.now, by="ann")
+    kept = world.store.events(job=world.job("a").id)
+    world.wait(10)
+    assert world.store.forget_past(world.ahead(-20)) == 0
+    last = world.store.last_seq()
+    gone = world.store.forget_past(world.now)
+    assert gone >= 2
+    assert world.store.events(job=world.job("a").id) == kept
+    assert world.store.last_seq() == last
+    assert [event for event in world.events() if event.job is None and event.at < world.now and event.seq < last] == []
+    assert world.store.forget_past(world.now) == 0
+    reconcile(world.store)
+
+
+def test_batches_without_jobs_and_supervisors_without_attempts_go_with_the_past(world: World) -> None:
+    finished(world, "a", "b")
+    world.submit("c", batch="other")
+    world.enter("earlier")
+    world.store.leave("earlier", world.now)
+    ids = [world.job(name).id for name in "ab"]
+    assert world.store.forget(ids, world.now) == 2
+    world.wait(10)
+    world.store.forget_past(world.now)
+    assert [batch.name for batch in world.store.batches()] == ["other"]
+    assert [one.uuid for one in world.store.supervisors()] == ["me"]
+    again = world.submit("a")
+    assert again.added == ("a",)
+    assert again.batch.id > 2  # no number is given twice
+    assert names(world.claim(2)) == ["c", "a"]
+    reconcile(world.store)
+
+
+def test_a_batch_that_somebody_works_on_stays_though_its_jobs_are_forgotten(world: World) -> None:
+    world.submit("a")
+    (batch,) = world.store.batches()
+    world.store.enter(replace(incarnation("run", "here"), batch=batch.id))
+    world.store.cancel(world.job("a").id, world.now, by="ann")
+    assert forget(world, "a") == 1
+    world.wait(10)
+    world.store.forget_past(world.now)
+    assert world.store.batches() == [batch]
+    world.store.leave("run", world.now)
+    world.store.forget_past(world.now)
+    assert world.store.batches() == []

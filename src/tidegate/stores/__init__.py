@@ -128,6 +128,11 @@ class Store(Protocol):
         directory are their caller's. Up to 1,000 are one transaction; more are removed in chunks.
         """
 
+    def forget_past(self, before: datetime) -> int:
+        """Remove what was told before an instant of no job in particular, batches without jobs that nobody works on,
+        and incarnations without attempts that left before it; how many events that were.
+        """
+
     # --- what doors ask of a running supervisor ---
 
     def ask(self, verb: Ask, now: datetime, *, by: str, target: int | None = None) -> Request:

@@ -40,6 +40,7 @@ from tidegate.stores.rows import Known, Rows, about, iso, told
 from tidegate.stores.submit import CHUNK, Submit, check
 from tidegate.stores.takeup import take_up
 
+IDLE: Final = 100  # batches and incarnations that are removed at once: each costs a look at all jobs
 LONGEST: Final = 4000  # characters of an agent's words that a row keeps; the whole is in the attempt's files
 
 
@@ -146,6 +147,20 @@ class Ledger:
                     self._rows.forget(gone)
                     forgotten += len(gone)
         return forgotten
+
+    def forget_past(self, before: datetime) -> int:
+        """Remove what was told before an instant of no job in particular, and what is left without jobs; how many
+        events.
+
+        In chunks, so that others get their turn; at most IDLE batches and incarnations in a call.
+        """
+        past = self._rows.past(before)
+        for start in range(0, len(past), CHUNK):
+            with self._rows.transaction():
+                self._rows.drop_events(past[start : start + CHUNK])
+        with self._rows.transaction():
+            self._rows.drop_idle(before, IDLE)
+        return len(past)
 
     def _job(self, id: int) -> Job:
         found = self._rows.job(id) if 0 < id < 2**63 else None

@@ -213,7 +213,7 @@ class _Rows:
 
     def batch(self, name: str) -> int:
         if name not in self.batches:
-            self._put(self.batches, name, len(self.batches) + 1)
+            self._put(self.batches, name, self._next("batch"))
         return self.batches[name]
 
     def define(self, new: NewJob) -> Defined:
@@ -377,6 +377,21 @@ class _Rows:
             self._drop(self.ids, (self.jobs[id].batch, self.jobs[id].name))
             self._drop(self.digests, id)
             self._drop(self.jobs, id)
+
+    def past(self, before: datetime) -> list[int]:
+        newest = max(self.events, default=0)
+        return [seq for seq, one in self.events.items() if one.job is None and one.at < before and seq != newest]
+
+    def drop_events(self, events: Sequence[int]) -> None:
+        self._drop_all(self.events, events)
+
+    def drop_idle(self, before: datetime, most: int) -> None:
+        here = [one.batch for one, left in self.supervisors.values() if left is None]
+        used = {*here, *(job.batch for job in self.jobs.values())}
+        self._drop_all(self.batches, [name for name, id in self.batches.items() if id not in used][:most])
+        busy = {one.supervisor for one in self.attempts.values()}
+        gone = [uuid for uuid, (_, left) in self.supervisors.items() if left and left < before and uuid not in busy]
+        self._drop_all(self.supervisors, gone[:most])
 
     def _drop_all(self, table: dict[Any, Any], keys: Sequence[Hashable]) -> None:
         for key in keys:

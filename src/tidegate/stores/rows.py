@@ -294,6 +294,17 @@ class Rows(Protocol):
     def forget(self, jobs: Sequence[int]) -> None:
         """Remove all that is known of these jobs; those that waited for one of them wait for one less."""
 
+    def past(self, before: datetime) -> Sequence[int]:
+        """The events of no job from before an instant, without the newest of all; also outside of a transaction."""
+
+    def drop_events(self, events: Sequence[int]) -> None:
+        """Remove these events."""
+
+    def drop_idle(self, before: datetime, most: int) -> None:
+        """Remove batches that have no job and that nobody works on, and incarnations without attempts that left before
+        an instant; up to `most` of each.
+        """
+
     def requests(self) -> Sequence[Request]:
         """What is asked for and not answered yet, oldest first."""
 

@@ -363,6 +363,15 @@ class _Rows:
         self._file.run("forget_needs", jobs=text)
         self._file.run("forget", jobs=text)
 
+    def past(self, before: datetime) -> list[int]:
+        return [seq for (seq,) in self._file.rows("past", before=iso(before))]
+
+    def drop_events(self, events: Sequence[int]) -> None:
+        self._file.run("drop_events", events=json_text(list(events)))
+
+    def drop_idle(self, before: datetime, most: int) -> None:
+        self._file.run("drop_idle", before=iso(before), most=most)
+
     def _sweep(self) -> None:
         """Remove the secrets that no job has; in a transaction, for a submit writes its own inside of one."""
         with suppress(StoreBroken), self.transaction():  # else the next time

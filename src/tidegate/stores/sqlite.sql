@@ -671,6 +671,31 @@ DELETE FROM hours WHERE scope IN (SELECT 'job:' || value FROM json_each(:jobs));
 DELETE FROM event WHERE job IN (SELECT value FROM json_each(:jobs));
 DELETE FROM job WHERE id IN (SELECT value FROM json_each(:jobs));
 
+-- past: what was told of no job before an instant, without the newest row
+SELECT seq FROM event WHERE job IS NULL AND at < :before AND seq < (SELECT max(seq) FROM event);
+
+-- drop_events: these events
+DELETE FROM event WHERE seq IN (SELECT value FROM json_each(:events));
+
+-- drop_idle: some batches without jobs that nobody works on, and some incarnations that left before an instant
+DELETE FROM lane WHERE batch IN (
+  SELECT id FROM batch
+  WHERE NOT EXISTS (
+    SELECT 1 FROM lane WHERE lane.batch = batch.id
+    AND queued + running + succeeded + failed + error + cancelled + skipped > 0
+  ) AND id NOT IN (SELECT batch FROM supervisor WHERE batch IS NOT NULL AND left_at IS NULL)
+  ORDER BY id LIMIT :most
+);
+DELETE FROM batch WHERE id IN (
+  SELECT id FROM batch
+  WHERE NOT EXISTS (SELECT 1 FROM lane WHERE lane.batch = batch.id)
+  AND id NOT IN (SELECT batch FROM supervisor WHERE batch IS NOT NULL AND left_at IS NULL)
+  ORDER BY id LIMIT :most
+);
+DELETE FROM supervisor WHERE uuid IN (
+  SELECT uuid FROM supervisor WHERE left_at < :before AND uuid NOT IN (SELECT supervisor FROM attempt) LIMIT :most
+);
+
 -- jobs_named: the jobs of a name, one for each batch that has it
 SELECT batch.name, definition.spec, job.*
 FROM job JOIN batch ON batch.id = job.batch JOIN definition ON definition.job = job.id

@@ -11,6 +11,7 @@ from tidegate.errors import StoreBroken
 
 GONE = "\ue0f9secret "  # begins what stands for a value whose file is not there
 KEY = "key"  # of the keyed digests: a reference alone lets nobody try values
+KEPT = 1000  # values kept in mind
 
 _SECRET = re.compile(r"token|secret|passw|credential|(?:^|[^a-z])(?:api)?keys?(?:$|[^a-z])", re.IGNORECASE)
 
@@ -46,7 +47,7 @@ class Vault:
         reference = hashlib.blake2b(raw, key=self._my_key(), digest_size=20).hexdigest()
         if reference not in self._values or not (self._directory / reference).exists():  # another process may sweep
             self._write_once(reference, raw)
-            self._values[reference] = value
+            self._keep(reference, value)
         return reference
 
     def keep_only(self, references: set[str]) -> None:
@@ -64,12 +65,18 @@ class Vault:
         if reference not in self._values:
             path = self._directory / reference
             try:
-                self._values[reference] = path.read_bytes().decode("utf-8", "surrogateescape")
+                self._keep(reference, path.read_bytes().decode("utf-8", "surrogateescape"))
             except (FileNotFoundError, NotADirectoryError):
                 return f"{GONE}{reference}"
             except OSError as error:
                 raise StoreBroken(f"{path}: cannot be read ({error.strerror}): submit its job again") from error
         return self._values[reference]
+
+    def _keep(self, reference: str, value: str) -> None:
+        """In mind too, but not for ever: a service sees each secret of each job."""
+        if len(self._values) >= KEPT:
+            self._values.clear()
+        self._values[reference] = value
 
     def _my_key(self) -> bytes:
         if not self._key:
