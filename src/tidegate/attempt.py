@@ -7,7 +7,7 @@ import math
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import tzinfo
+from datetime import timedelta, tzinfo
 from functools import lru_cache
 from pathlib import Path
 
@@ -119,14 +119,13 @@ class Running:
         self._has_exited = False
         self.is_to_rest = False
         self._rest = handover.Rest()
-        self._rests_from: float | None = None
         self._is_unsure = False
         self._dams: list[asyncio.Task[None]] = []  # ends of an agent that prints too much: the polite, then the other
         self._is_telling = False
         self._settling = anyio.Lock()
         self._quiet_cpu: float | None = None  # its processor time when the present silence was young
-        self._worked_from = means.clock.monotonic()
-        self._quiet_from = self._worked_from
+        self._launched = means.clock.monotonic()
+        self._quiet_from = self._launched
 
     # --- the story ---
 
@@ -163,17 +162,14 @@ class Running:
         session, self._resumes = intent.get("session"), intent.get("resumes") is True
         self._session = session if isinstance(session, str) else self._session
         self._asked = handover.read_asked(self.directory)  # the other incarnation was killed while it ended this agent
-        self._take_up(handover.read_rest(self.directory))
+        self._take_up(handover.read_rest(self.directory), intent.get("monotonic"))
         return await self._stay(await launch.adopt(self.directory))
 
-    def _take_up(self, rest: handover.Rest) -> None:
-        """Go on from the work and the rest that were before this incarnation."""
-        now = self._means.clock.now()
-        behind = (now - self.attempt.started_at).total_seconds() - rest.until(now)
-        self._worked_from -= max(behind, 0.0)  # it worked on while nobody supervised it
+    def _take_up(self, rest: handover.Rest, launched: object) -> None:
+        """Go on from the work and the rest that were before this incarnation; `launched` in monotonic seconds."""
+        if isinstance(launched, float):
+            self._launched = launched  # it worked on while nobody supervised it
         self._rest, self._is_unsure = rest, rest.since is not None  # the other may have been killed on the way
-        if rest.since is not None:
-            self._rests_from = self._means.clock.monotonic()
 
     async def end(self, outcome: Outcome) -> None:
         """End the agent; the attempt then ends as `outcome`, unless it has exited or proven something else by then."""
@@ -240,6 +236,7 @@ class Running:
             "resumes": command.resumes,
             "supervisor": self.attempt.supervisor,
             "claimed_at": self.attempt.started_at.isoformat(),
+            "monotonic": self._launched,
         }
 
     # --- watching ---
@@ -344,9 +341,12 @@ class Running:
 
     def _left_behind(self, exit: Exit) -> Iterator[Limit]:
         """What the result files of a wrapper that failed say no about."""
-        spec, now = self.job.spec, self._means.clock.now()
+        spec, clock = self.job.spec, self._means.clock
         if spec.result_files and exit.code:
-            limit = results.refusal(Path(spec.cwd), spec.result_files, self.attempt.started_at, now, self._zone())
+            now = clock.now()
+            began = now - timedelta(seconds=clock.monotonic() - self._launched)  # by the clock as it goes now
+            began = min(began, self.attempt.started_at)
+            limit = results.refusal(Path(spec.cwd), spec.result_files, began, now, self._zone())
             if limit is not None:
                 yield limit
 
@@ -362,8 +362,7 @@ class Running:
             if self._child is None or self.is_ending or self._is_settled():
                 return
             if self.is_to_rest:
-                self._rest = self._rest.begun(self._means.clock.now())
-                self._rests_from = self._rests_from or self._means.clock.monotonic()
+                self._rest = self._rest.begun(self._means.clock.monotonic())
                 handover.write_rest(self.directory, self._rest)  # first: whoever comes next must know
                 await self._child.freeze()
             else:
@@ -380,9 +379,7 @@ class Running:
     def _go_on(self) -> None:
         """Standing still was no work, and no silence."""
         now = self._means.clock.monotonic()
-        if self._rests_from is not None:
-            self._worked_from += now - self._rests_from
-        self._rest, self._rests_from = self._rest.ended(self._means.clock.now()), None
+        self._rest = self._rest.ended(now)
         self._quiet_from, self._quiet_cpu = now, None
 
     def wake_shim(self) -> None:
@@ -397,12 +394,12 @@ class Running:
         if self._child is None or self._follow is None:
             return None
         self._follow.measure()  # its readers may wait for a store that is busy
-        if self.is_ending or self._rests_from is not None:
+        if self.is_ending or self._rest.since is not None:
             return None
         now = self._means.clock.monotonic()
         timeout = self.job.spec.timeout or self._means.timeout
         silence = self.job.spec.silence or (self._means.silence if self._agent.has_limits else None)
-        if timeout is not None and now - self._worked_from > timeout:
+        if timeout is not None and now - self._launched - self._rest.seconds > timeout:
             return TimedOut(after=timeout)
         if silence is not None and self._is_silent(now, silence):
             return TimedOut(after=silence, silent=True)

@@ -111,7 +111,7 @@ def shift_for(said: Settings, known: Known, state: Path, store: Store) -> Shift:
 class Duty:
     """A supervising process under way: `ended_by` is the first signal that asked for its end.
 
-    `news` rings after something has happened and been told.
+    `news` rings after something has happened and been told. Requests up to the number `before` were asked of others.
     """
 
     shift: Shift
@@ -122,7 +122,12 @@ class Duty:
     notifier: Notifier
     news: Bell
     ended_by: signal.Signals | None = None
+    before: int = 0
     supervisor: Supervisor = field(init=False)
+
+    def is_asked(self, request: Request) -> bool:
+        """Whether a request is for this incarnation; no time tells, for clocks are set back."""
+        return request.id > self.before
 
 
 def make_room(shift: Shift, *, slots: int) -> None:
@@ -193,12 +198,14 @@ async def on_duty(
     news = Bell()
     async with Writer(shift.store, partial(_tell_blocked, news)) as ask, Watcher(shift.clock) as watcher:
         last = await ask(shift.store.last_seq)
+        asked = await ask(shift.store.requests)
         await ask(shift.store.enter, me)
         if jobs := await ask(take_up_all, shift.state, shift.store, me.host, shift.clock.now()):
             log.warning("attempts found that the database did not know", jobs=len(jobs), first=jobs[0])
         await ask(shift.store.lift, f"host:{me.host}", shift.clock.now(), by="start", origins=(Origin.HOST,))
         notifier = Notifier(shift.notify, shift.store, ask, shift.clock, me.host)
         duty = Duty(shift, ask, me, batch, Narrator(shift.store, ask, last, notifier.hear), notifier, news)
+        duty.before = max((request.id for request in asked), default=0)
         duty.supervisor = Supervisor(_post(duty, watcher, is_over, heed or heeded))
         await duty.supervisor.see_holds()
         await _see_disk(duty)  # before anything is launched
@@ -343,7 +350,7 @@ async def _end(duty: Duty, number: signal.Signals) -> None:
 
 async def heeded(duty: Duty, request: Request) -> None:
     """Do what a request asks of a program in the foreground; one that was meant for another incarnation is let go."""
-    refused = "it was asked of another incarnation" if request.at < duty.me.started_at else ""
+    refused = "it was asked of another incarnation" if not duty.is_asked(request) else ""
     if request.verb is Ask.UPGRADE:
         refused = refused or "only `tidegate serve` can become another version: end this run, and start it again"
     await answer(duty, request, refused=refused)

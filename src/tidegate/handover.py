@@ -10,7 +10,6 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 
 from msgspec.structs import asdict
@@ -43,34 +42,37 @@ def read_asked(directory: Path) -> Outcome | None:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """How long an agent has stood still: `seconds` in all, and `since` when it does again (None: it goes)."""
+    """How long an agent has stood still: `seconds` in all, and `since` when it does again (None: it goes).
+
+    All instants are monotonic seconds, which no change of the clock reaches; a restart of the machine ends all agents.
+    """
 
     seconds: float = 0.0
-    since: datetime | None = None
+    since: float | None = None
 
-    def until(self, now: datetime) -> float:
+    def until(self, now: float) -> float:
         """Seconds in all until now."""
-        return self.seconds + ((now - self.since).total_seconds() if self.since is not None else 0.0)
+        return self.seconds + (now - self.since if self.since is not None else 0.0)
 
-    def begun(self, now: datetime) -> Rest:
+    def begun(self, now: float) -> Rest:
         """It stands still from now on."""
-        return replace(self, since=self.since or now)
+        return replace(self, since=now if self.since is None else self.since)
 
-    def ended(self, now: datetime) -> Rest:
+    def ended(self, now: float) -> Rest:
         """It goes on now."""
         return Rest(seconds=self.until(now))
 
 
 def write_rest(directory: Path, rest: Rest) -> None:
     """How long the agent has stood still, and whether it does."""
-    _leave(directory / "rest", {"seconds": rest.seconds, "since": rest.since.isoformat() if rest.since else None})
+    _leave(directory / "rest", {"seconds": rest.seconds, "since": rest.since})
 
 
 def read_rest(directory: Path) -> Rest:
     """The same as it was left."""
     match _left(directory / "rest"):
-        case {"seconds": float(seconds), "since": str(since)}:
-            return Rest(seconds, datetime.fromisoformat(since))
+        case {"seconds": float(seconds), "since": float(since)}:
+            return Rest(seconds, since)
         case {"seconds": float(seconds)}:
             return Rest(seconds)
         case _:

@@ -59,7 +59,8 @@ class Tally:
                 self.shuts[event.scope] += 1
                 self.shut_since.setdefault(_gate(event), event.at)
             case "gate reopening" | "gate lifted" if event.scope and _gate(event) in self.shut_since:
-                self.held[event.scope] += round((event.at - self.shut_since.pop(_gate(event))).total_seconds())
+                held = (event.at - self.shut_since.pop(_gate(event))).total_seconds()
+                self.held[event.scope] += max(round(held), 0)  # less than nothing: the clock was set back
             case _:
                 pass
 

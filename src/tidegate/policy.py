@@ -377,7 +377,11 @@ def is_blank(outcome: Outcome, *, cautious: bool, answered: bool, lasted: float,
     own fault tells nothing of its account.
     """
     return (
-        isinstance(outcome, Failed) and not outcome.own and cautious and not answered and lasted < rules.blank_seconds
+        isinstance(outcome, Failed)
+        and not outcome.own
+        and cautious
+        and not answered
+        and 0 <= lasted < rules.blank_seconds  # less than nothing: the clock was set back
     )
 
 
@@ -525,6 +529,14 @@ def is_scarce(free: float, least: float, *, held: bool) -> bool:
 def is_due(hold: Hold, now: datetime) -> bool:
     """Whether a hold's end has come: a limit turns into its ramp, any other is lifted."""
     return not hold.ramp and hold.until is not None and hold.until <= now
+
+
+def is_stranded(hold: Hold, now: datetime, rules: Rules) -> bool:
+    """Whether a wait that nobody but us has set ends later than it ever could: the clock was set back meanwhile."""
+    if hold.ramp or hold.until is None or hold.resets_at is not None or hold.origin not in (Origin.LIMIT, Origin.HOST):
+        return False
+    most = rules.rate_most if hold.window is Window.MINUTE else rules.unknown_most
+    return hold.until > now + timedelta(seconds=most)
 
 
 def reopening(hold: Hold, now: datetime, epoch: int) -> Hold:

@@ -164,7 +164,7 @@ def _detach(duty: Duty, number: signal.Signals) -> None:
 
 
 async def _heed(service: Service, duty: Duty, request: Request) -> None:
-    if request.verb is Ask.UPGRADE and request.at >= duty.me.started_at:
+    if request.verb is Ask.UPGRADE and duty.is_asked(request):
         await _upgrade(service, duty, request)
     else:
         await daemon.heeded(duty, request)

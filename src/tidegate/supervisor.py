@@ -53,6 +53,7 @@ log = structlog.get_logger()
 BREATH, BREATH_MOST = 1.0, 60.0  # seconds in which nothing is started where the machine lacks what a launch needs
 AT_ONCE = 8  # launches between which nothing else gets a turn: each takes a millisecond, or ten on a busy machine
 TICK = 1.0  # seconds between looks at time-outs and at what other processes wrote
+LEAP = 5.0  # seconds: by less the clock is corrected all the time
 SHIMS = 5  # such looks between two at whether somebody has stopped a shim
 
 
@@ -94,6 +95,8 @@ class Supervisor:
         self._running: dict[int, Running] = {}
         self._stopped: Outcome | None = None
         self._version = 0
+        self._lead = _lead(post.clock)
+        self._is_unstranded = True
         self._breathless = 0
         self._heeded: set[Request] = set()
         self._errands: TaskGroup | None = None
@@ -320,6 +323,7 @@ class Supervisor:
 
     async def _adopt(self, attempts: TaskGroup, others: TaskGroup) -> None:
         post = self._post
+        await post.ask(post.store.unstrand, post.clock.now(), rules=post.rules)
         await self.see_holds()  # first: what is to stand still is not woken
         found = await post.ask(post.store.adopt, post.me.uuid, post.me.host, post.clock.now())
         async with anyio.create_task_group() as looking:
@@ -459,10 +463,24 @@ class Supervisor:
                     self._end(running, overdue)
             self._see_halts()
             await self._turn_due()
+            await self._heed_clock()
             version = await self._post.ask(self._post.store.version)
             if version != self._version:
                 self._version = version
                 await self.look()
+
+    async def _heed_clock(self) -> None:
+        """Look at once where the clock has gone further than time has: what waited for hours may be due."""
+        post, before = self._post, self._lead
+        self._lead = _lead(post.clock)
+        if abs(moved := self._lead - before) > LEAP:
+            log.warning("clock moved", seconds=round(moved), reason="it was set, or the machine was suspended")
+            self._is_unstranded = False
+        if not self._is_unstranded:
+            with suppress(StoreBlocked):  # the next tick comes soon
+                await post.ask.once(post.store.unstrand, post.clock.now(), rules=post.rules)
+                self._is_unstranded = True
+            await self.look()
 
     # --- what is asked of it, and of what runs ---
 
@@ -515,6 +533,11 @@ class Supervisor:
         if len(self._running) >= self._post.slots:
             return None  # whatever comes due, nothing starts before an attempt ends
         return await self._post.ask(self._post.store.next_due, self._post.clock.now())
+
+
+def _lead(clock: Clock) -> float:
+    """Seconds by which the clock is ahead of monotonic time."""
+    return clock.now().timestamp() - clock.monotonic()
 
 
 def _cause(error: BaseException) -> BaseException:

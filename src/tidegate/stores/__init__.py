@@ -156,6 +156,12 @@ class Store(Protocol):
         Raises NotOwner where `supervisor` is not registered.
         """
 
+    def unstrand(self, now: datetime, *, rules: Rules) -> None:
+        """Let what waits for longer than any wait of ours lasts go on: the clock was set back meanwhile.
+
+        What a provider or a person has said is an instant and stays.
+        """
+
     def unclaim(self, attempt: Attempt, now: datetime, reason: str) -> None:
         """Give back an attempt that was never started: queued again, uncharged."""
 

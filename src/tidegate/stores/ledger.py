@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from msgspec.structs import replace
@@ -199,6 +199,19 @@ class Ledger:
         with self._rows.transaction():
             who = Claimer(me=self._registered(supervisor), now=now, rules=rules or Rules())
             return claim(self._rows, who, most=most, batch=batch)
+
+    def unstrand(self, now: datetime, *, rules: Rules) -> None:
+        """Let what waits for longer than any wait of ours lasts go on: the clock was set back meanwhile.
+
+        What a provider or a person has said is an instant and stays.
+        """
+        with self._rows.transaction():
+            self._rows.unstrand(now, now + timedelta(seconds=rules.retry_most))
+            for hold in self._rows.wide_holds():
+                if policy.is_stranded(hold, now, rules):
+                    moved = replace(hold, until=now)
+                    self._rows.put_hold(moved)
+                    self._rows.event(now, "gate moved", scope=hold.scope, data=told(moved))
 
     def unclaim(self, attempt: Attempt, now: datetime, reason: str) -> None:
         """Give back an attempt that was never started: queued again, uncharged. Repeating it is a success."""

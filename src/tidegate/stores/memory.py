@@ -287,6 +287,11 @@ class _Rows:
             if job.state is State.QUEUED and job.not_before is not None and job.not_before <= now:
                 self._put(self.jobs, job.id, replace(job, not_before=None))
 
+    def unstrand(self, now: datetime, horizon: datetime) -> None:
+        for job in list(self.jobs.values()):
+            if job.state is State.QUEUED and job.launches and job.not_before is not None and job.not_before > horizon:
+                self._put(self.jobs, job.id, replace(job, not_before=now))
+
     def waiting(self, batch: int | None) -> list[Lane]:
         queued = [job for job in self.jobs.values() if job.state is State.QUEUED and batch in (None, job.batch)]
         return list({lane.id: lane for lane in map(self._lane, queued)}.values())

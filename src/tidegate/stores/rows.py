@@ -247,6 +247,9 @@ class Rows(Protocol):
     def promote(self, now: datetime) -> None:
         """Clear the `not_before` of every queued job that is due."""
 
+    def unstrand(self, now: datetime, horizon: datetime) -> None:
+        """Make each queued job that was started before, and is to wait until after `horizon`, due now."""
+
     def waiting(self, batch: int | None) -> Sequence[Lane]:
         """The lanes with queued jobs, of one batch or of all."""
 

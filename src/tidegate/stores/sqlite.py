@@ -290,6 +290,9 @@ class _Rows:
     def promote(self, now: datetime) -> None:
         self._file.run("promote", now=iso(now))
 
+    def unstrand(self, now: datetime, horizon: datetime) -> None:
+        self._file.run("unstrand", now=iso(now), horizon=iso(horizon))
+
     def waiting(self, batch: int | None) -> list[Lane]:
         found = self._file.rows("waiting") if batch is None else self._file.rows("waiting_of", batch=batch)
         return [Lane(*row) for row in found]

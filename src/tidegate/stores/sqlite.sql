@@ -400,6 +400,9 @@ SELECT EXISTS (
 -- promote: jobs that were to wait until now are ready
 UPDATE job SET not_before = NULL WHERE state = 'queued' AND not_before <= :now;
 
+-- unstrand: jobs that were to be tried again later than any wait lasts are due now
+UPDATE job SET not_before = :now WHERE state = 'queued' AND not_before > :horizon AND launches > 0;
+
 -- next_job: the first instant ahead at which a waiting job is due
 SELECT min(not_before) FROM job WHERE state = 'queued' AND not_before > :now;
 
