@@ -77,13 +77,22 @@ def hold(until: datetime | None = None, **more: object) -> Hold:
 
 UNCHARGED = {"attempts": 0, "state": State.QUEUED, "resumed": True, "session": "s", "not_before": None}
 ENDED = {"ended_at": NOW, "resumed": False, "limited_in_a_row": 0, "limited_since": None}
-CHARGED = {"attempts": 1, "state": State.QUEUED, "resumed": False, "session": None, "limited_in_a_row": 0}
+AGAIN = {"resumed": False, "session": None, "limited_in_a_row": 0, "limited_since": None}
+CHARGED = {"attempts": 1, "state": State.QUEUED, **AGAIN}
 AFTER: list[tuple[str, Outcome, dict[str, object]]] = [
     ("succeeded", Succeeded("text"), {**ENDED, "state": State.SUCCEEDED, "attempts": 0, "reason": ""}),
     ("failed", Failed(reason="exit 1"), {**CHARGED, "reason": "exit 1", "not_before": at(2.5)}),
     ("no result", Failed(reason="none", valid=False), {**CHARGED, "reason": "none", "not_before": at(2.5)}),
-    ("not launched", Failed(reason="no", valid=False, retry=False), {**ENDED, "state": State.ERROR, "attempts": 1}),
-    ("said no for good", Failed(reason="no", retry=False), {**ENDED, "state": State.FAILED, "attempts": 1}),
+    (
+        "not launched",
+        Failed(reason="no", valid=False, retry=False),
+        {**ENDED, "state": State.ERROR, "attempts": 1, "reason": "no"},
+    ),
+    (
+        "said no for good",
+        Failed(reason="no", retry=False),
+        {**ENDED, "state": State.FAILED, "attempts": 1, "reason": "no"},
+    ),
     ("timed out", TimedOut(after=60), {**CHARGED, "reason": "no end after 60 s", "not_before": at(2.5)}),
     ("silent", TimedOut(after=90, silent=True), {**CHARGED, "reason": "no output for 90 s"}),
     ("limited", Limited(limit()), {**UNCHARGED, "reason": "no more", "limited_in_a_row": 3, "limited_since": at(-9)}),
@@ -96,7 +105,7 @@ AFTER: list[tuple[str, Outcome, dict[str, object]]] = [
 
 @pytest.mark.parametrize(("outcome", "expected"), [row[1:] for row in AFTER], ids=[row[0] for row in AFTER])
 def test_after_each_outcome_the_job_is_as_the_table_says(outcome: Outcome, expected: dict[str, object]) -> None:
-    job = replace(RUNNING, limited_in_a_row=2, limited_since=at(-9))
+    job = replace(RUNNING, limited_in_a_row=2, limited_since=at(-9), resumed=True)
     after = policy.after(job, outcome, NOW, rules=RULES)
     assert {name: getattr(after, name) for name in expected} == expected
     assert after.launches == job.launches
@@ -127,6 +136,7 @@ def test_when_the_attempts_are_spent_only_a_charged_end_is_final(outcome: Outcom
 def test_a_job_that_is_lost_too_often_is_an_error() -> None:
     after = policy.after(replace(RUNNING, lost=2), Lost("killed"), NOW, rules=RULES)
     assert (after.state, after.reason, after.attempts) == (State.ERROR, "lost 3 times: killed", 0)
+    assert after.ended_at == NOW
 
 
 SESSIONS = [
@@ -216,10 +226,11 @@ def test_only_what_has_ended_is_retried_and_with_all_of_its_attempts(state: Stat
 
 def test_an_edit_keeps_the_session_of_the_same_agent() -> None:
     new = NewJob(name="x", account="a", model="opus", priority=3, group="g", spec=Spec(prompt="q"))
-    job = policy.edited(QUEUED, new)
+    job = policy.edited(replace(QUEUED, resumed=True), new)
+    assert job.resumed
     assert (job.name, job.session, job.not_before) == ("j", "s", at(60))
     assert (job.account, job.model, job.priority, job.group, job.spec) == ("a", "opus", 3, "g", new.spec)
-    other = policy.edited(QUEUED, replace(new, spec=Spec(agent="codex", prompt="q")))
+    other = policy.edited(replace(QUEUED, resumed=True), replace(new, spec=Spec(agent="codex", prompt="q")))
     assert (other.session, other.resumed) == (None, False)
 
 
@@ -249,9 +260,14 @@ def test_a_job_is_stuck_that_is_limited_often_while_others_go_on(
 
 
 def test_a_stuck_job_waits_for_a_person_with_the_evidence() -> None:
-    made = policy.stuck_hold(replace(RUNNING, limited_in_a_row=8, reason="no more"), NOW)
-    assert (made.scope, made.origin, made.allow, made.until) == ("job:7", Origin.HUMAN, 0, None)
-    assert (made.reason, made.evidence) == ("limited 8 times in a row while others of claude go on", "no more")
+    assert policy.stuck_hold(replace(RUNNING, limited_in_a_row=8, reason="no more"), NOW) == Hold(
+        scope="job:7",
+        origin=Origin.HUMAN,
+        since=NOW,
+        reason="limited 8 times in a row while others of claude go on",
+        evidence="no more",
+        by="tidegate",
+    )
 
 
 BLANK = Failed(reason="exit 1")
@@ -375,6 +391,8 @@ def test_each_sighting_adds_what_it_tells(sighting: Sighting, change: dict[str, 
     seen = policy.see(Seen(proof=True), sighting)
     assert seen == replace(Seen(proof=True), **change)
     assert policy.see(seen, sighting) == seen
+    if not isinstance(sighting, Usage | Result | SessionGone):
+        assert policy.see(seen, sighting) is seen, "what is told again tells nothing"
 
 
 BETTER = [
@@ -385,6 +403,7 @@ BETTER = [
     ("a printed one after an exact one", limit(at(60)), limit(at(90), exact=False), False),
     ("a later one", limit(at(60)), limit(at(90)), True),
     ("an earlier one", limit(at(90)), limit(at(60)), False),
+    ("the same again", limit(at(60)), limit(at(60)), False),
     ("another kind", limit(at(60)), limit(kind=Kind.AUTH), True),
 ]
 
@@ -393,6 +412,9 @@ BETTER = [
 def test_a_limit_replaces_one_that_tells_less(old: Limit | None, new: Limit, better: bool) -> None:
     assert policy.improves(old, new) is better
     assert policy.see(Seen(sure=old), new).sure == (new if better else old)
+    before, told = (one and replace(one, sure=False) for one in (old, new))
+    assert told is not None
+    assert policy.see(Seen(unsure=before), told).unsure == (told if better else before)
 
 
 def test_the_last_word_of_an_agent_outweighs_what_it_said_while_it_retried() -> None:
@@ -410,6 +432,7 @@ def test_last_words_are_kept_for_a_plain_failure() -> None:
 def test_a_session_is_gone_only_where_one_was_resumed() -> None:
     seen = Seen(session_gone=SessionGone("gone"), last_words="gone")
     assert policy.heard(seen, "gone", resumed=True) is seen
+    assert policy.heard(seen, "gone") is seen
     assert policy.heard(seen, "gone", resumed=False) == Seen(last_words="gone")
     assert policy.heard(seen, "bye", resumed=True) == replace(seen, last_words="bye")
 
@@ -487,6 +510,9 @@ UNTIL = [
     ("unknown", limit(), None, 300),
     ("unknown, once more by the canary", limit(), RAMP, 1200),
     ("unknown, told twice by neighbours", limit(), hold(at(300), misses=0), 300),
+    ("a moment ahead", limit(at(5)), None, 5 + 3 + 1),
+    ("just now", limit(NOW), None, 15),
+    ("just now, once more by the canary", limit(NOW), RAMP, 60),
     ("just past, exact", limit(at(-1)), None, 15),
     ("just past, printed", limit(at(-1), exact=False), None, 60),
     ("just past, once more by the canary", limit(at(-1)), RAMP, 60),
@@ -501,8 +527,18 @@ def test_a_hold_ends_when_the_limit_does_and_a_margin_later(told: Limit, prior: 
     made = policy.hold_for(told, "claude", NOW, rules=RULES, prior=prior)
     assert made is not None
     assert made.until == at(seconds)
-    assert (made.origin, made.allow, made.ramp, made.evidence) == (Origin.LIMIT, 0, False, "no more")
-    assert (made.resets_at, made.exact, made.reason) == (told.resets_at, told.exact, told.kind.value)
+    assert replace(made, misses=0) == Hold(
+        scope="claude",
+        origin=Origin.LIMIT,
+        window=policy.window_of(told),
+        since=NOW,
+        until=at(seconds),
+        reason=told.kind.value,
+        evidence="no more",
+        by="tidegate",
+        resets_at=told.resets_at,
+        exact=told.exact,
+    )
 
 
 def test_a_reset_ahead_ends_the_row_of_misses() -> None:
@@ -513,9 +549,16 @@ def test_a_reset_ahead_ends_the_row_of_misses() -> None:
 
 @pytest.mark.parametrize(("kind", "reason"), [(Kind.AUTH, "not logged in"), (Kind.CREDIT, "out of credit")])
 def test_what_a_person_must_mend_has_no_end(kind: Kind, reason: str) -> None:
-    made = policy.hold_for(limit(at(60), kind=kind), "claude", NOW, rules=RULES)
-    assert made is not None
-    assert (made.origin, made.until, made.reason, made.resets_at) == (Origin.HUMAN, None, reason, at(60))
+    assert policy.hold_for(limit(at(60), kind=kind), "claude", NOW, rules=RULES) == Hold(
+        scope="claude",
+        origin=Origin.HUMAN,
+        window=Window.FIVE_HOURS,
+        since=NOW,
+        reason=reason,
+        evidence="no more",
+        by="tidegate",
+        resets_at=at(60),
+    )
 
 
 def test_no_limit_makes_no_hold() -> None:
@@ -525,9 +568,11 @@ def test_no_limit_makes_no_hold() -> None:
 # --- merging ---
 
 EARLIER = hold(at(60), exact=True)
+SAID = {"evidence": "no more, really", "reason": "usage_limit"}
 MERGED: list[tuple[str, Hold | None, Hold, Hold]] = [
     ("nothing before", None, EARLIER, EARLIER),
     ("a later end wins", EARLIER, hold(at(90), exact=True), hold(at(90), exact=True)),
+    ("and its words", EARLIER, hold(at(90), exact=True, **SAID), hold(at(90), exact=True, **SAID)),
     ("an earlier end loses", EARLIER, hold(at(30), exact=True), EARLIER),
     ("a near end is the same", EARLIER, hold(at(61), exact=True), EARLIER),
     ("not so near any more", EARLIER, hold(at(61.001), exact=True), hold(at(61.001), exact=True)),
@@ -618,13 +663,22 @@ def test_a_hold_is_due_when_its_end_has_come_and_it_does_not_ramp_yet(of: Hold, 
 
 
 def test_a_reopening_lets_one_go_and_keeps_what_was_known() -> None:
-    ramp = policy.reopening(hold(NOW, misses=2, canary=7), NOW, 40)
-    assert (ramp.ramp, ramp.allow, ramp.since, ramp.epoch, ramp.misses, ramp.canary) == (True, 1, NOW, 40, 2, 7)
+    shut = hold(NOW, misses=2, canary=7, since=at(-60))
+    assert policy.reopening(shut, NOW, 40) == replace(shut, ramp=True, allow=1, since=NOW, epoch=40)
 
 
 def test_a_start_lets_one_go_first() -> None:
     ramp = policy.starting("claude", NOW, 40)
-    assert (ramp.scope, ramp.origin, ramp.ramp, ramp.allow, ramp.epoch) == ("claude", Origin.START, True, 1, 40)
+    assert ramp == Hold(
+        scope="claude",
+        origin=Origin.START,
+        allow=1,
+        since=NOW,
+        ramp=True,
+        epoch=40,
+        reason="no recent evidence that it is open",
+        by="tidegate",
+    )
     assert policy.widened(ramp, most=None) is None
 
 
@@ -659,7 +713,7 @@ PLACES: list[tuple[str, dict[str, list[Hold]], dict[str, list[int]], int | None,
     ("shut for one model", {"claude/opus": [SHUT]}, {}, None, 0),
     ("another scope is shut", {"codex": [SHUT], "claude/sonnet": [SHUT]}, {}, None, 65536),
     ("its end has come", {"claude": [hold(NOW)]}, {}, None, 65536),
-    ("a standing hold counts all", {"claude": [hold(None, allow=3)]}, {"claude": [1, 9]}, None, 1),
+    ("a standing hold counts all", {"claude": [hold(None, allow=3, epoch=5)]}, {"claude": [1, 9]}, None, 1),
     ("a standing hold of a host", {"host:here": [hold(None, allow=3)]}, {"claude": [1, 9]}, None, 3),
     ("a ramp counts those from after", {"claude": [replace(RAMP, allow=2, epoch=5)]}, {"claude": [1, 5, 6]}, None, 1),
     ("a full ramp", {"claude": [replace(RAMP, epoch=5)]}, {"claude": [6]}, None, 0),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
-import time as clock
+import time
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
@@ -19,11 +21,31 @@ HERE = ZoneInfo("UTC")
 BERLIN = ZoneInfo("Europe/Berlin")
 NEW_YORK = ZoneInfo("America/New_York")
 
+
+@pytest.fixture(autouse=True, scope="module")
+def elsewhere() -> Iterator[None]:
+    """A machine whose own zone is none of those in the tests: it must not matter."""
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = "Pacific/Kiritimati"
+    time.tzset()
+    yield
+    os.environ.pop("TZ")
+    os.environ |= {} if before is None else {"TZ": before}
+    time.tzset()
+
+
+@pytest.fixture(autouse=True)
+def unread() -> None:
+    """Each test looks for its zones itself."""
+    resets.zone_named.cache_clear()
+
+
 # what is printed | when that is (UTC; * for an instant given to the second)
 TOLD = r"""
 resets 4pm (America/Los_Angeles)                             | 2026-01-10 00:00
 resets 4:50am (Europe/Rome)                                  | 2026-01-10 03:50
 resets 11:59 PM                                              | 2026-01-09 23:59
+resets 4:05:06 PM                                            | 2026-01-10 16:05:06*
 resets 14:00                                                 | 2026-01-10 14:00
 resets 23:30 (UTC)                                           | 2026-01-09 23:30
 resets 12am                                                  | 2026-01-10 00:00
@@ -65,9 +87,15 @@ resets on Friday at 7pm                                      | 2026-01-09 19:00
 resets Fri 9am                                               | 2026-01-16 09:00
 resets tomorrow at 9am                                       | 2026-01-10 09:00
 resets today at 9pm                                          | 2026-01-09 21:00
+resets tomorrow at 9pm                                       | 2026-01-10 21:00
+resets today at 5pm                                          | 2026-01-09 17:00
+resets tomorrow at 9am (Asia/Tokyo)                          | 2026-01-11 00:00
+resets Sun 9am (Asia/Tokyo)                                  | 2026-01-11 00:00
 monthly cycle ends on 11/17/2026.                            | 2026-11-17 00:00
 resets 1/30/2026 11:30 AM                                    | 2026-01-30 11:30
 resets 31/1/2026 11:30 AM                                    | 2026-01-31 11:30
+resets 12/1/2026 9:00 AM                                     | 2026-12-01 09:00
+resets 13/1/2026 9:00 AM                                     | 2026-01-13 09:00
 resets 2026-01-30                                            | 2026-01-30 00:00
 resets at 2026-01-30 05:38:28                                | 2026-01-30 05:38:28*
 resets 2026-01-30T05:38:28Z                                  | 2026-01-30 05:38:28*
@@ -96,6 +124,8 @@ wait for limits to reset (every 5h), resets at 9pm           | 2026-01-09 21:00
 NOT_TOLD = r"""
 resets 13pm
 resets 0am
+resets Jan 30, 13pm
+resets Jan 30 at 0:75
 resets 25:00
 resets 12:60pm
 resets Feb 30 at 10am (Europe/Paris)
@@ -157,8 +187,9 @@ def test_an_unknown_zone_is_the_agents_own_and_says_so(zone: str) -> None:
     assert (told.at, told.zone_known) == (datetime(2026, 1, 10, 15, tzinfo=UTC), False)
 
 
-def test_a_named_zone_is_known() -> None:
-    told = resets.read("resets 4pm (Asia/Tokyo)", NOW, BERLIN)
+@pytest.mark.parametrize("zone", ["(Asia/Tokyo)", "JST", "+09:00", "UTC"])
+def test_a_named_zone_is_known(zone: str) -> None:
+    told = resets.read(f"resets 4pm {zone}", NOW, BERLIN)
     assert told is not None
     assert told.zone_known
 
@@ -190,6 +221,19 @@ def test_just_past_midnight_is_still_now() -> None:
     told = resets.read("resets 11:59pm", datetime(2026, 1, 10, 0, 1, tzinfo=UTC), HERE)
     assert told is not None
     assert told.at == datetime(2026, 1, 9, 23, 59, tzinfo=UTC)
+
+
+def test_just_past_on_the_weekday_before_is_still_now() -> None:
+    told = resets.read("resets Fri 11:59pm", datetime(2026, 1, 10, 0, 1, tzinfo=UTC), HERE)
+    assert told is not None
+    assert told.at == datetime(2026, 1, 9, 23, 59, tzinfo=UTC)
+
+
+def test_a_day_without_a_time_is_over_a_day_after_it_began() -> None:
+    told = resets.read("cycle ends on 1/8/2026", datetime(2026, 1, 9, tzinfo=UTC), HERE)
+    assert told is not None
+    assert told.at == datetime(2026, 1, 8, tzinfo=UTC)
+    assert resets.read("cycle ends on 1/8/2026", datetime(2026, 1, 9, 0, 0, 1, tzinfo=UTC), HERE) is None
 
 
 def test_a_date_of_today_that_is_past_is_not_next_year() -> None:
@@ -280,6 +324,8 @@ def test_a_printed_date_comes_back_as_its_instant(name: str, minute: int, days: 
         ("7s", 7),
         ("1h30m", 5400),
         ("Fri, 09 Jan 2026 18:31:00 GMT", 60),
+        ("2026-01-09 18:31:00", 60),
+        (3660 * 86400, 3660 * 86400),
     ],
 )
 def test_retry_after_is_seconds_a_length_or_a_date(value: object, seconds: float) -> None:
@@ -288,16 +334,25 @@ def test_retry_after_is_seconds_a_length_or_a_date(value: object, seconds: float
     assert told.at == NOW + timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize("value", [None, True, -1, float("nan"), float("inf"), 1e300, "", "soon", [], {}, "-5"])
+@pytest.mark.parametrize(
+    "value", [None, True, -1, float("nan"), float("inf"), 1e300, "", "soon", [], {}, "-5", 3660 * 86400 + 1]
+)
 def test_what_is_no_wait_is_unknown(value: object) -> None:
     assert resets.after(value, NOW) is None
 
 
 @pytest.mark.parametrize(
-    "value", [None, True, 0, -1, 17, "x", float("nan"), float("inf"), 1e300, [], "99999999999999999999"]
+    "value", [None, True, 0, -1, 17, 10**10, "x", float("nan"), float("inf"), 1e300, [], "99999999999999999999"]
 )
 def test_what_is_no_epoch_is_unknown(value: object) -> None:
     assert resets.epoch(value) is None
+
+
+@pytest.mark.parametrize(("value", "year"), [(10**9, 2001), (10**10 - 1, 2286), (10**12, 2001), (10**13 - 1, 2286)])
+def test_an_epoch_is_seconds_or_milliseconds_of_these_centuries(value: int, year: int) -> None:
+    told = resets.epoch(value)
+    assert told is not None
+    assert (told.at.year, told.exact) == (year, True)
 
 
 @pytest.mark.parametrize(
@@ -307,6 +362,7 @@ def test_what_is_no_epoch_is_unknown(value: object) -> None:
         ({"resetsAt": 1788625200123}, datetime(2026, 9, 5, 16, 20, tzinfo=UTC)),
         ({"resets_at": "1788625200", "resets_in_seconds": 5}, datetime(2026, 9, 5, 16, 20, tzinfo=UTC)),
         ({"quotaResetTimeStamp": "2026-01-09T19:00:00Z"}, datetime(2026, 1, 9, 19, tzinfo=UTC)),
+        ({"resetTime": "2026-01-09T19:00:00"}, datetime(2026, 1, 9, 19, tzinfo=UTC)),
         ({"resets_in_seconds": 602705}, NOW + timedelta(seconds=602705)),
         ({"retry_delay_ms": 1500}, NOW + timedelta(seconds=1.5)),
         ({"retryDelay": "7s"}, NOW + timedelta(seconds=7)),
@@ -329,6 +385,9 @@ def test_a_wait_is_read_and_a_clock_time_is_none() -> None:
     assert told == resets.Reset(NOW + timedelta(seconds=14), exact=True)
     assert resets.wait_named("try again at 6:03 PM, or retry after 2h", NOW) == resets.Reset(NOW + timedelta(hours=2))
     assert resets.wait_named("try again at 6:03 PM", NOW) is None
+    assert resets.wait_named("Your quota will reset after 7s.", NOW) == resets.Reset(
+        NOW + timedelta(seconds=7), exact=True
+    )
 
 
 def test_a_daily_quota_begins_anew_at_midnight_pacific() -> None:
@@ -343,6 +402,8 @@ def test_a_daily_quota_in_a_zone_that_nobody_knows_is_unknown() -> None:
 
 def test_an_agents_own_short_pause_ends_nothing() -> None:
     assert resets.own_wait("retrying in 60s attempt #3", NOW) is None
+    assert resets.own_wait("retrying in 299s", NOW) is None
+    assert resets.own_wait("retrying in 5m", NOW) is not None
     told = resets.own_wait("free usage exceeded , subscribe to Go retrying in 9h", NOW)
     assert told is not None
     assert told.at == NOW + timedelta(hours=9)
@@ -417,9 +478,9 @@ def test_no_text_raises_at_any_time(text: str, printed: datetime) -> None:
 )
 def test_the_time_taken_does_not_grow_with_the_text(unit: str) -> None:
     text = unit * (1_000_000 // len(unit))
-    began = clock.perf_counter()
+    began = time.perf_counter()
     resets.read(text, NOW, HERE)
-    assert clock.perf_counter() - began < 0.2, "a quarter of a megabyte per 50 ms at least"
+    assert time.perf_counter() - began < 0.2, "a quarter of a megabyte per 50 ms at least"
 
 
 def test_the_rules_are_written_down() -> None:

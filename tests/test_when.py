@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -9,10 +12,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate import when
+from tidegate import allowed, when
 
 BERLIN = ZoneInfo("Europe/Berlin")
 FRIDAY = datetime(2026, 1, 9, 12, tzinfo=UTC)  # 13:00 in Berlin
+
+
+@pytest.fixture(autouse=True, scope="module")
+def elsewhere() -> Iterator[None]:
+    """A machine whose own zone is none of those in the tests: it must not matter."""
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = "Pacific/Kiritimati"
+    time.tzset()
+    yield
+    os.environ.pop("TZ")
+    os.environ |= {} if before is None else {"TZ": before}
+    time.tzset()
 
 
 @pytest.mark.parametrize(
@@ -23,6 +38,7 @@ FRIDAY = datetime(2026, 1, 9, 12, tzinfo=UTC)  # 13:00 in Berlin
         ("07:00", "2026-01-10 07:00"),
         ("7:00:30", "2026-01-10 07:00:30"),
         ("7am", "2026-01-10 07:00"),
+        ("1 am", "2026-01-10 01:00"),
         ("7:30 PM", "2026-01-09 19:30"),
         ("12am", "2026-01-10 00:00"),
         ("12pm", "2026-01-10 12:00"),
@@ -44,6 +60,7 @@ FRIDAY = datetime(2026, 1, 9, 12, tzinfo=UTC)  # 13:00 in Berlin
         ("1h30m", "2026-01-09 14:30"),
         ("90 s", "2026-01-09 13:01:30"),
         ("2d", "2026-01-11 13:00"),
+        (" " * 75 + "13:01", "2026-01-09 13:01"),
     ],
 )
 def test_a_time_is_the_next_instant_that_it_can_mean(text: str, local: str) -> None:
@@ -76,13 +93,22 @@ def test_a_time_is_the_next_instant_that_it_can_mean(text: str, local: str) -> N
         ("07:00 Mars/Olympus", "names no zone that is known here, not 'Mars/Olympus'"),
         ("07:00 ../../etc/passwd", "must be a time like "),
         ("07:00" * 1000, "must be a time like "),
+        (" " * 76 + "13:01", "must be a time like "),
     ],
 )
 def test_what_is_no_time_is_refused_with_what_is_allowed(text: str, words: str) -> None:
     with pytest.raises(ValueError, match=words) as refused:
         when.instant(text, FRIDAY, BERLIN)
-    assert str(refused.value).isprintable()
-    assert len(str(refused.value)) < 250
+    told = str(refused.value)
+    assert told.isprintable()
+    assert len(told) < 250
+    assert len(text) > when.LONGEST or allowed.but(text) in told or "no zone" in told
+
+
+def test_a_day_is_that_of_the_zone_and_not_of_another() -> None:
+    late = datetime(2026, 1, 9, 23, 30, tzinfo=UTC)  # half past midnight in Berlin
+    assert when.instant("today 18:00", late, BERLIN) == datetime(2026, 1, 10, 17, tzinfo=UTC)
+    assert when.instant("tomorrow 18:00", late, BERLIN) == datetime(2026, 1, 11, 17, tzinfo=UTC)
 
 
 def test_a_time_that_comes_twice_is_the_first_that_is_still_ahead() -> None:

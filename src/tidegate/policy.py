@@ -186,7 +186,7 @@ def ended(code: int) -> str:
     import signal  # noqa: PLC0415 - makes classes of names as it is imported
 
     try:
-        return f"killed by {signal.Signals(code - 128).name} (exit {code})" if code > 128 else f"exit {code}"
+        return f"killed by {signal.Signals(code - 128).name} (exit {code})"
     except ValueError:
         return f"exit {code}"
 

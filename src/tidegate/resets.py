@@ -282,7 +282,7 @@ class _Day:
         if self.weekday is not None:
             days = (today + timedelta(days=n) for n in range(-1, 9))
             return _first((one for one in days if one.weekday() == self.weekday), at, printed - JUST_PAST, zone)
-        return None if clock is None else _clock_time(clock, printed, zone, past=JUST_PAST)
+        return _clock_time(at, printed, zone, past=JUST_PAST)
 
     def _years(self, today: date) -> Iterator[date]:
         """That month and day in the years around; 29 Feb is not in each."""
@@ -337,8 +337,7 @@ def _day(text: str) -> tuple[_Day, time | None, bool, str] | None:
     found = next((match for match in (pattern.match(text) for pattern in DAYS) if match), None)
     day = _Day() if found is None else _day_of(found)
     rest = text if found is None else text[found.end() :]
-    joint = JOINT.match(rest)
-    clock = _clock(rest[joint.end() :] if joint else rest)
+    clock = _clock(rest[len(JOINT.match(rest)[0]) :])  # type: ignore[index]
     if clock is None:
         return None if found is None or NONSENSE.match(rest) else (day, None, False, rest)
     return day, *clock

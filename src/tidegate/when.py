@@ -100,7 +100,6 @@ def _days(named: str, today: date) -> list[date]:
 
 
 def _instants(day: date, clock: time, zone: tzinfo) -> list[datetime]:
-    """The one or two instants of a local time, the earlier first."""
+    """The two instants of a local time, the one to be preferred first: they differ only where clocks change."""
     local = datetime.combine(day, clock, zone)
-    first, second = (local.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
-    return [first, second] if first < second else [first]
+    return [local.replace(fold=fold).astimezone(UTC) for fold in (0, 1)]
