@@ -32,9 +32,9 @@ MENDS = {  # what a repair does about each kind of fault of the database; what i
     "hold_origin": "it is removed",
     "request_cancel": "the request is dropped",
     "index": "the indexes are built again",
-    "schema": "indexes and triggers are made again",
-    "reference": "the row is removed",
-    "table": "it is made again, empty",
+    "schema_part": "it is made again",
+    "reference": "what it refers to is made again, or the row removed",
+    "table": "what can be read is written into a new file; the damaged one is kept",
     "damage": "what can be read is written into a new file; the damaged one is kept",
 }
 

@@ -2,6 +2,7 @@
 
 from tidegate.backup.manifest import Manifest
 from tidegate.backup.reading import unpack
+from tidegate.backup.saving import default, name, save
 from tidegate.backup.writing import Wanted, write
 
-__all__ = ["Manifest", "Wanted", "unpack", "write"]
+__all__ = ["Manifest", "Wanted", "default", "name", "save", "unpack", "write"]

@@ -25,11 +25,15 @@ LEVEL = 1  # of compression: a database shrinks to a fifth, at 100 MB a second
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What goes into a backup besides the database; `raw`: the database's files as they lie there, damaged maybe."""
+    """What goes into a backup besides the database; `raw`: the database's files as they lie there, damaged maybe.
+
+    `attempts` are directories whose output goes in whether or not all other does.
+    """
 
     secrets: bool = False
     output: bool = False
     raw: bool = False
+    attempts: tuple[Path, ...] = ()
 
 
 def write(state: Path, to: BinaryIO, now: datetime, wanted: Wanted) -> Manifest:
@@ -71,8 +75,8 @@ def _files(state: Path, wanted: Wanted) -> Iterator[tuple[str, Path]]:
     if wanted.secrets:
         for path in _sorted(places.secrets(state).glob("[!.]*")):
             yield f"{SECRETS}/{path.name}", path
-    if wanted.output:
-        for path in _sorted(places.attempts(state).glob("*/*/*")):
+    for place in sorted(places.attempts(state).glob("*/*") if wanted.output else wanted.attempts):
+        for path in _sorted(place.glob("*")):
             yield f"{ATTEMPTS}/{path.parent.parent.name}/{path.parent.name}/{path.name}", path
 
 

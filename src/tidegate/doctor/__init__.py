@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from tidegate import codes
 from tidegate.doctor import configured, deep, machine, place, programs, service
@@ -41,10 +42,15 @@ DEEP: Sequence[tuple[str, Look]] = (("state", deep.state),)
 
 
 def doctor(args: Namespace) -> int:
-    """Print one line for each check; 0, or 5 where something is wrong."""
+    """Print one line for each check, and for each repair before; 0, or 5 where something is wrong.
+
+    Raises AlreadyRunning where something is to be repaired while a supervisor works.
+    """
     case = Case.of(state_of(args), args.config, os.environ)
     findings, on = [], page()
-    for finding in _findings(case, (*LOOKS, *(DEEP if args.deep else ()))):
+    mended = deep.repaired(case.state) if args.repair else ()
+    looks = (*LOOKS, *(DEEP if args.deep or args.repair else ()))
+    for finding in chain(mended, _findings(case, looks)):
         findings.append(finding)
         for line in [plain.line(_form(finding))] if args.json else _lines(finding, on):
             print(line, flush=True)

@@ -43,6 +43,11 @@ WHERE NOT EXISTS (SELECT 1 FROM definition WHERE definition.job = job.id);
 -- job_spec: a definition is JSON
 SELECT job, NULL, 'has a definition that is no JSON' FROM definition WHERE NOT json_valid(spec);
 
+-- attempt_row: each claim that was told has its attempt
+SELECT event.job, event.attempt, 'was claimed, but has no row' FROM event
+WHERE name = 'attempt claimed' AND EXISTS (SELECT 1 FROM job WHERE id = event.job)
+  AND NOT EXISTS (SELECT 1 FROM attempt WHERE job = event.job AND n = event.attempt);
+
 -- job_launches: attempts are numbered from 1 to the number of launches
 SELECT job.id, NULL, format('counts %d launches, but has %d attempts up to number %d', launches, rows, last)
 FROM job JOIN (
@@ -56,11 +61,6 @@ SELECT job, n, 'has no event of its claim' FROM attempt
 WHERE NOT EXISTS (
   SELECT 1 FROM event WHERE seq = epoch AND name = 'attempt claimed' AND event.job = attempt.job AND event.attempt = n
 );
-
--- attempt_row: each claim that was told has its attempt
-SELECT event.job, event.attempt, 'was claimed, but has no row' FROM event
-WHERE name = 'attempt claimed' AND EXISTS (SELECT 1 FROM job WHERE id = event.job)
-  AND NOT EXISTS (SELECT 1 FROM attempt WHERE job = event.job AND n = event.attempt);
 
 -- attempt_told: an end is told once, and only of an attempt that has ended
 SELECT attempt.job, attempt.n, format('has %s, but %d events say that it has', iif(ended_at IS NULL, 'not ended', 'ended'), count(seq))

@@ -74,18 +74,21 @@ class Books(Struct, frozen=True, kw_only=True):
     secrets: Mapping[str, int] = field(default_factory=dict)
 
 
-def books(path: Path, now: datetime) -> Books:
-    """The books of a database, told in one look: whoever works beside it is not disturbed, and nothing is half done."""
+def books(path: Path, now: datetime, most: int = MOST) -> Books:
+    """The books of a database, told in one look: whoever works beside it is not disturbed, and nothing is half done.
+
+    At most `most` faults of one kind are told one by one.
+    """
     try:
         with _look(path) as db:
-            return _told(db, now)
+            return _told(db, now, most)
     except (apsw.Error, StoreBroken) as error:
         said = f"{type(error).__name__.removesuffix('Error')}: {error}"
         kind = "damage" if isinstance(error, apsw.CorruptError) else "unreadable"
         return Books(faults=[Fault(kind=kind, said=said)], is_readable=False)
 
 
-def _told(db: apsw.Connection, now: datetime) -> Books:
+def _told(db: apsw.Connection, now: datetime, most: int) -> Books:
     if _number(db, SQL["is_empty"]):  # made just now
         return Books(faults=[])
     if strange := list(_strange(db)):
@@ -96,7 +99,7 @@ def _told(db: apsw.Connection, now: datetime) -> Books:
     binds = {"soon": iso(now + SLACK), "ago": iso(now - SLACK)}
     for kind, statement in AUDIT.items():
         if not kind.startswith("see_"):
-            faults += _first(kind, db.execute(statement, binds))
+            faults += _first(kind, db.execute(statement, binds), most)
     return Books(
         faults=faults,
         attempts={(job, n): exit for job, n, exit in db.execute(AUDIT["see_attempts"])},
@@ -112,11 +115,11 @@ def _entered(host: str, pid: int, started_at: str, left_at: str | None) -> Enter
     return Entered(host, pid, datetime.fromisoformat(started_at), left_at)
 
 
-def _first(kind: str, rows: Iterable[tuple[int | None, int | None, str]]) -> Iterator[Fault]:
+def _first(kind: str, rows: Iterable[tuple[int | None, int | None, str]], most: int) -> Iterator[Fault]:
     """A fault for each row; from a number on only how many more there are."""
     more = 0
     for number, (job, attempt, said) in enumerate(rows):
-        if number < MOST:
+        if number < most:
             yield Fault(kind=kind, said=said, job=job, attempt=attempt, doubtful=kind in DOUBTFUL)
         else:
             more += 1
@@ -154,33 +157,37 @@ def _is_of_index(said: str) -> bool:
 
 def _schema(db: apsw.Connection) -> Iterator[Fault]:
     """What is there besides, or instead of, the tables, indexes and triggers of a new database."""
-    there, wanted = _things(db), reference()
+    there, wanted = reference(db), reference()
     for name, sql in wanted.items():
+        is_table = name.startswith("table ")
         if name not in there:
-            yield Fault(kind="table" if name.startswith("table ") else "schema", said=f"{name} is missing")
+            yield Fault(kind="table" if is_table else "schema_part", said=f"{name} is missing")
         elif there[name] != sql:
-            yield Fault(kind="schema", said=f"{name} is not as a new database has it")
+            kind = "schema" if is_table else "schema_part"
+            yield Fault(kind=kind, said=f"{name} is not as a new database has it")
     for name in there.keys() - wanted.keys():
         yield Fault(kind="schema", said=f"{name} is not ours", doubtful=True)
 
 
-def reference() -> Mapping[str, str]:
-    """The tables (with their columns, STRICT or not), indexes and triggers of a new database, each as one text."""
-    with closing(apsw.Connection(":memory:")) as db:
+def reference(db: apsw.Connection | None = None) -> Mapping[str, str]:
+    """The tables (with their columns, STRICT or not), indexes and triggers of a database, each as one text.
+
+    Without one, those of a new database.
+    """
+    if db is not None:
+        return {f"{kind} {name}": str(said) for kind, name, said in db.execute(AUDIT["see_things"])}
+    with closing(apsw.Connection(":memory:")) as new:
         for version in range(1, SCHEMA + 1):
-            db.execute(SQL[f"migration_{version}"])
-        return _things(db)
-
-
-def _things(db: apsw.Connection) -> Mapping[str, str]:
-    return {f"{kind} {name}": str(said) for kind, name, said in db.execute(AUDIT["see_things"])}
+            new.execute(SQL[f"migration_{version}"])
+        return reference(new)
 
 
 def _number(db: apsw.Connection, statement: str) -> int:
     return int(next(db.execute(statement))[0])
 
 
-def _family(*models: object) -> str:
+def family_of(*models: object) -> str:
+    """The lane of a model, for SQL to ask."""
     return family(None if models[0] is None else str(models[0]))
 
 
@@ -191,6 +198,6 @@ def _look(path: Path) -> Iterator[apsw.Connection]:
         raise StoreBroken("this user may not read it")
     with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as db:
         db.set_busy_timeout(PATIENCE)
-        db.create_scalar_function("family", _family, 1, deterministic=True)
+        db.create_scalar_function("family", family_of, 1, deterministic=True)
         db.execute(SQL["look"])
         yield db

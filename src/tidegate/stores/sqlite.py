@@ -362,7 +362,7 @@ class _Rows:
     def forget(self, jobs: Sequence[int]) -> None:
         text = json_text(list(jobs))
         if self._file.number("keeps_secrets", jobs=text):
-            self._file.afterwards(self._sweep)  # not before these jobs are gone for good
+            self._file.afterwards(self.sweep)  # not before these jobs are gone for good
         self._file.run("forget_needs", jobs=text)
         self._file.run("forget", jobs=text)
 
@@ -375,7 +375,7 @@ class _Rows:
     def drop_idle(self, before: datetime, most: int) -> None:
         self._file.run("drop_idle", before=iso(before), most=most)
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Remove the secrets that no job has; in a transaction, for a submit writes its own inside of one."""
         with suppress(StoreBroken), self.transaction():  # else the next time
             self._vault.keep_only({reference for (reference,) in self._file.rows("secrets")})
@@ -642,6 +642,10 @@ class SqliteStore(Ledger):
         """The user's ids of those of these jobs that there are, by internal id."""
         with self._file.look():
             return dict(self._file.rows("job_names", ids=json_text(ids)))
+
+    def sweep(self) -> None:
+        """Remove the secrets that no job has."""
+        self._looks.sweep()
 
     def launches(self, ids: Sequence[int]) -> dict[int, tuple[State, int]]:
         """Where those of these jobs that there are stand, and how often they were launched, by internal id."""

@@ -275,6 +275,14 @@ CREATE INDEX job_ready ON job (lane, priority DESC, resumed DESC, id)
   WHERE state = 'queued' AND not_before IS NULL AND held = 0 AND unmet = 0;
 CREATE INDEX job_ended ON job (ended_at) WHERE ended_at IS NOT NULL;
 
+-- salvaged: what hangs on a row that is lost goes, and nothing gets a number that one of them may have had
+DELETE FROM job WHERE id NOT IN (SELECT job FROM definition);
+DELETE FROM definition WHERE job NOT IN (SELECT id FROM job);
+DELETE FROM attempt WHERE job NOT IN (SELECT id FROM job);
+DELETE FROM need WHERE job NOT IN (SELECT id FROM job) OR needs NOT IN (SELECT id FROM job);
+DELETE FROM event WHERE job NOT IN (SELECT id FROM job) AND seq < (SELECT max(seq) FROM event);
+UPDATE sqlite_sequence SET seq = max(seq, (SELECT coalesce(max(job), 0) FROM event)) WHERE name = 'job';
+
 -- begin: a transaction that writes: waits its turn here, and nowhere later
 BEGIN IMMEDIATE;
 

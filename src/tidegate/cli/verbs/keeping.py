@@ -40,6 +40,7 @@ def _init(parser: ArgumentParser) -> None:
 
 def _doctor(parser: ArgumentParser) -> None:
     parser.add_argument("--deep", action="store_true", help="also whether database, files and processes fit together")
+    parser.add_argument("--repair", action="store_true", help="mend what can be mended, after a backup; and look deep")
     config_flag(parser)
     json_flag(parser, "one object for each check, one a line")
 
@@ -129,7 +130,8 @@ VERBS = {
         "tidegate.doctor:doctor",
         _doctor,
         "tidegate doctor",
-        "Exit codes: 0, or 5 where something is wrong.",
+        "A repair needs the state directory for itself: stop the supervisor first. Each one is an event; done\n"
+        "again it changes nothing. Exit codes: 0, or 5 where something is wrong.",
     ),
     "clean": Verb(
         "Remove the output of ended jobs, by age and by size; the jobs stay listed unless they are to be forgotten",

@@ -1,0 +1,185 @@
+-- How each fault that an audit finds is mended, by its kind. :job and :n are what it is about, :now is the present.
+-- What an attempt came to is taken from its events where they tell it; what nobody knows is an interruption: uncharged.
+
+-- job_running: it waits again, ahead of fresh work
+UPDATE job SET state = 'queued', resumed = 1, reason = 'it was running without an attempt'
+WHERE id = :job AND state = 'running' AND NOT EXISTS (SELECT 1 FROM attempt WHERE job = :job AND ended_at IS NULL);
+
+-- attempt_open: its end is the one that was told, else an interruption, which is told now
+UPDATE attempt SET (ended_at, outcome, exit, detail) = (
+  SELECT at, iif(name = 'attempt unclaimed', 'unclaimed', data ->> 'outcome'), data ->> 'exit',
+    coalesce(data ->> 'reason', '')
+  FROM event WHERE event.job = :job AND attempt = :n AND name IN ('attempt ended', 'attempt unclaimed')
+)
+WHERE job = :job AND n = :n AND (ended_at IS NULL OR outcome IS NULL) AND EXISTS (
+  SELECT 1 FROM event WHERE event.job = :job AND attempt = :n AND name IN ('attempt ended', 'attempt unclaimed')
+);
+UPDATE attempt SET ended_at = coalesce(ended_at, :now), outcome = coalesce(outcome, 'interrupted'),
+  detail = iif(detail = '', 'its end was not recorded', detail)
+WHERE job = :job AND n = :n AND (ended_at IS NULL OR outcome IS NULL);
+INSERT INTO event (at, name, job, attempt, data)
+SELECT :now, iif(outcome = 'unclaimed', 'attempt unclaimed', 'attempt ended'), job, n, json_object(
+  'outcome', outcome, 'exit', exit, 'reason', detail,
+  'charged', json(iif(outcome IN ('failed', 'timedout'), 'true', 'false')),
+  'next', (SELECT state FROM job WHERE id = :job)
+)
+FROM attempt WHERE job = :job AND n = :n AND NOT EXISTS (
+  SELECT 1 FROM event WHERE event.job = :job AND attempt = :n AND name IN ('attempt ended', 'attempt unclaimed')
+);
+
+-- attempt_half: a running attempt has no outcome yet
+UPDATE attempt SET outcome = NULL WHERE job = :job AND n = :n AND ended_at IS NULL AND EXISTS (
+  SELECT 1 FROM job WHERE id = :job AND state = 'running' AND launches = :n
+);
+
+-- attempt_row: as its claim was told; its end is settled next
+INSERT INTO supervisor (uuid, host, pid, boot_id, started_at, left_at)
+SELECT '00000000-0000-4000-8000-000000000000', :host, 0, '', :now, :now
+WHERE NOT EXISTS (SELECT 1 FROM supervisor);
+INSERT OR IGNORE INTO attempt (job, n, supervisor, epoch, started_at, canary)
+SELECT event.job, event.attempt,
+  (SELECT uuid FROM supervisor ORDER BY started_at <= event.at DESC, abs(julianday(started_at) - julianday(event.at)) LIMIT 1),
+  seq, at, coalesce(data ->> 'canary', 0)
+FROM event WHERE event.job = :job AND event.attempt = :n AND name = 'attempt claimed';
+
+-- job_launches: a row for each launch that is counted, and a count for each row; what is missing is told now
+WITH RECURSIVE
+  last (n) AS (
+    SELECT max(launches, (SELECT coalesce(max(n), 0) FROM attempt WHERE job = :job)) FROM job WHERE id = :job
+  ),
+  number (n) AS (SELECT 1 FROM last WHERE last.n > 0 UNION ALL SELECT n + 1 FROM number WHERE n < (SELECT n FROM last))
+INSERT INTO event (at, name, job, attempt, data)
+SELECT :now, 'attempt claimed', :job, n, json_object('n', n, 'canary', json('false'), 'found', json('true'))
+FROM number WHERE NOT EXISTS (SELECT 1 FROM attempt WHERE job = :job AND attempt.n = number.n);
+INSERT INTO supervisor (uuid, host, pid, boot_id, started_at, left_at)
+SELECT '00000000-0000-4000-8000-000000000000', :host, 0, '', :now, :now
+WHERE NOT EXISTS (SELECT 1 FROM supervisor);
+INSERT OR IGNORE INTO attempt (job, n, supervisor, epoch, started_at, canary)
+SELECT event.job, event.attempt, (SELECT uuid FROM supervisor ORDER BY started_at DESC LIMIT 1), seq, at, 0
+FROM event WHERE event.job = :job AND name = 'attempt claimed' AND data ->> 'found' ORDER BY seq;
+UPDATE job SET launches = (SELECT coalesce(max(n), 0) FROM attempt WHERE job = :job) WHERE id = :job;
+
+-- job_end: an end where it has ended: when that was told, else now
+UPDATE job SET ended_at = iif(state IN ('queued', 'running'), NULL, coalesce(
+  (SELECT max(at) FROM event WHERE event.job = :job AND name = 'job ended'), :now
+)) WHERE id = :job;
+
+-- job_untold: its end is told
+INSERT INTO event (at, name, job, data)
+SELECT :now, 'job ended', id, json_object('state', state, 'reason', reason) FROM job WHERE id = :job;
+
+-- job_charged: as its events say
+UPDATE job SET attempts = (
+  SELECT count(*) FROM event
+  WHERE event.job = :job AND name = 'attempt ended' AND data ->> 'charged' AND seq > (
+    SELECT coalesce(max(seq), 0) FROM event WHERE event.job = :job AND name = 'job retried'
+  )
+) WHERE id = :job;
+
+-- job_lost: as its events say
+UPDATE job SET lost = (
+  SELECT count(*) FROM event
+  WHERE event.job = :job AND name = 'attempt ended' AND data ->> 'outcome' = 'lost' AND seq > (
+    SELECT coalesce(max(seq), 0) FROM event WHERE event.job = :job AND name = 'job retried'
+  )
+) WHERE id = :job;
+
+-- job_limited: as its attempts say
+WITH
+  recent AS (
+    SELECT * FROM attempt WHERE job = :job AND outcome IS NOT NULL AND epoch > (
+      SELECT coalesce(max(seq), 0) FROM event WHERE event.job = :job AND name = 'job retried'
+    )
+  ),
+  new AS (
+    SELECT coalesce(max(n + (outcome <> 'limited')), 0) AS n FROM recent
+    WHERE progressed OR outcome NOT IN ('limited', 'interrupted', 'lost', 'unclaimed')
+  ),
+  told AS (
+    SELECT count(*) AS limited, min(ended_at) AS since FROM recent
+    WHERE outcome = 'limited' AND n >= (SELECT n FROM new)
+  )
+UPDATE job SET
+  limited_in_a_row = iif(state IN ('queued', 'running'), told.limited, 0),
+  limited_since = iif(state IN ('queued', 'running'), told.since, NULL)
+FROM told WHERE id = :job;
+
+-- job_unmet: as its needs say
+UPDATE job SET unmet = (SELECT count(*) FROM need WHERE need.job = :job AND met = 0) WHERE id = :job;
+
+-- need_met: what has succeeded is met
+UPDATE need SET met = 1 WHERE job = :job AND needs IN (SELECT id FROM job WHERE state = 'succeeded');
+UPDATE job SET unmet = (SELECT count(*) FROM need WHERE need.job = :job AND met = 0) WHERE id = :job;
+
+-- need_hopeless: it is skipped, as it should have been
+INSERT INTO event (at, name, job, data)
+SELECT :now, 'job ended', :job, json_object('state', 'skipped', 'reason', 'what it needs has ended without success')
+FROM job WHERE id = :job AND state = 'queued';
+UPDATE job SET state = 'skipped', reason = 'what it needs has ended without success', ended_at = :now,
+  not_before = NULL, resumed = 0, limited_in_a_row = 0, limited_since = NULL
+WHERE id = :job AND state = 'queued';
+
+-- job_lane: the lane of its batch, account and model
+INSERT OR IGNORE INTO lane (batch, account, model) SELECT batch, account, family(model) FROM job WHERE id = :job;
+UPDATE job SET lane = (
+  SELECT lane.id FROM lane
+  WHERE lane.batch = job.batch AND lane.account = job.account AND lane.model = family(job.model)
+) WHERE id = :job;
+
+-- lane_counts: each lane counts its jobs anew
+UPDATE lane SET (queued, running, succeeded, failed, error, cancelled, skipped) = (
+  SELECT count(*) FILTER (WHERE state = 'queued'), count(*) FILTER (WHERE state = 'running'),
+    count(*) FILTER (WHERE state = 'succeeded'), count(*) FILTER (WHERE state = 'failed'),
+    count(*) FILTER (WHERE state = 'error'), count(*) FILTER (WHERE state = 'cancelled'),
+    count(*) FILTER (WHERE state = 'skipped')
+  FROM job WHERE job.lane = lane.id
+);
+
+-- job_held: as its holds say
+UPDATE job SET held = EXISTS (SELECT 1 FROM hold WHERE scope = 'job:' || job.id AND allow = 0) WHERE id = :job;
+
+-- hold_origin: nobody knows what it means
+DELETE FROM hold WHERE origin NOT IN ('limit', 'start', 'operator', 'host', 'human', 'disk', 'hours', 'budget')
+  OR "window" NOT IN ('minute', '5h', 'day', 'week', 'month', 'spend', 'unknown');
+
+-- hold_allow: a ramp begins anew, any other hold is shut
+UPDATE hold SET ramp = ramp AND origin IN ('limit', 'start'), allow = ramp AND origin IN ('limit', 'start')
+WHERE allow < 0 OR (ramp AND (allow NOT IN (1, 2, 4, 8, 16, 32) OR origin NOT IN ('limit', 'start')));
+
+-- hold_end: it ends now: a limit lets one go first
+UPDATE hold SET until = :now WHERE ramp = 0 AND until IS NULL AND origin IN ('limit', 'start', 'hours');
+
+-- hold_epoch: from now on
+UPDATE hold SET epoch = (SELECT coalesce(max(seq), 0) FROM event)
+WHERE epoch > (SELECT coalesce(max(seq), 0) FROM event);
+UPDATE opening SET epoch = (SELECT coalesce(max(seq), 0) FROM event)
+WHERE epoch > (SELECT coalesce(max(seq), 0) FROM event);
+
+-- request_cancel: nothing is left to cancel
+DELETE FROM request WHERE verb = 'cancel' AND target IS NOT NULL
+  AND target NOT IN (SELECT id FROM job WHERE state = 'running');
+DELETE FROM request WHERE verb = 'cancel' AND target IS NULL;
+
+-- reference: what hangs on a job that is not there goes; what a job hangs on is made again
+INSERT OR IGNORE INTO batch (id, name)
+SELECT DISTINCT batch, 'recovered ' || batch FROM job WHERE batch NOT IN (SELECT id FROM batch);
+INSERT OR IGNORE INTO batch (id, name)
+SELECT DISTINCT batch, 'recovered ' || batch FROM lane WHERE batch NOT IN (SELECT id FROM batch);
+INSERT OR IGNORE INTO lane (batch, account, model)
+SELECT batch, account, family(model) FROM job WHERE lane NOT IN (SELECT id FROM lane);
+UPDATE job SET lane = (
+  SELECT lane.id FROM lane
+  WHERE lane.batch = job.batch AND lane.account = job.account AND lane.model = family(job.model)
+) WHERE lane NOT IN (SELECT id FROM lane);
+INSERT OR IGNORE INTO supervisor (uuid, host, pid, boot_id, started_at, left_at)
+SELECT DISTINCT supervisor, :host, 0, '', :now, :now FROM attempt
+WHERE supervisor NOT IN (SELECT uuid FROM supervisor);
+DELETE FROM attempt WHERE job NOT IN (SELECT id FROM job);
+DELETE FROM definition WHERE job NOT IN (SELECT id FROM job);
+DELETE FROM need WHERE job NOT IN (SELECT id FROM job) OR needs NOT IN (SELECT id FROM job);
+
+-- index: every index from its table
+REINDEX;
+
+-- repaired: what was done
+INSERT INTO event (at, name, job, attempt, data) VALUES (:now, 'repaired', :job, :n, :data);
