@@ -255,7 +255,8 @@ class Running:
         async with self._means.watcher.follow(self.directory, self._reader.read, sized=sized) as self._follow:
             if not self._is_settled():
                 await self.settle()
-            if self._asked is not None:  # its end was asked for while it was being launched
+            if self._asked is not None:  # its end was asked for while it was being launched, and had no directory
+                handover.write_asked(self.directory, self._asked)
                 await child.end(self._means.grace)
             with anyio.CancelScope() as reading:
                 ending = asyncio.create_task(self._ended(child, self._follow, reading))

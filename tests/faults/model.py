@@ -23,7 +23,7 @@ Key = tuple[str, str, str]  # scope, origin, window
 Open = Callable[[datetime], bool]
 
 FAMILY = {None: "default", "opus": "opus", "claude-sonnet-5": "sonnet"}
-MAX_LIMITED, MAX_LOST, BLANKS = 3, 3, 3
+MAX_LIMITED, MAX_LOST, BLANKS = 3, 2, 2
 WIDEST = 64
 RECENT, BLANK = timedelta(hours=1), timedelta(seconds=10)
 NEAR = {False: timedelta(seconds=1), True: timedelta(seconds=120)}  # two ends that are one: where only one is exact

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from faults import orders
-from faults.machine import EVENTS, Orders, order, play
+from faults import machine, mutants, orders, service
+from faults.machine import EVENTS, Orders, order
 from tidegate.stores.memory import MemoryStore
 
 
@@ -62,16 +62,59 @@ class TestAnyOrderForLong(Machine.TestCase):  # type: ignore[misc,name-defined]
     )
 
 
+FOUND: dict[str, list[tuple[str, dict[str, Any]]]] = {
+    "a stop during a launch, and a kill while the agent ends": [
+        ("pass_time", {"seconds": 0.001}),
+        ("pass_time", {"seconds": 0.0015}),
+        ("stop", {}),
+        ("pass_time", {"seconds": 0.0005}),
+        ("pass_time", {"seconds": 0.003}),
+        ("kill", {}),
+    ],
+}
+
+
+@pytest.mark.parametrize("what", FOUND)
+def test_an_order_that_once_broke_a_promise_keeps_it(what: str) -> None:
+    service.play(FOUND[what])
+
+
 def test_some_orders_at_random_keep_every_promise() -> None:
     for number in range(10):
-        play(order(f"short-{number}", 60), MemoryStore())
+        machine.play(order(f"short-{number}", 60), MemoryStore())
+
+
+def test_some_orders_around_a_supervisor_keep_every_promise() -> None:
+    for number in range(10):
+        service.play(order(f"short-{number}", 60, service.EVENTS))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("kind", ["memory", "sqlite"])
-def test_many_orders_at_random_keep_every_promise(kind: str) -> None:
-    told = orders.gulp((f"{kind}-slow", 0, kind))
-    for first in range(orders.GULP, 100, orders.GULP):
-        told.add(orders.gulp((f"{kind}-slow", first, kind)))
-    assert not told.failed, f"python tests/faults/orders.py --store {kind} --replay {told.failed[0]}"
+@pytest.mark.parametrize(("through", "number"), [("memory", 150), ("sqlite", 50), ("supervisor", 150)])
+def test_many_orders_at_random_keep_every_promise(through: str, number: int) -> None:
+    told = orders.Told()
+    for first in range(0, number, orders.GULP):
+        told.add(orders.gulp(("slow", first, through)))
+    assert not told.failed, f"python tests/faults/orders.py --through {through} --replay {told.failed[0]}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("mistake", mutants.STORE)
+def test_the_model_finds_a_mistake_in_the_store(mistake: str) -> None:
+    assert found(mutants.STORE[mistake], orders.WAYS["memory"]) < 300
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("mistake", mutants.SUPERVISOR)
+def test_the_machine_finds_a_mistake_in_the_supervisor(mistake: str) -> None:
+    assert found(mutants.SUPERVISOR[mistake], orders.WAYS["supervisor"]) < 150
+
+
+def found(mutant: mutants.Mutant, way: orders.Way) -> int:
+    """How many orders it takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        mutant(patch)
+        return next((number for number in range(1000) if orders.fault(order(f"m-{number}", 80, way.events), way)), 1000)
