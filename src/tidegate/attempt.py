@@ -120,7 +120,7 @@ class Running:
         self.is_to_rest = False
         self._rest = handover.Rest()
         self._is_unsure = False
-        self._dams: list[asyncio.Task[None]] = []  # ends of an agent that prints too much: the polite, then the other
+        self._dams: list[asyncio.Task[None]] = []  # ends of an agent while it is read: the polite, then the other
         self._is_telling = False
         self._settling = anyio.Lock()
         self._quiet_cpu: float | None = None  # its processor time when the present silence was young
@@ -257,7 +257,7 @@ class Running:
                 await self.settle()
             if self._asked is not None:  # its end was asked for while it was being launched, and had no directory
                 handover.write_asked(self.directory, self._asked)
-                await child.end(self._means.grace)
+                self._dams.append(asyncio.create_task(child.end(self._means.grace)))  # it is read meanwhile
             with anyio.CancelScope() as reading:
                 ending = asyncio.create_task(self._ended(child, self._follow, reading))
                 try:

@@ -87,6 +87,7 @@ EVENTS: dict[str, Event] = {
     "shim_killed": Event(1, {"one": ANY}),
     "stubborn": Event(2, {"now": (True, False)}),
     "trouble": Event(1, {"kind": (NotNow, NotNow, NotLaunched)}),
+    "full_disk": Event(2, {"now": (True, False)}),
     "pause": Event(
         3,
         {
@@ -258,7 +259,7 @@ class Service:
         process.print(limit)
         if exits:
             process.exit(1)
-        if watched and limit.sure and limit.final and self.life is not None:
+        if watched and limit.sure and limit.final and self.life is not None and not self.disk.is_full:
             self.life.loop.pass_time(0.5)
             self.check_shut(job, process, limit)
         return None
@@ -286,6 +287,10 @@ class Service:
 
     def _stubborn(self, now: bool) -> None:
         self.ground.stubborn = now
+
+    def _full_disk(self, now: bool) -> None:
+        """Supervisors can write no more, or again; doors use what room there is."""
+        self.disk.is_full = now
 
     def _trouble(self, kind: type[NotLaunched]) -> None:
         self.ground.trouble.append(kind)
@@ -362,7 +367,7 @@ class Service:
         self.life.loop.pass_time(QUIET)
         while not self.life.is_over and self.is_busy():
             self.life.loop.pass_time(0.2)
-        if not self.life.is_over:
+        if not self.life.is_over and not self.disk.is_full:
             self.check_quiet()
         return None
 
@@ -503,6 +508,7 @@ class Service:
     def come_to_an_end(self) -> None:
         """With no person's hold left and as time passes, every job that can run has run in the end."""
         self.ground.trouble.clear()
+        self.disk.is_full = False
         for number in range(2000):
             if self.life is None:
                 self._start()

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from faults import machine, mutants, orders, service
 from faults.machine import EVENTS, Orders, order
+from tidegate.model import Kind
 from tidegate.stores.memory import MemoryStore
 
 
@@ -62,14 +63,20 @@ class TestAnyOrderForLong(Machine.TestCase):  # type: ignore[misc,name-defined]
     )
 
 
+REFUSED = {"ahead": 3600, "sure": True, "final": True, "whole": True, "kind": Kind.USAGE_LIMIT}
 FOUND: dict[str, list[tuple[str, dict[str, Any]]]] = {
-    "a stop during a launch, and a kill while the agent ends": [
-        ("pass_time", {"seconds": 0.001}),
-        ("pass_time", {"seconds": 0.0015}),
+    "an agent that is stopped during its launch, and a kill as it ends": [
+        ("pass_time", {"seconds": 0.0017}),
         ("stop", {}),
-        ("pass_time", {"seconds": 0.0005}),
-        ("pass_time", {"seconds": 0.003}),
+        ("pass_time", {"seconds": 0.002}),
         ("kill", {}),
+    ],
+    "the limit of an agent that takes its time to end after it was stopped during its launch": [
+        ("stubborn", {"now": True}),
+        ("pass_time", {"seconds": 0.0019}),
+        ("stop", {}),
+        ("pass_time", {"seconds": 0.001}),
+        ("limit", {"one": 1, **REFUSED, "exits": True, "watched": True}),
     ],
 }
 

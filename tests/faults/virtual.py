@@ -25,7 +25,7 @@ from tidegate import attempt, handover, supervisor
 from tidegate.agents import Command
 from tidegate.attempt import Means
 from tidegate.clock import SystemClock
-from tidegate.errors import NotLaunched
+from tidegate.errors import NotLaunched, StoreBlocked
 from tidegate.launch import Order
 from tidegate.model import Ask as Verb
 from tidegate.model import (
@@ -42,9 +42,9 @@ from tidegate.model import (
     Variables,
 )
 from tidegate.policy import Rules
-from tidegate.stores import Turn
+from tidegate.stores import Busy, Turn
 from tidegate.stores.memory import MemoryStore
-from tidegate.stores.writer import Writer
+from tidegate.stores.writer import Writer, _error_of
 from tidegate.supervisor import Post, Supervisor
 from tidegate.watch import Watcher
 
@@ -104,6 +104,13 @@ class Loop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._at.at
 
+    def create_task(self, coro: Any, **more: Any) -> asyncio.Task[Any]:
+        """A task that is cancelled before its first step leaves no coroutine behind that nobody awaits."""
+        task: asyncio.Task[Any] = super().create_task(coro, **more)
+        if (inner := coro.cr_frame.f_locals.get("coro")) is not None:
+            task.add_done_callback(lambda _: inner.close())
+        return task
+
     def turns(self, number: int) -> None:
         """So many turns and no more."""
         for _ in range(number):
@@ -135,6 +142,9 @@ class _OpenTurn:
         return len(self._written) > 0
 
     def close(self) -> None:
+        if self._store.is_full and self.wrote():
+            self.cut()
+            raise StoreBlocked("the disk is full")
         self._store.turn_open = None
         self._open.__exit__(None, None, None)
 
@@ -155,12 +165,39 @@ class Disk(MemoryStore):
     def __init__(self) -> None:
         super().__init__()
         self.turn_open: _OpenTurn | None = None
+        self.is_full = False
+        self._reads_only = False
+        self._looks._put = self._writing(self._looks._put)  # type: ignore[method-assign]
+
+    def _writing(self, put: Callable[..., None]) -> Callable[..., None]:
+        def checked(*args: Any, **more: Any) -> None:
+            if self._reads_only:
+                raise Busy
+            put(*args, **more)
+
+        return checked
 
     def version(self) -> int:
         return self.last_seq()
 
     def turn(self) -> Turn:
         return _OpenTurn(self)
+
+    def reading(self) -> Turn:
+        self._reads_only = True
+        return self._Reading(self)
+
+    class _Reading:
+        def __init__(self, disk: Disk) -> None:
+            self._disk = disk
+
+        def take(self) -> None: ...
+
+        def wrote(self) -> bool:
+            return False
+
+        def close(self) -> None:
+            self._disk._reads_only = False
 
 
 class Ask(Writer):
@@ -173,25 +210,22 @@ class Ask(Writer):
 
     def _send(self, errand: Callable[[], None], then: Callable[[BaseException | None], None]) -> None:
         def done() -> None:
-            if not self._is_cut:
-                errand()
-            self._loop.call_later(DISK / 2, told)
-
-        def told() -> None:
-            then(Cut() if self._is_cut else None)
+            error = Cut() if self._is_cut else _error_of(errand)
+            self._loop.call_later(DISK / 2, lambda: then(Cut() if self._is_cut else error))
 
         self._loop.call_later(DISK / 2, done)
+
+    def _ask(self, call: Any) -> asyncio.Future[Any]:
+        if self._is_cut:
+            raise Cut
+        return super()._ask(call)
 
     def cut(self) -> None:
         """Nothing that is asked for is made any more."""
         self._is_cut = True
+        self.hurry()
         for call in self._asked:
             call.do = _gone
-
-    async def __call__(self, do: Any, /, *args: Any, **kwargs: Any) -> Any:
-        if self._is_cut:
-            raise Cut
-        return await super().__call__(do, *args, **kwargs)
 
 
 def _gone() -> None:
@@ -297,6 +331,12 @@ class Child:
 
     def let_go(self) -> None: ...
 
+    @property
+    def is_gone(self) -> bool:
+        return not self._process.alive
+
+    def wake(self) -> None: ...
+
     def cpu(self) -> float:
         return 0.0
 
@@ -343,6 +383,11 @@ class Following:
         self._at, self.last_output = len(self._process.lines), self._time.monotonic()
         return [one for line in lines for one in self._read(Stream.STDOUT, line, self._time.now())]
 
+    def measure(self) -> None: ...
+
+    def skip(self, _: int) -> int:
+        return 0
+
     def finish(self) -> None:
         self._is_finishing = True
         self._process.wake()
@@ -387,13 +432,21 @@ class Ground:
     def was_started(self, directory: Path) -> bool:
         return str(directory) in self.processes
 
+    async def is_whole(self, directory: Path) -> bool:
+        await asyncio.sleep(0)
+        return self.was_started(directory)
+
+    async def put_down(self, directory: Path, marker: str) -> int:
+        await asyncio.sleep(0)
+        return 0
+
     async def adopt(self, directory: Path) -> Child:
         await asyncio.sleep(0)
         return Child(self.processes[str(directory)], self)
 
     # --- watch ---
 
-    def follow(self, directory: Path, read: Any) -> Following:
+    def follow(self, directory: Path, read: Any, *, sized: Any) -> Following:
         return Following(self.processes[str(directory)], read, self.time)
 
     # --- handover ---
@@ -405,8 +458,9 @@ class Ground:
     def find(self, path: Path) -> object:
         return self.left.get(str(path))
 
-    def intent(self, directory: Path) -> object:
-        return self.left.get(f"{directory}/intent", {})
+    def intent_of(self, directory: Path) -> Mapping[str, object]:
+        found: Mapping[str, object] = self.left.get(f"{directory}/intent", {})
+        return found
 
 
 class Scripted:
@@ -442,7 +496,6 @@ def stood_on(ground: Ground) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch, structlog_as([hear]):
         for room in (attempt, supervisor):
             patch.setattr(room, "launch", ground)
-        patch.setattr(attempt, "_intent", ground.intent)
         patch.setattr(handover, "_leave", ground.leave)
         patch.setattr(handover, "_left", ground.find)
         yield
@@ -490,10 +543,13 @@ class Life:
     async def _live(self) -> None:
         store, now = self._disk, self._ground.time.now()
         self.supervisor = Supervisor(self._post)
-        await self._ask(store.enter, self._post.me)
-        await self._ask(store.lift, "host:here", now, by="start", origins=(Origin.HOST,))
-        await self.supervisor.run()
-        await self._ask(store.leave, self.uuid, self._ground.time.now())
+        with contextlib.suppress(StoreBlocked):  # a start says so and ends; an end says nothing
+            await self._ask(store.enter, self._post.me)
+            await self._ask(store.lift, "host:here", now, by="start", origins=(Origin.HOST,))
+            self._ask.endure()
+            await self.supervisor.run()
+            self._ask.hurry()
+            await self._ask(store.leave, self.uuid, self._ground.time.now())
 
     async def _is_over(self) -> bool:
         return False
@@ -529,7 +585,7 @@ class Life:
         if self._disk.turn_open is not None:
             self._disk.turn_open.cut()
         self._ask.cut()
-        self.loop.turns(2)  # what was begun and not yet awaited meets its end by itself
+        self.loop.turns(4)  # what was begun and not yet awaited meets its end by itself
         while tasks := asyncio.all_tasks(self.loop):
             for task in tasks:
                 task.cancel()
