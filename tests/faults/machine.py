@@ -298,6 +298,7 @@ class Orders:
         end = None if until is None else self.now + timedelta(seconds=until)
         hold = Hold(scope=scope, origin=origin, since=self.now, until=end, allow=allow, by="ann")
         self.store.hold(hold, self.now)
+        self.model.turn_due()
         self.model.holds[scope, origin, Window.UNKNOWN] = Shut(scope, origin, allow, end, self.model.turn())
 
     def _lift(self, scope: str | None, origins: tuple[Origin, ...]) -> None:
@@ -366,8 +367,12 @@ class Orders:
         scope = policy.scope_of(limit, piece.account, piece.model)
         hold = policy.hold_for(limit, scope, self.now, rules=RULES, prior=self._held(key))
         assert hold is not None
+        before = self.store.last_seq()
         self.store.hold(hold, self.now, attempt=attempt)
+        self.model.turn_due()
         self.model.limit(key, limit, trying, self._shut(key))
+        if any(event.job == attempt.job for event in self.store.events(after=before)):
+            self.model.told.add((attempt.job, attempt.n, key))
         if ends:
             self._end(attempt, Limited(limit))
         return None

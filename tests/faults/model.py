@@ -110,6 +110,7 @@ class Model:
     proofs: dict[str, list[tuple[datetime, int]]] = field(default_factory=lambda: defaultdict(list))
     blanks: Counter[str] = field(default_factory=Counter)
     opened: dict[str, tuple[int, datetime]] = field(default_factory=dict)
+    told: set[tuple[int, int, Key]] = field(default_factory=set)  # which refusals have shut or moved a hold
     turns: int = 0
 
     def turn(self) -> int:
@@ -317,6 +318,8 @@ class Model:
 
     def limit(self, key: Key, limit: Limit, one: Try, found: Shut | None) -> None:
         """A provider said no; `found` is what stands now, which must be no less than what was said and what stood."""
+        if (one.job, one.n, key) in self.told:
+            return  # said once is said
         prior, opened = self.holds.get(key), self.opened.get(key[0])
         if key[1] == "human":
             assert found is not None

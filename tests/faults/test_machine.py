@@ -73,9 +73,9 @@ FOUND: dict[str, list[tuple[str, dict[str, Any]]]] = {
     ],
     "the limit of an agent that takes its time to end after it was stopped during its launch": [
         ("stubborn", {"now": True}),
-        ("pass_time", {"seconds": 0.0019}),
+        ("pass_time", {"seconds": 0.002}),
         ("stop", {}),
-        ("pass_time", {"seconds": 0.001}),
+        ("pass_time", {"seconds": 0.002}),
         ("limit", {"one": 1, **REFUSED, "exits": True, "watched": True}),
     ],
 }

@@ -296,6 +296,8 @@ class Process:
 class Child:
     """What a supervisor has of an agent."""
 
+    shortage = None
+
     def __init__(self, process: Process, ground: Ground) -> None:
         self._process = process
         self._ground = ground
