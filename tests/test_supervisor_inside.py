@@ -56,7 +56,7 @@ class OddReader:
         if self.name == "slow":
             time.sleep(0.02)  # as a loop that has much else to do would
             return (Limit(kind=Kind.USAGE_LIMIT, evidence="no more"),) if line == b"no more" else ()
-        return (Usage(input_tokens=b"many"),)  # type: ignore[arg-type] # as a mistake in a reader would
+        return (Usage(input_tokens=object()),)  # type: ignore[arg-type] # as a mistake in a reader would
 
     def end(self, exit: Exit, at: datetime) -> Iterable[Sighting]:
         return ()
