@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,15 +27,28 @@ from random import Random
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from faults.invariants import Violation
-from faults.points import POINTS, Point
+from faults.points import POINTS, SUPERVISOR, Point
 from faults.workload import Work, some
 from faults.world import SLOTS, Born, Nursery, World
+from tidegate import codes
 
 JOBS = 24
+FEW = 4  # queued jobs
 LIVES = 40  # kills in one world
-PATIENCE = 1.0  # seconds until a point that does not come is given up, and the kill is one at a random time
-DOINGS = ("HUP", "freeze", "pause", "interrupt", "cancel", "retry", "edit", "priority", "submit", "drain", "second")
+FAILING = 5  # worlds after which a campaign has seen enough
+MOST = 400  # characters of a violation that are printed
+PATIENCE = 0.6  # seconds until a point that does not come is given up, and the kill is one at a random time
+DOINGS = (
+    *("HUP", "freeze", "pause", "interrupt", "brief", "drain", "second"),
+    *("cancel", "retry", "edit", "priority", "submit", "refusals"),
+)
+FITTING = {"cancel": ("running",), "edit": ("queued",), "retry": ("failed", "cancelled", "succeeded")}
 RARE = ("TERM", "upgrade", "INT", "stop")
+NAMED = sorted(POINTS)
+ONLY_SERVED = {"HUP", "upgrade", "TERM", "INT"}
+NOTHING: Mapping[str, str] = {}
+EARLY = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)  # before it listened: nothing had begun
+ENDS = (0, 1, codes.LIMITED, 130, 143, *EARLY)
 
 
 @dataclass(slots=True)
@@ -74,37 +87,72 @@ class Lives:
             self._argv = ("serve",)
             self.world.submit(list(work))
 
-    def live(self, most: int) -> None:
+    def live(self, most: int, patience: float = 60.0) -> None:
         """Up to so many lives, while there is work; then the last one, to the end."""
         for _ in range(most):
             self._one()
             self.world.look()
             if self.world.found:
                 break
-            if not self.world.count("queued", "running"):
-                self._submit_more()
-        self.world.finish(*self._argv)
+            self.go_on()
+        self.world.finish(*self._argv, within=patience)
         self._count()
 
-    def _submit_more(self) -> None:
-        work = some(self._rng, 8, first=self._more + 1)
-        self._more += 8
-        self.world.submit(work)
+    def go_on(self) -> None:
+        """See that there is work."""
+        if self.world.count("queued") < FEW:
+            work = some(self._rng, 8, first=self._more + 1)
+            self._more += 8
+            self.world.submit(work)
+
+    def undisturbed(self, seconds: float, doing: str = "") -> None:
+        """A life of so many seconds that nobody ends, but for what is done meanwhile; then it is killed."""
+        born = self.world.start(*self._argv)
+        self.world.nursery.wait(born, 0.5)
+        self._disturb(born, doing)
+        self.world.nursery.wait(born, seconds)
+        self._end(born, "")
 
     def _one(self) -> None:
         """One life: with a point or without one, with something done meanwhile or nothing, ended by force."""
         rng = self._rng
         point = POINTS[rng.choice(NAMED)] if rng.random() < 0.6 else None
-        point = None if point is not None and self._door == "run" and point.by in ONLY_SERVED else point
-        fault = {"FAULT_POINT": point.name, "FAULT_AT": str(_at(rng))} if point else {}
-        mine, theirs = (fault, {}) if point is None or point.who == "supervisor" else ({}, fault)
-        born = self.world.start(*self._argv, **mine)
-        self._disturb(born, point, theirs)
-        if point is None:
-            self.world.nursery.wait(born, rng.uniform(0.0, 0.5))
+        if point is None or (self._door == "run" and point.by in ONLY_SERVED):
+            self.at_random()
         else:
-            self.world.nursery.wait(born, PATIENCE if mine else 0.05)
-        self._end(born, point.name if point and mine else "")
+            self.at(point, _at(rng))
+
+    def at_random(self) -> None:
+        """A life that is ended at a random time."""
+        born = self.world.start(*self._argv)
+        self._disturb(born, self._any())
+        self.world.nursery.wait(born, self._rng.uniform(0.0, 0.4))
+        self._end(born, "")
+
+    def at(self, point: Point, hit: int, *, patience: float = PATIENCE) -> bool:
+        """A life that is ended at a named point, where that comes; whether it came."""
+        if point.by in POINTS:
+            self.at(POINTS[point.by], 1, patience=patience)
+        fault = {"FAULT_POINT": point.name, "FAULT_AT": str(hit)}
+        before = self.figures.kills[point.name]
+        if point.who == SUPERVISOR:
+            born = self.world.start(*self._argv, **fault)
+            self._disturb(born, point.by if point.by not in POINTS else self._any())
+            self.world.nursery.wait(born, patience)
+            self._end(born, point.name)
+        else:
+            born = self.world.start(*self._argv)
+            self._disturb(born, point.by, fault)
+            self._end(born, "")
+        return self.figures.kills[point.name] > before
+
+    def _any(self) -> str:
+        """What is done meanwhile, mostly nothing."""
+        rng = self._rng
+        if rng.random() > 0.35:
+            return ""
+        doing = rng.choice(RARE if rng.random() < 0.15 else DOINGS)
+        return "" if self._door == "run" and doing in ONLY_SERVED else doing
 
     def _end(self, born: Born, point: str) -> None:
         """Kill what is not dead by its point, and count it."""
@@ -113,23 +161,27 @@ class Lives:
             point = ""
         if born.status == -signal.SIGKILL:
             self.figures.kills[point or "at a random time"] += 1
-        elif born.status not in (0, 1, 75, 130, 143):
+        elif born.status not in ENDS:
             self.world.wrong("program", f"{born.argv} ended with {born.status}")
 
     # --- what is done meanwhile ---
 
-    def _disturb(self, born: Born, point: Point | None, fault: dict[str, str]) -> None:
-        rng, doing = self._rng, point.by if point else ""
-        if not doing and rng.random() < 0.35:
-            doing = rng.choice(RARE if rng.random() < 0.15 else DOINGS)
-        if not doing or (self._door == "run" and doing in ONLY_SERVED):
-            return
-        self.world.nursery.wait(born, rng.uniform(0.05, 0.3))
-        if self.world.database.exists():
+    def _disturb(self, born: Born, doing: str, fault: Mapping[str, str] = NOTHING) -> None:
+        if doing and self._rng.random() < 0.8:
+            self._see_it_work(born)
+        if doing:
+            self.world.nursery.wait(born, self._rng.uniform(0.02, 0.2))
+        if doing and self.world.database.exists():
             self.figures.done[doing] += 1
             self._do(doing, born, fault)
 
-    def _do(self, doing: str, born: Born, fault: dict[str, str]) -> None:
+    def _see_it_work(self, born: Born) -> None:
+        lock, deadline = self.world.state / "lock", time.monotonic() + 5
+        while time.monotonic() < deadline and not self.world.nursery.wait(born, 0.02):
+            if lock.exists() and lock.read_text() == f"{born.pid}\n":
+                return
+
+    def _do(self, doing: str, born: Born, fault: Mapping[str, str]) -> None:
         world, rng = self.world, self._rng
         match doing:
             case "HUP" | "TERM" | "INT":
@@ -140,18 +192,27 @@ class Lives:
                 born.send(signal.SIGCONT)
             case "freeze" | "interrupt" | "pause":
                 self._pause(doing, born)
-            case "upgrade":
+            case "brief":
+                self._verb({}, "pause", "fake", "--until", "1s")
+                world.nursery.wait(born, 1.0)
+            case "upgrade" if rng.random() < 0.5:
                 world.start("upgrade")
-                world.nursery.wait(born, rng.uniform(0.5, 3.0))
+                world.nursery.wait(born, rng.uniform(0.2, 2.0))
+            case "upgrade":
+                self._verb({}, "upgrade")
             case "submit":
                 self._submit(fault)
+            case "refusals":
+                self._refusals()
             case "second":
                 self._second()
             case _:
                 self._steer(doing, fault)
 
-    def _steer(self, doing: str, fault: dict[str, str]) -> None:
-        name = self._rng.choice(list(self.world.work))
+    def _steer(self, doing: str, fault: Mapping[str, str]) -> None:
+        states = FITTING.get(doing, ())
+        fitting = [job["name"] for job in self.world.books().jobs if job["state"] in states]
+        name = self._rng.choice(fitting if fitting and self._rng.random() < 0.8 else list(self.world.work))
         match doing:
             case "cancel":
                 self.world.cancelled.add(name)
@@ -174,7 +235,7 @@ class Lives:
         for scope in ("*", "fake", "batch:w"):
             self._verb({}, "resume", scope)
 
-    def _submit(self, fault: dict[str, str]) -> None:
+    def _submit(self, fault: Mapping[str, str]) -> None:
         """A job from the command line; whose submit was killed is handed in again, and is the same job."""
         self._more += 1
         one = Work(f"j{self._more}", "plain", self._rng.randint(1, 5), 0.05)
@@ -182,6 +243,12 @@ class Lives:
         words = ("submit", "--name", one.name, "--batch", "w", "--max-attempts", "1", "--", *one.command)
         if self._verb(fault, *words) == 0 or (self._rng.random() < 0.7 and self._verb({}, *words) == 0):
             self.world.spoken.add(one.name)
+
+    def _refusals(self) -> None:
+        """Several jobs that are refused at about the same time, each with a later reset."""
+        work = [Work(f"j{self._more + n}", "fake", 2, 0.05, limits=1) for n in range(1, 5)]
+        self._more += len(work)
+        self.world.submit(work)
 
     def _second(self) -> None:
         """A second supervisor: refused, or, where it follows, it may leave at any time."""
@@ -192,7 +259,7 @@ class Lives:
         if second.status not in (5, -signal.SIGKILL, 0, 1):
             self.world.wrong("program", f"a second {second.argv} ended with {second.status}")
 
-    def _verb(self, fault: dict[str, str], *argv: str) -> int | None:
+    def _verb(self, fault: Mapping[str, str], *argv: str) -> int | None:
         status = self.world.do(*argv, **fault)
         if status == -signal.SIGKILL:
             self.figures.kills[fault["FAULT_POINT"]] += 1
@@ -221,10 +288,6 @@ class Lives:
         )
 
 
-NAMED = sorted(POINTS)
-ONLY_SERVED = {"HUP", "upgrade", "TERM", "INT"}
-
-
 def _at(rng: Random) -> int:
     """Which hit of a point counts: mostly one of the first."""
     at = 1
@@ -248,19 +311,29 @@ def settled(nursery: Nursery, *, plant: str = "", trace: bool = False) -> Iterat
         shutil.rmtree(place, ignore_errors=True)
 
 
-def one_world(nursery: Nursery, seed: str, *, kills: int = LIVES, plant: str = "") -> Figures:
-    """The lives of one world; a seed decides."""
+def one_world(
+    nursery: Nursery, seed: str, *, kills: int = LIVES, plant: str = "", keep: bool = True, patience: float = 60.0
+) -> Figures:
+    """The lives of one world; a seed decides. `keep`: where anything does not hold, all files of it are kept.
+
+    `patience`: seconds that the last life gets to end all jobs.
+    """
     rng = Random(seed)
     with settled(nursery, plant=plant) as world:
         lives = Lives(world, rng, rng.choice(["serve", "serve", "run"]))
         lives.begin(some(rng, JOBS))
-        lives.live(kills)
+        lives.live(kills, patience)
         if world.found:
             lives.figures.violations[seed] = world.found
-            keep = Path(tempfile.gettempdir()) / f"tidegate-fault-{seed}"
-            shutil.rmtree(keep, ignore_errors=True)
-            shutil.copytree(world.place, keep, ignore=shutil.ignore_patterns("bell"))
+            if keep:
+                _keep(world.place, seed)
         return lives.figures
+
+
+def _keep(place: Path, seed: str) -> None:
+    kept = Path(tempfile.gettempdir()) / f"tidegate-fault-{seed}"
+    shutil.rmtree(kept, ignore_errors=True)
+    shutil.copytree(place, kept, ignore=shutil.ignore_patterns("bell"))
 
 
 def worlds(seed: str, kills: int, *, seconds: float = 0.0, first: int = 1, step: int = 1, plant: str = "") -> Figures:
@@ -268,7 +341,11 @@ def worlds(seed: str, kills: int, *, seconds: float = 0.0, first: int = 1, step:
     figures, number, began = Figures(), first, time.monotonic()
     nursery = Nursery()
     try:
-        while figures.kills.total() < kills and (not seconds or time.monotonic() - began < seconds):
+        while (
+            figures.kills.total() < kills
+            and len(figures.violations) < FAILING
+            and (not seconds or time.monotonic() - began < seconds)
+        ):
             most = min(LIVES, kills - figures.kills.total())
             figures.add(one_world(nursery, f"{seed}-{number}", kills=most, plant=plant))
             number += step
@@ -320,7 +397,7 @@ def table(figures: Figures, seconds: float) -> str:
     lines += ["", *(f"{number:6}  {name}" for name, number in figures.sums.items())]
     lines += ["", f"violations: {sum(map(len, figures.violations.values()))}"]
     for seed, found in figures.violations.items():
-        lines += [f"  --replay {seed}", *(f"    {violation}" for violation in found[:12])]
+        lines += [f"  --replay {seed}", *(f"    {violation}"[:MOST] for violation in found[:8])]
     return "\n".join(lines)
 
 

@@ -72,6 +72,8 @@ def read(database: Path, *, whole: bool = True) -> Books:
     with closing(apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)) as db:
         db.set_busy_timeout(20_000)
         db.execute("BEGIN")
+        if not list(db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'event'")):
+            return Books([], [], [], [], [], [])  # whoever was to make the tables was killed before
         jobs, attempts, events, holds, lanes, requests = (_rows(db, f'SELECT * FROM "{name}"') for name in TABLES)
         faults = [str(row[0]) for row in db.execute("PRAGMA integrity_check")] if whole else ["ok"]
         faults += [f"foreign key of {row[0]}" for row in db.execute("PRAGMA foreign_key_check")] if whole else []
@@ -244,7 +246,7 @@ class GateWatch:
         key = (event["scope"], data.get("origin", ""), data.get("window", ""))
         match event["name"]:
             case "gate shut" | "gate moved":
-                if data["origin"] == "limit":
+                if data["origin"] == "limit" and event["job"] is not None:  # else a person has ended the wait
                     yield from self._refused(event, refusals)
                 self.ends[key] = data
             case "gate reopening" | "gate opened" | "gate lifted":

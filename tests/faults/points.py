@@ -34,7 +34,7 @@ class Point(NamedTuple):
 SUPERVISOR: Final = "supervisor"
 TRANSACTIONS: Final = {  # methods of the store, with who is killed and what provokes them
     "enter": (SUPERVISOR, ""),
-    "adopt": (SUPERVISOR, ""),
+    "adopt": (SUPERVISOR, "launch.spawn:after"),
     "set_accounts": (SUPERVISOR, ""),
     "keep_hours": (SUPERVISOR, ""),
     "claim": (SUPERVISOR, ""),
@@ -59,17 +59,17 @@ TOLD: Final = {  # events that a transaction writes, and what provokes them
     "supervisor left": "TERM",
     "attempt claimed": "",
     "attempt unclaimed": "launch.intent:before",
-    "attempt adopted": "",
+    "attempt adopted": "launch.spawn:after",
     "attempt frozen": "freeze",
     "attempt thawed": "freeze",
     "attempt ended": "",
     "job ended": "",
     "gate shut": "",
-    "gate moved": "",
+    "gate moved": "refusals",
     "gate reopening": "",
     "gate ramped": "",
     "gate opened": "",
-    "gate lifted": "freeze",
+    "gate lifted": "brief",
 }
 STEPS: Final = {  # further steps: where they are, who is killed, what provokes them
     "lock": ("tidegate.daemon:incarnation", SUPERVISOR, ""),  # the state directory is owned, nobody is entered
@@ -80,9 +80,9 @@ STEPS: Final = {  # further steps: where they are, who is killed, what provokes 
     "launch.lock": ("tidegate.launch:_take", SUPERVISOR, ""),
     "launch.intent": ("tidegate.launch:_write_down", SUPERVISOR, ""),
     "launch.spawn": ("tidegate.launch:_spawn", SUPERVISOR, ""),
-    "adopt.shim": ("tidegate.launch:adopt", SUPERVISOR, ""),
+    "adopt.shim": ("tidegate.launch:adopt", SUPERVISOR, "launch.spawn:after"),
     "shut.here": ("tidegate.gate:Gate.shut", SUPERVISOR, ""),
-    "shut": ("tidegate.supervisor:Supervisor._hold", SUPERVISOR, ""),
+    "shut": ("tidegate.supervisor:Supervisor.hold", SUPERVISOR, ""),
     "ended": ("tidegate.launch.child:Child.wait", SUPERVISOR, ""),
     "sweep": ("tidegate.launch.child:Child.sweep", SUPERVISOR, ""),
     "judge": ("tidegate.attempt:Running._judge", SUPERVISOR, ""),
