@@ -34,6 +34,13 @@ def test_every_command_of_the_readme_does_what_it_says() -> None:
         assert service.is_up()
         assert service.agents() == before
         assert all(map(service.lives, before))
+        save, restore = blocks("Back up")
+        follow(machine, save)
+        assert "tidegate-backup.timer" in machine("systemctl", "list-timers", "--no-pager")
+        assert "2 jobs as of" in follow(machine, restore)
+        assert service.is_up()
+        assert "git version" in service.tidegate("logs", "1")
+        before = [pid for pid in before if service.lives(pid)]
         assert "0 attempts running" in follow(machine, blocks("Several")[0])
         machine("systemctl", "disable", "--now", "tidegate@nightly.service")
         follow(machine, blocks("Remove")[0])

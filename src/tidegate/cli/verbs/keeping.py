@@ -47,7 +47,7 @@ def _doctor(parser: ArgumentParser) -> None:
 
 def _backup(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "file", nargs="?", type=text, metavar="PATH", help="a new file, a directory, or - for standard output"
+        "file", nargs="?", type=text, metavar="FILE", help="a new file, a directory, or - for standard output"
     )
     parser.add_argument("--with-secrets", action="store_true", help="also the secret variables of jobs")
     parser.add_argument("--with-output", action="store_true", help="also the output of every attempt")
@@ -146,7 +146,7 @@ VERBS = {
         "tidegate.cli.backup:backup",
         _backup,
         "tidegate backup /var/backups --with-secrets",
-        "Without PATH it goes into the directory `backups` of the state directory. A job whose secret is in no backup\n"
+        "Without FILE it goes into the directory `backups` of the state directory. A job whose secret is in no backup\n"
         "waits for a person after a restore.",
     ),
     "restore": Verb(
