@@ -12,14 +12,22 @@ import sys
 import tarfile
 from pathlib import Path
 
+import apsw
 import pytest
+from corrupted import sql
 from filled import Night, job, night
 from installed import Json, Tidegate, end_what_is_left, said, until
+from stores.test_migrations import FILLED
+from stores.world import START
 
 from tidegate import places
 from tidegate.audit import audit
-from tidegate.backup import unpack
+from tidegate.backup import Wanted, unpack, write
 from tidegate.errors import BadInput
+from tidegate.model import Lost
+from tidegate.restore import is_empty
+from tidegate.stores.connection import SQL
+from tidegate.stores.rows import iso
 
 
 def names(path: Path) -> list[str]:
@@ -271,3 +279,65 @@ def test_a_batch_under_load_is_finished_from_a_backup_elsewhere(tidegate: Tidega
     assert set(ended) == {str(n) for n in range(count)}, "no job is lost"
     assert all(ended.count(name) == 1 for name in known), "none that the backup knows as done runs again"
     assert audit(there.state) == []
+
+
+@pytest.mark.slow
+def test_a_backup_of_an_older_tidegate_is_brought_up_to_date_and_a_newer_one_is_refused(tidegate: Tidegate) -> None:
+    older, newer = tidegate.place / "older", tidegate.place / "newer"
+    older.mkdir(mode=0o700)
+    file = apsw.Connection(str(places.database(older)))
+    file.execute(SQL["wal"])
+    file.execute(SQL["migration_1"])
+    file.execute(SQL["migrated"], {"version": 1})
+    file.execute(FILLED, {"now": iso(START)})
+    file.close()
+    filled(tidegate)
+    shutil.copytree(tidegate.state, newer)
+    sql(newer, "UPDATE migration SET version = version + 100")
+    for state in (older, newer):
+        with (tidegate.place / f"{state.name}.tar.gz").open("wb") as opened:
+            write(state, opened, START, Wanted())
+    done = tidegate("restore", "older.tar.gz", "--into", "new/state")
+    assert done.returncode == 0, done.stderr
+    assert Tidegate(tidegate.place / "new").states() == {"a": "queued", "b": "queued", "c": "failed"}
+    line = said(tidegate("restore", "newer.tar.gz", "--into", "another/state"))
+    assert "made by a newer tidegate" in line
+    assert is_empty(tidegate.place / "another/state")
+
+
+@pytest.mark.slow
+def test_a_restore_is_no_reason_to_give_a_job_up(tidegate: Tidegate) -> None:
+    made = Night(tidegate.state)
+    made.submit("b", job("a"))
+    made.enter()
+    for _ in range(2):
+        ((_, attempt),) = made.claim()
+        made.store.finish(attempt, Lost("the machine was restarted"), made.now)
+    made.claim()
+    made.store.close()
+    tidegate("backup", "b.tar.gz")
+    assert restored(tidegate, "--into", "new/state")["lost"] == 1
+    there = Tidegate(tidegate.place / "new")
+    assert there.states() == {"a": "queued"}
+    assert audit(there.state) == []
+
+
+@pytest.mark.slow
+def test_a_job_whose_secret_is_gone_harms_no_other(tidegate: Tidegate) -> None:
+    """Until now every command that read it, and the service, ended with an error."""
+    tidegate("submit", "--name", "poor", "--env", "API_KEY=hush-hush", "--", "sh", "-c", 'test "$API_KEY" = anew')
+    tidegate("submit", "--name", "other", "--after", "poor", "--", "true")
+    tidegate("submit", "--name", "third", "--", "true")
+    for path in places.secrets(tidegate.state).iterdir():
+        path.unlink()
+    assert tidegate.states() == dict.fromkeys(("poor", "other", "third"), "queued")
+    serving = tidegate.start("serve")
+    until(lambda: tidegate.states() == {"poor": "error", "other": "skipped", "third": "succeeded"})
+    (shown,) = tidegate.lines("show", "poor")
+    assert shown["reason"].endswith("tidegate retry 1, then edit 1 --env API_KEY=VALUE")
+    serving.terminate()
+    serving.wait()
+    assert tidegate("retry", "poor", "other").returncode == 0
+    assert tidegate("edit", "poor", "--env", "API_KEY=anew").returncode == 0
+    tidegate.start("serve")
+    until(lambda: tidegate.states()["poor"] == "succeeded")

@@ -40,7 +40,7 @@ def test_every_command_of_the_readme_does_what_it_says() -> None:
         assert "2 jobs as of" in follow(machine, restore)
         assert service.is_up()
         assert "git version" in service.tidegate("logs", "1")
-        before = [pid for pid in before if service.lives(pid)]
+        before = {pid for pid in before if service.lives(pid)}
         assert "0 attempts running" in follow(machine, blocks("Several")[0])
         machine("systemctl", "disable", "--now", "tidegate@nightly.service")
         follow(machine, blocks("Remove")[0])
