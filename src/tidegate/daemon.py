@@ -340,12 +340,18 @@ async def _end(duty: Duty, number: signal.Signals) -> None:
     """The first signal drains; the second ends every attempt now; further ones change nothing."""
     if duty.ended_by is None:
         duty.ended_by = number
-        log.warning("draining", signal=number.name, running=duty.supervisor.running, again="stops at once")
+        log.warning("draining", signal=number.name, **_under_way(duty), again="stops at once")
         duty.supervisor.drain()
     elif not duty.supervisor.is_stopping:
         log.warning("stopping", signal=number.name, running=duty.supervisor.running)
         await duty.supervisor.stop(f"{ENDING[number]} by {number.name}")
         duty.ask.hurry()
+
+
+def _under_way(duty: Duty) -> dict[str, int]:
+    """How many attempts are waited for; one that stands still ends only when somebody lets it go on."""
+    frozen = duty.supervisor.frozen
+    return {"running": duty.supervisor.running} | ({"frozen": frozen} if frozen else {})
 
 
 async def heeded(duty: Duty, request: Request) -> None:
@@ -355,7 +361,7 @@ async def heeded(duty: Duty, request: Request) -> None:
         refused = refused or "only `tidegate serve` can become another version: end this run, and start it again"
     await answer(duty, request, refused=refused)
     if request.verb is Ask.DRAIN and not refused:
-        log.warning("draining", by=request.by, running=duty.supervisor.running)
+        log.warning("draining", by=request.by, **_under_way(duty))
         if duty.batch is not None:
             duty.ended_by = duty.ended_by or signal.SIGTERM  # a batch that was left is an interrupted one
         duty.supervisor.drain()

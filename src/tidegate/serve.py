@@ -73,14 +73,29 @@ def serve(args: Namespace) -> int:
         return _would_start(service.said, state)
     signals.keep(*LISTENED)
     with closing(sqlite.open(places.database(state), busy=PATIENCE)) as store, owning(state) as lock:
-        shift = shift_for(service.said, known, state, store)
-        make_room(shift, slots=shift.slots)
-        anyio.run(partial(_serve, service, shift))
-        if service.successor:
-            store.close()
-            capacity.give_back()
-            upgrade.become(service.successor, lock)
+        _work(service, shift_for(service.said, known, state, store), lock)
     return OK
+
+
+def _work(service: Service, shift: Shift, lock: int) -> None:
+    """Serve until told to stop, or become another program; where that fails after all, serve on."""
+    make_room(shift, slots=shift.slots)
+    anyio.run(partial(_serve, service, shift))
+    if not service.successor:
+        return
+    shift.store.close()
+    capacity.give_back()
+    try:
+        upgrade.become(service.successor, lock)
+    except OSError as error:
+        service.successor = None
+        reason = f"cannot become {error.filename}: {error.strerror}"
+        log.error("upgrade failed", reason=reason, in_force=f"tidegate {__version__}")  # noqa: TRY400 - no bug of ours
+        with closing(sqlite.open(places.database(shift.state), busy=PATIENCE)) as store:
+            now = shift.clock.now()
+            store.answered(store.ask(Ask.UPGRADE, now, by="tidegate").id, now, refused=reason)  # for who waits for it
+            known = agents.known(settings.agents(service.said))
+            _work(service, shift_for(service.said, known, shift.state, store), lock)
 
 
 def _would_start(said: Settings, state: Path) -> int:

@@ -109,6 +109,11 @@ class Supervisor:
         return sum(map(self._is_ours, self._running.values()))
 
     @property
+    def frozen(self) -> int:
+        """How many of them stand still."""
+        return sum(self._is_ours(running) and running.is_to_rest for running in self._running.values())
+
+    @property
     def is_stopping(self) -> bool:
         """Whether every attempt is being ended."""
         return self._stopped is not None
