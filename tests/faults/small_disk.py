@@ -36,6 +36,11 @@ class SmallDisk(Tidegate):
         inherited = Tidegate.environment(self)
         return {**inherited, "TIDEGATE_STATE_DIR": str(self.inside / "state"), **self.env}
 
+    def remount(self, how: str) -> None:
+        """Make the disk "ro" or "rw"."""
+        where = self.program[: self.program.index(sys.executable)]
+        subprocess.run([*where, "mount", "-o", f"remount,{how}", str(self.inside)], check=True)
+
     def fill(self, leave: int = 0, name: str = "filler") -> Path:
         """Write a file that leaves so many bytes free, as good as it goes."""
         filler = self.disk / name

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,11 @@ BUSY: Final = 10.0  # seconds to wait for other writers
 LONG: Final = 16  # digits that no number of a job has
 MOMENT: Final = 0.001  # seconds between two looks whether they are done
 
+HELP: Final = "`tidegate doctor --deep` tells what is left, `tidegate restore` takes up a backup"
+DAMAGED: Final = "the database is damaged ({}): " + HELP
+EMPTIED: Final = "is empty, and there is output of jobs"
+TRIES: Final = 500  # looks at a file that is empty
+SAID: Final = 200  # characters of what does not fit
 PASSING: Final = (
     *(apsw.FullError, apsw.IOError, apsw.BusyError, apsw.LockedError),
     *(apsw.ReadOnlyError, apsw.CantOpenError, apsw.NoMemError),
@@ -44,6 +50,10 @@ def statements(file: str) -> dict[str, str]:
 SQL: Final = statements("sqlite.sql")
 
 
+class Garbled(ValueError):
+    """Raised when a row holds what this program never writes."""
+
+
 class Connection:
     """A connection that makes its file, waits up to `busy` seconds for other writers, and raises only StoreBroken."""
 
@@ -60,7 +70,7 @@ class Connection:
         self._waiting_since = 0.0
         _check_name(path)
         with self.clearly():
-            _touch(path)
+            self._touch()
             self._place = _place_of(path)
             self._db = apsw.Connection(str(path), statementcachesize=256)
             self._db.set_busy_handler(self._is_patient)
@@ -246,7 +256,7 @@ class Connection:
         """Say what is wrong with the file in one line."""
         try:
             yield
-        except (apsw.Error, OSError) as error:
+        except (apsw.Error, OSError, ValueError) as error:
             raise self._in_one_line(error) or error from error
 
     def _in_one_line(self, error: BaseException) -> StoreBroken | None:
@@ -254,6 +264,8 @@ class Connection:
             case apsw.Error():
                 kind = StoreBlocked if isinstance(error, PASSING) else StoreBroken
                 return kind(f"{self.path}: {self._wrong(error)}")
+            case UnicodeDecodeError() | JSONDecodeError() | Garbled():
+                return StoreBroken(f"{self.path}: {_damaged(error)}")
             case OSError():
                 kind = StoreBlocked if error.errno in FULL else StoreBroken
                 return kind(f"{error.filename or self.path}: {error.strerror}")
@@ -265,7 +277,7 @@ class Connection:
             case apsw.NotADBError():
                 return "is not a tidegate database"
             case apsw.CorruptError():
-                return f"the database is damaged ({error}): restore a backup, or move the file away to begin anew"
+                return _damaged(error)
             case apsw.ReadOnlyError():
                 return "the database, or its directory, is read-only for this user"
             case apsw.FullError():
@@ -280,6 +292,16 @@ class Connection:
                 return f"{type(error).__name__}: {error}"
 
     # --- the first look at a file ---
+
+    def _touch(self) -> None:
+        """Make the file where it is missing. Raises StoreBroken for one that was emptied: SQLite would begin anew."""
+        if not _touch(self.path):
+            return
+        for _ in range(TRIES):
+            if not is_emptied(self.path):
+                return
+            time.sleep(MOMENT)  # somebody else may be making it just now
+        raise StoreBroken(f"{self.path}: {EMPTIED}: {HELP}, or remove it to begin anew")
 
     def _set_up(self) -> None:
         self._db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)  # else many a statement is planned anew for each value
@@ -323,6 +345,10 @@ class Connection:
             self.pass_output()
 
 
+def _damaged(error: Exception) -> str:
+    return DAMAGED.format(" ".join(str(error).split())[:SAID])
+
+
 def _check_name(path: Path) -> None:
     try:
         str(path).encode()
@@ -339,6 +365,18 @@ def _newest_output(state: Path) -> int:
     return max((int(name) for name in names if name.isascii() and name.isdigit() and len(name) < LONG), default=0)
 
 
+def is_emptied(path: Path) -> bool:
+    """Whether a file has no content, though jobs have run beside it or a log tells of some."""
+    return path.stat().st_size == 0 and (_newest_output(path.parent) > 0 or _has_log(path))
+
+
+def _has_log(path: Path) -> bool:
+    try:
+        return path.with_name(f"{path.name}-wal").stat().st_size > 0
+    except OSError:
+        return False
+
+
 def _place_of(path: Path) -> tuple[int, int] | None:
     """Which file lies at a path; None where none does."""
     try:
@@ -348,12 +386,13 @@ def _place_of(path: Path) -> tuple[int, int] | None:
     return there.st_dev, there.st_ino
 
 
-def _touch(path: Path) -> None:
-    """Make the file, and what is missing of its directories, for this user alone; what is there stays as it is."""
+def _touch(path: Path) -> bool:
+    """Make the file, and what is missing of its directories, for this user alone; whether it was there: it stays."""
     private(path.parent)
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
-        return
+        return True
     os.fchmod(fd, 0o600)  # whatever the umask
     os.close(fd)
+    return False

@@ -11,7 +11,7 @@ from typing import Final
 import apsw
 
 from tidegate.errors import StoreBroken
-from tidegate.stores.connection import SCHEMA, SQL
+from tidegate.stores.connection import EMPTIED, SCHEMA, SQL, is_emptied
 
 PATIENCE: Final = 2000  # milliseconds to wait for whoever has the file for itself
 
@@ -21,7 +21,7 @@ def faults(path: Path, *, thoroughly: bool = True) -> list[str]:
     try:
         with _reading(path) as db:
             if next(db.execute(SQL["is_empty"]))[0]:
-                return []
+                return [EMPTIED] if is_emptied(path) else []
             if not next(db.execute(SQL["is_ours"]))[0]:
                 return ["is not a tidegate database"]
             version = next(db.execute(SQL["schema_version"]))[0]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, wraps
 from heapq import merge
 from operator import itemgetter
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import asdict
@@ -38,7 +38,7 @@ from tidegate.model import (
     family,
 )
 from tidegate.stores import Turn, timetable
-from tidegate.stores.connection import BUSY, Connection, Row, Value
+from tidegate.stores.connection import BUSY, Connection, Garbled, Row, Value
 from tidegate.stores.ledger import Ledger
 from tidegate.stores.rows import (
     Candidate,
@@ -58,6 +58,7 @@ from tidegate.stores.rows import (
 )
 from tidegate.stores.vault import Vault, is_gone, is_secret
 
+T = TypeVar("T")
 LARGEST: Final = 2**63 - 1  # an id
 KEPT: Final = 64  # definitions that were read last: a claim and a finish read the same,
 SHORT: Final = 4096  # of so many characters at most
@@ -188,7 +189,7 @@ class _Rows:
 
     def opening(self, scope: str) -> tuple[int, datetime] | None:
         row = self._file.row("opening", scope=scope)
-        return (row[0], datetime.fromisoformat(row[1])) if row else None
+        return (row[0], _instant(row[1])) if row else None
 
     def put_opening(self, scope: str, epoch: int, at: datetime) -> None:
         self._file.run("put_opening", scope=scope, epoch=epoch, at=iso(at))
@@ -219,14 +220,14 @@ class _Rows:
 
     def standing(self, batch: int, names: Sequence[str]) -> dict[str, Standing]:
         found = self._file.rows("known_names", batch=batch, names=json_text(names))
-        return {name: Standing(id, State(state), digest) for name, id, state, digest in found}
+        return {name: Standing(id, _state(state), digest) for name, id, state, digest in found}
 
     def first_free(self) -> int:
         return self._file.number("newest_job") + 1
 
     def states(self, jobs: Sequence[int]) -> dict[int, State]:
         found = self._file.rows("states", jobs=json_text(list(jobs)))
-        return {id: State(state) for id, state in found}
+        return {id: _state(state) for id, state in found}
 
     def add_jobs(self, batch: int, jobs: Sequence[Fresh], now: datetime) -> None:
         lanes: dict[tuple[str, str], int] = {}
@@ -302,10 +303,10 @@ class _Rows:
             return dict(zip(lanes, self.ready(lanes[0], 1), strict=False))
         by_id = {lane.id: lane for lane in lanes}
         found = self._file.rows("heads", lanes=json_text(list(by_id)))
-        return {by_id[lane]: Candidate(*best) for lane, *best in found}
+        return {by_id[lane]: _candidate(best) for lane, *best in found}
 
     def ready(self, lane: Lane, most: int) -> list[Candidate]:
-        return [Candidate(*row) for row in self._file.rows("ready", lane=lane.id, most=most)]
+        return [_candidate(row) for row in self._file.rows("ready", lane=lane.id, most=most)]
 
     def busy(self) -> list[tuple[Lane, int]]:
         return [(Lane(*row[1:]), row[0]) for row in self._file.rows("busy")]
@@ -449,30 +450,7 @@ class _Rows:
                 spec = self._read_spec(row[1])
         except (TypeError, ValueError) as error:
             raise StoreBroken(f"{self._file.path}: the definition of job {row[2]} cannot be read: {error}") from error
-        return Job(
-            id=row[2],
-            batch=row[3],
-            batch_name=row[0],
-            name=row[5],
-            account=row[6],
-            model=row[7],
-            group=row[8],
-            priority=row[9],
-            state=State(row[10]),
-            not_before=_at(row[11]),
-            attempts=row[12],
-            launches=row[13],
-            limited_in_a_row=row[14],
-            limited_since=_at(row[15]),
-            lost=row[16],
-            session=row[17],
-            resumed=bool(row[18]),
-            reason=row[19],
-            created_at=datetime.fromisoformat(row[20]),
-            ended_at=_at(row[21]),
-            unmet=row[23],
-            spec=spec,
-        )
+        return _job(row, spec)
 
     def _hide(self, name: str, value: str) -> object:
         return {"secret": self._vault.put(value)} if is_secret(name) else value
@@ -566,7 +544,7 @@ class SqliteStore(Ledger):
     def answered_at(self) -> dict[str, datetime]:
         """The latest proof that an account's provider answers, for each account that has one."""
         with self._file.look():
-            return {name: datetime.fromisoformat(at) for name, at in self._file.rows("answered_at")}
+            return {name: _instant(at) for name, at in self._file.rows("answered_at")}
 
     def counts(self, batch: int | None = None, account: str | None = None) -> dict[State, int]:
         """How many jobs, of a batch or of an account, are in each state; costs the same however many there are."""
@@ -623,7 +601,7 @@ class SqliteStore(Ledger):
         with self._file.look():
             found = self._file.rows("needs", jobs=json_text(list(jobs)))
             return [
-                Need(job=job, needs=needs, name=name, state=State(state), met=bool(met))
+                Need(job=job, needs=needs, name=name, state=_state(state), met=bool(met))
                 for job, needs, name, state, met in found
             ]
 
@@ -651,7 +629,7 @@ class SqliteStore(Ledger):
         """Where those of these jobs that there are stand, and how often they were launched, by internal id."""
         with self._file.look():
             found = self._file.rows("launches", ids=json_text(list(ids)))
-            return {id: (State(state), launches) for id, state, launches in found}
+            return {id: (_state(state), launches) for id, state, launches in found}
 
     def jobs_named(self, name: str, batch: int | None = None) -> list[Job]:
         """Jobs by the user's id; one for each batch that has it."""
@@ -695,28 +673,95 @@ class SqliteStore(Ledger):
         """The first instant after `now` at which a claim could find more than now: a `not_before` or an `until`."""
         with self._file.look():
             found = [end for name in ("next_end", "next_job") for (end,) in self._file.rows(name, now=iso(now))]
-            ends = [datetime.fromisoformat(end) for end in found if end is not None]
+            ends = [_instant(end) for end in found if end is not None]
             return min([*ends, *timetable.openings(self._looks, now)], default=None)
 
 
 # --- from rows to values ---
 
 
+def _whole(read: Callable[[Row], T]) -> Callable[[Row], T]:
+    """Say so where a row makes no value."""
+
+    @wraps(read)
+    def reading(row: Row) -> T:
+        try:
+            return read(row)
+        except (ValueError, TypeError) as error:
+            raise Garbled(f"a row of {read.__name__.strip('_')}: {error}") from error
+
+    return reading
+
+
 def _at(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+    return None if text is None else _instant(text)
 
 
+def _candidate(row: Sequence[int]) -> Candidate:
+    if None in row:
+        raise Garbled("a row of job: no priority")
+    return Candidate(*row)
+
+
+def _instant(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except (ValueError, TypeError) as error:
+        raise Garbled(str(error)) from error
+
+
+def _state(text: str) -> State:
+    try:
+        return State(text)
+    except ValueError as error:
+        raise Garbled(str(error)) from error
+
+
+def _job(row: Row, spec: Spec) -> Job:
+    """A job from its batch's name, its spec's text, which is read already, and the columns of `job`."""
+    try:
+        return Job(
+            id=row[2],
+            batch=row[3],
+            batch_name=row[0],
+            name=row[5],
+            account=row[6],
+            model=row[7],
+            group=row[8],
+            priority=row[9],
+            state=State(row[10]),
+            not_before=_at(row[11]),
+            attempts=row[12],
+            launches=row[13],
+            limited_in_a_row=row[14],
+            limited_since=_at(row[15]),
+            lost=row[16],
+            session=row[17],
+            resumed=bool(row[18]),
+            reason=row[19],
+            created_at=datetime.fromisoformat(row[20]),
+            ended_at=_at(row[21]),
+            unmet=row[23],
+            spec=spec,
+        )
+    except (ValueError, TypeError) as error:
+        raise Garbled(f"a row of job: {error}") from error
+
+
+@_whole
 def _supervisor(row: Row) -> Supervisor:
     uuid, host, pid, boot_id, started_at, batch = row
     began = datetime.fromisoformat(started_at)
     return Supervisor(uuid=uuid, host=host, pid=pid, boot_id=boot_id, started_at=began, batch=batch)
 
 
+@_whole
 def _request(row: Row) -> Request:
     id, at, verb, by, target = row
     return Request(id=id, at=datetime.fromisoformat(at), verb=Ask(verb), by=by, target=target)
 
 
+@_whole
 def _hold(row: Row) -> Hold:
     return Hold(
         scope=row[0],
@@ -738,6 +783,7 @@ def _hold(row: Row) -> Hold:
     )
 
 
+@_whole
 def _attempt(row: Row) -> Attempt:
     return Attempt(
         job=row[0],
@@ -756,6 +802,7 @@ def _attempt(row: Row) -> Attempt:
     )
 
 
+@_whole
 def _event(row: Row) -> Event:
     seq, at, name, job, attempt, scope, data = row
     return Event(
