@@ -174,10 +174,3 @@ def test_a_cgroup_without_controllers_says_what_it_lacks(tmp_path: Path) -> None
     assert "DelegateSubgroup=" in launch.lacking(tmp_path, ("memory",))
     (tmp_path / "cgroup.subtree_control").write_text("memory\n")
     assert launch.lacking(tmp_path, ("memory",)) == ""
-
-
-def test_the_flags_say_bounds_as_a_batch_does(tidegate: Tidegate) -> None:
-    flags = ["--memory", "6GB", "--pids", "200", "--cpu-weight", "50"]
-    assert tidegate("submit", "--name", "a", *flags, "--", "true").returncode == 0
-    spec = tidegate.lines("show", "a")[0]["spec"]
-    assert (spec["memory"], spec["pids"], spec["cpu_weight"]) == (6000 * MB, 200, 50)

@@ -27,7 +27,7 @@ from tidegate.__main__ import main
 sys.argv[0] = "tidegate"
 sys.exit(main())
 """
-ROUNDS, EACH = 16, 25
+ROUNDS, EACH = 12, 25
 PRINTS = "head -c 30000 /dev/zero"
 
 
@@ -54,7 +54,7 @@ def sizes(state: Path) -> dict[str, int]:
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a_long_churn_leaves_a_bounded_past(tidegate: Tidegate) -> None:
-    """400 jobs with output and secrets, in batches of their own and by number; what ended 1 s ago is forgotten."""
+    """300 jobs with output and secrets, in batches of their own and by number; what ended 1 s ago is forgotten."""
     tidegate.env |= {
         "TIDEGATE_RETENTION__AGE": "0.5",
         "TIDEGATE_RETENTION__FORGET": "1",

@@ -31,14 +31,21 @@ def printed(tidegate: Tidegate, job: int = 1, n: int = 1) -> int:
 
 
 def test_a_flood_is_ended_near_its_bound_and_says_why(tidegate: Tidegate) -> None:
-    flood, quiet = python("flood", STREAM, max_output="2MB"), python("quiet", "print('hi')", max_output="5MB")
-    done = tidegate("run", tidegate.batch(flood + quiet, "b.jsonl"))
+    """Its job's own, or that of the settings where its job says nothing."""
+    tidegate.env["TIDEGATE_ATTEMPT__MAX_OUTPUT"] = "3MB"
+    lines = "import sys\nfor _ in range(50): sys.stdout.write('x' * 99_999 + '\\n')"
+    jobs = (
+        python("flood", STREAM, max_output="2MB") + python("other", STREAM) + python("large", lines, max_output="1GB")
+    )
+    done = tidegate("run", tidegate.batch(jobs, "b.jsonl"))
     assert done.returncode == 5, done.stderr
-    assert tidegate.states() == {"flood": "error", "quiet": "succeeded"}
-    assert tidegate.lines("list", "--state", "error")[0]["reason"] == "printed more than 2 MB"
-    (ended,) = [event for event in tidegate.events("attempt ended") if event["job"] == "flood"]
-    assert (ended["data"]["cause"], ended["data"]["charged"]) == ("output", True)
-    assert "output    at most 2 MB" in tidegate("show", "flood").stdout
+    ended = {event["job"]: event["data"] for event in tidegate.events("attempt ended")}
+    assert {name: data["reason"] for name, data in ended.items()} == {
+        "flood": "printed more than 2 MB",
+        "other": "printed more than 3 MB",
+        "large": "",
+    }
+    assert (ended["flood"]["cause"], ended["flood"]["charged"], ended["flood"]["next"]) == ("output", True, "error")
     logs = tidegate("logs", "flood")
     assert printed(tidegate) >= len(logs.stdout) > 2 * MB
     assert logs.stderr == "tidegate: attempt 1 was ended here: printed more than 2 MB\n"
@@ -81,23 +88,24 @@ def test_a_flood_goes_on_being_bounded_after_a_crash(tidegate: Tidegate) -> None
     assert (ended["data"]["cause"], ended["data"]["reason"]) == ("output", "printed more than 50 MB")
 
 
+def test_flags_say_bounds_as_a_batch_does(tidegate: Tidegate) -> None:
+    flags = ["--max-output", "200MB", "--memory", "6GB", "--pids", "200", "--cpu-weight", "50"]
+    assert tidegate("submit", "--name", "a", *flags, "--", "true").returncode == 0
+    spec = tidegate.lines("show", "a")[0]["spec"]
+    assert (spec["max_output"], spec["memory"], spec["pids"], spec["cpu_weight"]) == (200 * MB, 6000 * MB, 200, 50)
+    shown = tidegate("show", "a").stdout
+    for line in (
+        "output    at most 200 MB",
+        "memory    at most 6 GB",
+        "processes at most 200, threads",
+        "weight    50",
+    ):
+        assert line in shown
+
+
 @pytest.mark.slow
-def test_the_setting_is_for_jobs_that_say_nothing(tidegate: Tidegate) -> None:
-    tidegate.env["TIDEGATE_ATTEMPT__MAX_OUTPUT"] = "2MB"
-    code = (
-        "import sys\nfor _ in range(60): sys.stdout.write('x' * 99_999 + '\\n')\nsys.stdout.flush()\nsys.stdin.read()"
-    )
-    jobs = python("more", code, max_output="1GB") + python("flood", STREAM)
-    done = tidegate("run", tidegate.batch(jobs, "b.jsonl"))
-    assert done.returncode == 5, done.stderr
-    reasons = {job["job"]: job["reason"] for job in tidegate.lines("list")}
-    assert reasons == {"more": "", "flood": "printed more than 2 MB"}
-
-
-def test_the_flag_and_the_plan_say_the_bound_in_bytes(tidegate: Tidegate) -> None:
-    done = tidegate("submit", "--name", "a", "--max-output", "200MB", "--", "true")
-    assert done.returncode == 0, done.stderr
-    assert tidegate.lines("show", "a")[0]["spec"]["max_output"] == 200 * MB
+def test_the_plan_and_an_edit_say_the_bound_in_bytes(tidegate: Tidegate) -> None:
+    assert tidegate("submit", "--name", "a", "--", "true").returncode == 0
     assert tidegate("edit", "a", "--max-output", "1GiB").returncode == 0
     assert tidegate.lines("show", "a")[0]["spec"]["max_output"] == 2**30
     plan = tidegate("plan", tidegate.batch(python("a", "", max_output="1.5GB"), "b.jsonl"), "--json")
