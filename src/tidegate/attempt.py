@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import anyio
@@ -122,10 +122,14 @@ class Running:
         self._is_unsure = False
         self._dams: list[asyncio.Task[None]] = []  # ends of an agent while it is read: the polite, then the other
         self._is_telling = False
-        self._settling = anyio.Lock()
         self._quiet_cpu: float | None = None  # its processor time when the present silence was young
         self._launched = means.clock.monotonic()
         self._quiet_from = self._launched
+
+    @cached_property
+    def _settling(self) -> anyio.Lock:
+        """Made when it is needed: most attempts never rest."""
+        return anyio.Lock()
 
     # --- the story ---
 

@@ -117,10 +117,10 @@ async def launch(order: Order, directory: Path, intent: Mapping[str, object]) ->
         program = program_of(order)
         with _files(place) as files, _grouped(order, place) as cgroup:
             source = _write_down(order, place, {**intent, **_where(order, cgroup)})
-            process = await _spawn(order, (*_shim(order, source, cgroup), program), files)
+            pid, shim = await _spawn(order, (*_shim(order, source, cgroup), program), files)
     except (OSError, ValueError) as error:
         raise _refusal(error, program) from error
-    return Child(place, order.marker, process.pid, gone=process.wait, ours=family.are_ours, cgroup=cgroup)
+    return Child(place, order.marker, pid, gone=shim.wait, ours=family.are_ours, cgroup=cgroup)
 
 
 def _grouped(order: Order, place: Path) -> AbstractContextManager[Cgroup | None]:
@@ -215,9 +215,11 @@ def _limit(number: int) -> str:
     return "unlimited" if number == resource.RLIM_INFINITY else str(number)
 
 
-async def _spawn(order: Order, before: tuple[str, ...], files: tuple[int, int, int]) -> asyncio.subprocess.Process:
+async def _spawn(order: Order, before: tuple[str, ...], files: tuple[int, int, int]) -> tuple[int, _Shim]:
+    """The shim's pid, and who hears of its end."""
     with family.birth(), anyio.CancelScope(shield=True):  # a cancel in here would kill the shim and leave the agent
-        process = await asyncio.create_subprocess_exec(
+        transport, shim = await asyncio.get_running_loop().subprocess_exec(
+            _Shim,
             *before,
             *order.argv[1:],
             stdin=files[0],
@@ -227,17 +229,33 @@ async def _spawn(order: Order, before: tuple[str, ...], files: tuple[int, int, i
             env={**order.env, MARK: order.marker},
             start_new_session=True,
         )
-    _disarm(process)
-    return process
+    pid = transport.get_pid()
+    assert pid is not None
+    _disarm(transport)
+    return pid, shim
 
 
-def _disarm(process: asyncio.subprocess.Process) -> None:
+class _Shim(asyncio.SubprocessProtocol):
+    """Hears that a shim is gone and reaped; asyncio's own for a Process holds a kilobyte more for streams."""
+
+    def __init__(self) -> None:
+        self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def process_exited(self) -> None:
+        """As asyncio tells it."""
+        self._gone.set_result(None)
+
+    async def wait(self) -> None:
+        """Wait for its end; several may."""
+        await asyncio.shield(self._gone)
+
+
+def _disarm(transport: asyncio.SubprocessTransport) -> None:
     """Let the child outlive this process.
 
     A transport that is collected kills its child, which an ordinary exit of Python 3.12 and 3.13 does. One that
-    believes its child dead closes without a kill; the child watcher still reaps the child and wakes `wait()`.
+    believes its child dead closes without a kill; the child watcher still reaps the child and tells `_Shim`.
     """
-    transport: asyncio.SubprocessTransport = process._transport  # type: ignore[attr-defined]  # noqa: SLF001 - no other way
     popen = transport.get_extra_info("subprocess")
     popen.returncode = 0
     transport.close()

@@ -34,7 +34,7 @@ class Tail:
     """The last KEPT lines of one stream that are not blank, each with the instant when it was printed."""
 
     def __init__(self) -> None:
-        self._lines: deque[tuple[bytes, datetime]] = deque(maxlen=KEPT)
+        self._lines: deque[tuple[bytes, datetime]] | None = None  # many streams stay empty, and a thousand agents run
 
     def __bool__(self) -> bool:
         return bool(self._lines)
@@ -43,15 +43,17 @@ class Tail:
         """One more line; LINE_MOST bytes of it."""
         head = line[:LINE_MOST]
         if head and not head.isspace():
+            if self._lines is None:
+                self._lines = deque(maxlen=KEPT)
             self._lines.append((head, at))
 
     def lines(self) -> list[tuple[str, datetime]]:
         """The lines as text, oldest first."""
-        return [(line.decode(errors="replace"), at) for line, at in self._lines]
+        return [(line.decode(errors="replace"), at) for line, at in self._lines or ()]
 
     def near_end(self) -> list[bytes]:
         """The last lines, the very last one first."""
-        return [line for line, _ in reversed(self._lines)][:NEAR_END]
+        return [line for line, _ in reversed(self._lines or ())][:NEAR_END]
 
     @property
     def last(self) -> str:
