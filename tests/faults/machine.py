@@ -113,6 +113,7 @@ EVENTS: dict[str, Event] = {
         },
     ),
     "finish": Event(12, {"one": ANY, "how": ("succeeded",) * 3 + tuple(OUTCOMES)}),
+    "claim_and_end": Event(6, {"how": ("no result", "no result", "lost", "lost", "failed")}),
     "limit": Event(
         9,
         {
@@ -345,6 +346,13 @@ class Orders:
             return False
         self._end(found[1], OUTCOMES[how])
         return None
+
+    def _claim_and_end(self, how: str) -> None:
+        """What starts ends within its first second."""
+        before = set(self.attempts)
+        self._claim(2, None, False)
+        for job in sorted(set(self.attempts) - before):
+            self._end(self.attempts[job], OUTCOMES[how])
 
     def _end(self, attempt: Attempt, outcome: Outcome) -> None:
         del self.attempts[attempt.job]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -10,57 +12,95 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from faults import machine, mutants, orders, service
-from faults.machine import EVENTS, Orders, order
+from faults.machine import order
+from faults.virtual import stood_on
 from tidegate.model import Kind
 from tidegate.stores.memory import MemoryStore
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """One rule for each event of the table, see below."""
+    """One rule for each event of a table, see below."""
+
+    world: Any  # to which it happens
 
     def __init__(self) -> None:
         super().__init__()
-        self.orders = Orders(MemoryStore())
         self.is_whole = True
 
     def happen(self, event: str, drawn: dict[str, Any]) -> None:
         self.is_whole = False  # should this raise
-        self.orders.happen(event, **drawn)
+        self.world.happen(event, **drawn)
         self.is_whole = True
-
-    @invariant()
-    def the_model_says_the_same(self) -> None:
-        if self.orders.counts.total() % 8 == 0:
-            self.orders.check()
 
     def teardown(self) -> None:
         if self.is_whole:
-            self.orders.come_to_an_end()
+            self.world.come_to_an_end()
 
 
-def happening(event: str) -> Any:
-    def happens(machine: AnyOrder, **drawn: Any) -> None:
-        machine.happen(event, drawn)
+class AroundAStore(AnyOrder):
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = machine.Orders(MemoryStore())
 
-    happens.__name__ = event
-    draws = {key: st.sampled_from(list(domain)) for key, domain in EVENTS[event].draws.items()}
+    @invariant()
+    def the_model_says_the_same(self) -> None:
+        if self.world.counts.total() % 8 == 0:
+            self.world.check()
+
+
+class AroundASupervisor(AnyOrder):
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = service.Service()
+        self.ground = ExitStack()
+        self.ground.enter_context(stood_on(self.world.ground))
+
+    def teardown(self) -> None:
+        with self.ground:
+            try:
+                super().teardown()
+            finally:
+                self.world.close()
+
+
+def of(kind: type[AnyOrder], events: Mapping[str, machine.Event], examples: int, steps: int) -> Any:
+    """The test of a machine with a rule for each event."""
+    rules = {name: happening(name, event) for name, event in events.items()}
+    ruled: Any = type(kind.__name__, (kind,), rules)
+    made = ruled.TestCase
+    made.settings = settings(
+        max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    return made
+
+
+def happening(name: str, event: machine.Event) -> Any:
+    def happens(world: AnyOrder, **drawn: Any) -> None:
+        world.happen(name, drawn)
+
+    happens.__name__ = name
     made: Any = rule
-    return made(**draws)(happens)
+    return made(**{key: st.sampled_from(list(domain)) for key, domain in event.draws.items()})(happens)
 
 
-Machine = type("Machine", (AnyOrder,), {event: happening(event) for event in EVENTS})
+class TestAStore(of(AroundAStore, machine.EVENTS, 8, 40)):  # type: ignore[misc]
+    pass
 
 
-class TestAnyOrder(Machine.TestCase):  # type: ignore[misc,name-defined]
-    settings = settings(max_examples=10, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+class TestASupervisor(of(AroundASupervisor, service.EVENTS, 3, 40)):  # type: ignore[misc]
+    pass
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-class TestAnyOrderForLong(Machine.TestCase):  # type: ignore[misc,name-defined]
-    settings = settings(
-        max_examples=150, stateful_step_count=80, deadline=None, suppress_health_check=list(HealthCheck)
-    )
+class TestAStoreForLong(of(AroundAStore, machine.EVENTS, 80, 80)):  # type: ignore[misc]
+    pass
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+class TestASupervisorForLong(of(AroundASupervisor, service.EVENTS, 50, 80)):  # type: ignore[misc]
+    pass
 
 
 REFUSED = {"ahead": 3600, "sure": True, "final": True, "whole": True, "kind": Kind.USAGE_LIMIT}
@@ -92,7 +132,7 @@ def test_some_orders_at_random_keep_every_promise() -> None:
 
 
 def test_some_orders_around_a_supervisor_keep_every_promise() -> None:
-    for number in range(10):
+    for number in range(4):
         service.play(order(f"short-{number}", 60, service.EVENTS))
 
 
