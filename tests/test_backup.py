@@ -341,3 +341,52 @@ def test_a_job_whose_secret_is_gone_harms_no_other(tidegate: Tidegate) -> None:
     assert tidegate("edit", "poor", "--env", "API_KEY=anew").returncode == 0
     tidegate.start("serve")
     until(lambda: tidegate.states()["poor"] == "succeeded")
+
+
+KILLED = """
+import os, signal, sys
+before = {"link": os.link, "replace": os.replace}
+def dies(*args, **more):
+    if args and str(args[0]).startswith(sys.argv[-1]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return before[POINT](*args, **more)
+POINT = sys.argv.pop(1)
+setattr(os, POINT, dies)
+place = sys.argv.pop()
+sys.argv.append(place)
+from tidegate import cli
+sys.exit(cli.main(sys.argv[1:-1]))
+"""
+
+
+@pytest.mark.slow
+def test_a_restore_that_is_killed_leaves_the_old_database_and_is_done_by_the_next(tidegate: Tidegate) -> None:
+    filled(tidegate)
+    tidegate("backup", "b.tar.gz", "--with-output", "--with-secrets")
+    tidegate("submit", "--name", "since", "--", "true")
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, "replace", "restore", "--force", "b.tar.gz", str(tidegate.state)],
+        cwd=tidegate.place,
+        env=tidegate.environment(),
+    )
+    assert killed.returncode == -9
+    assert "since" in tidegate.states()
+    assert "secret_missing" not in {one.kind for one in audit(tidegate.state)}
+    assert list(tidegate.state.glob(".restoring-*"))
+    restored(tidegate, "--force")
+    assert "since" not in tidegate.states()
+    assert not list(tidegate.state.glob(".restoring-*"))
+
+
+@pytest.mark.slow
+def test_whoever_reads_and_submits_during_a_restore_harms_nothing(tidegate: Tidegate) -> None:
+    filled(tidegate)
+    tidegate("backup", "b.tar.gz")
+    busy = [tidegate.start("submit", "--name", f"n{n}", "--", "true") for n in range(6)]
+    done = tidegate("restore", "--force", "b.tar.gz")
+    assert done.returncode in (0, 2), done.stderr
+    for process in busy:
+        process.wait()
+    wrong = {one.kind for one in audit(tidegate.state)} - {"exit", "mode"}
+    assert wrong == set(), "the rest is what the fixture lacks"
+    assert len(tidegate.states()) >= 30

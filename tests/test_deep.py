@@ -19,6 +19,7 @@ from tidegate.audit import Finding, audit
 from tidegate.repair import repair
 
 
+@pytest.mark.slow
 def test_a_deep_look_says_what_is_wrong_and_what_a_repair_would_do(tidegate: Tidegate) -> None:
     Night(tidegate.state).submit("b", job("a"), job("b"))
     whole = tidegate("doctor", "--deep")

@@ -63,6 +63,7 @@ def test_implementations_of_a_port_never_import_each_other(folder: str) -> None:
         "health",
         "books",
         "snapshot",
+        "exchange",
         "takeup",
         "mending",
         "salvage",

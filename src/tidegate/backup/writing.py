@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import os
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,7 @@ from tidegate.backup.manifest import ATTEMPTS, DATABASE, FORMAT, HEADER, MANIFES
 from tidegate.errors import StoreBroken
 from tidegate.stores.snapshot import snapshot
 
+LONG = 3600.0  # seconds that no copy of a database takes
 LEVEL = 1  # of compression: a database shrinks to a fifth, at 100 MB a second
 
 
@@ -41,6 +43,7 @@ def write(state: Path, to: BinaryIO, now: datetime, wanted: Wanted) -> Manifest:
     with gzip.GzipFile("", "wb", LEVEL, to, mtime=0) as packed, tarfile.open(fileobj=packed, mode="w|") as archive:
         writing = _Writing(archive, now)
         writing.text(HEADER, f"{FORMAT}\n".encode())
+        _clear(state, now)
         schema = _write_raw(writing, state) if wanted.raw else _write_database(writing, state)
         for name, path in _files(state, wanted):
             writing.file(name, path)
@@ -55,6 +58,14 @@ def write(state: Path, to: BinaryIO, now: datetime, wanted: Wanted) -> Manifest:
         )
         writing.text(MANIFEST, as_text(manifest))
     return manifest
+
+
+def _clear(state: Path, now: datetime) -> None:
+    """Remove the copies that backups which were killed have left."""
+    for left in state.glob(".backup-*"):
+        with suppress(FileNotFoundError):
+            if now.timestamp() - left.stat().st_mtime > LONG:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _write_database(writing: _Writing, state: Path) -> int:

@@ -19,6 +19,7 @@ from tidegate.restore.agents import Carried
 from tidegate.restore.swap import is_empty
 from tidegate.stores import sqlite
 from tidegate.stores.books import BLINDING, books
+from tidegate.stores.exchange import exchange
 
 __all__ = ["Restored", "is_empty", "restore"]
 
@@ -41,6 +42,8 @@ def restore(packed: BinaryIO, name: str, state: Path, now: datetime) -> Restored
 
     Raises BadInput where the file is no whole backup, or agents run that nobody would follow; nothing has changed then.
     """
+    for left in state.glob(".restoring-*"):  # by one that was killed: this one owns the directory
+        shutil.rmtree(left, ignore_errors=True)
     staged = state / f".restoring-{os.getpid()}"
     staged.mkdir(mode=0o700)
     try:
@@ -77,9 +80,18 @@ def _check(staged: Path, name: str, now: datetime) -> None:
 
 
 def _swap(state: Path, staged: Path, whose: Carried, now: datetime) -> Path | None:
-    """Exchange what lies there; where what lay there is now, None where nothing did."""
+    """Exchange what lies there; where what lay there is now, None where nothing did.
+
+    Whenever this breaks off, the old database or the new one is there, with all that belongs to it.
+    """
     aside = None if is_empty(state) else state / f"before-restore-{now:%Y%m%dT%H%M%S}Z"
     if aside is not None:
-        swap.move_aside(state, aside, whose)
-    swap.move_in(staged, state)
+        swap.keep_old(state, aside)
+    swap.merge(staged, state)
+    exchange(places.database(state), places.database(staged), aside or staged)
+    swap.sync(state)
+    if aside is not None:
+        swap.move_others(state, aside, whose)
+    with closing(sqlite.open(places.database(state))) as store:
+        store.sweep()
     return aside

@@ -1,4 +1,4 @@
-"""Puts a restored state in the place of another: the database comes last, and with it everything is there."""
+"""Puts a restored state in the place of another, file by file; what lay there is kept in another directory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from tidegate import places
-from tidegate.errors import BadInput
 from tidegate.restore.agents import Carried
 from tidegate.stores.vault import KEY, private
 
@@ -21,7 +20,7 @@ def is_empty(state: Path) -> bool:
 
 
 def keep_secrets(state: Path, staged: Path, wanted: frozenset[str]) -> None:
-    """Take what a backup without secrets lacks from the state before it, and go on with its key."""
+    """Take what a backup without secrets lacks from the state before it."""
     old, new = places.secrets(state), places.secrets(staged)
     for name in (KEY, *sorted(wanted)):
         if (old / name).is_file() and not (new / name).exists():
@@ -30,33 +29,35 @@ def keep_secrets(state: Path, staged: Path, wanted: frozenset[str]) -> None:
             (new / name).chmod(0o600)
 
 
-def move_aside(state: Path, aside: Path, whose: Carried) -> None:
-    """Move what lies in a state directory into another, but for the output that goes on to be its jobs'."""
+def merge(staged: Path, state: Path) -> None:
+    """Add the files of a restored state to those that lie there; nothing that lies there is replaced."""
+    for place in places.attempts(staged).glob("*/*"):
+        _move(place, places.attempts(state) / place.parent.name / place.name)
+    for place in places.secrets(staged).glob("[!.]*"):
+        _move(place, places.secrets(state) / place.name)
+
+
+def _move(place: Path, target: Path) -> None:
+    if not target.exists():
+        private(target.parent)
+        place.rename(target)
+        sync(target.parent)
+
+
+def keep_old(state: Path, aside: Path) -> None:
+    """Copy what lies there, but the output, into another directory."""
     private(aside)
-    for name in (*OURS[:3], "secrets"):
-        with suppress(FileNotFoundError):
-            (state / name).rename(aside / name)
+    if places.secrets(state).is_dir():
+        shutil.copytree(places.secrets(state), places.secrets(aside))
+        sync(places.secrets(aside))
+
+
+def move_others(state: Path, aside: Path, whose: Carried) -> None:
+    """Move the output of jobs that are no jobs of this state any more out of the way."""
     for job in whose.others:
         private(places.attempts(aside))
-        (places.attempts(state) / str(job)).rename(places.attempts(aside) / str(job))
-    sync(aside)
-
-
-def move_in(staged: Path, state: Path) -> None:
-    """Move a restored state into its place. Raises BadInput where somebody has begun another one there meanwhile."""
-    for place in places.attempts(staged).glob("*/*"):
-        target = places.attempts(state) / place.parent.name / place.name
-        if not target.exists():
-            private(target.parent)
-            place.rename(target)
-    with suppress(FileNotFoundError):
-        places.secrets(staged).rename(places.secrets(state))
-    sync(state)
-    try:
-        os.link(places.database(staged), places.database(state))  # which replaces nothing
-    except FileExistsError:
-        raise BadInput(f"{places.database(state)}: somebody has made it meanwhile: restore once more") from None
-    sync(state)
+        with suppress(FileNotFoundError):
+            (places.attempts(state) / str(job)).rename(places.attempts(aside) / str(job))
 
 
 def sync(directory: Path) -> None:

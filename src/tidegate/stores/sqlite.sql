@@ -11,6 +11,12 @@ PRAGMA synchronous = FULL;
 -- wal: readers beside one writer; what is committed survives a power cut
 PRAGMA journal_mode = WAL;
 
+-- leave_wal: everything in the one file, as long as nobody else has it open
+PRAGMA journal_mode = DELETE;
+
+-- begin_alone: nobody reads or writes from now on
+BEGIN EXCLUSIVE;
+
 -- is_empty: whether nobody has made a table here yet
 SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema);
 
