@@ -348,7 +348,7 @@ STARVED = Failed(reason="out of memory at 6 GB", valid=False, own=True, cause=Ca
     ("seen", "code", "short", "expected"),
     [
         (Seen(), 137, KILLED, STARVED),
-        (Seen(), 137, Shortage(killed=True), replace(STARVED, reason="out of memory: the machine had no more")),
+        (Seen(), 137, Shortage(killed=True), replace(STARVED, reason="killed by the kernel for want of memory")),
         (Seen(sure=limit()), 137, KILLED, Limited(limit())),  # whatever came after it
         (Seen(unsure=limit(sure=False)), 137, KILLED, STARVED),  # it was only spoken of
         (Seen(result=YES, proof=True), 0, KILLED, Succeeded("done")),

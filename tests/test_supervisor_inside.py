@@ -18,7 +18,7 @@ from tidegate.agents import Command, Known, Reader, known
 from tidegate.batch import Expanded
 from tidegate.clock import SystemClock
 from tidegate.daemon import Shift
-from tidegate.model import Exit, Kind, Limit, NewJob, Sighting, Spec, State, Stream, Usage, Variables
+from tidegate.model import Exit, Kind, Limit, NewJob, SessionSeen, Sighting, Spec, State, Stream, Usage, Variables
 from tidegate.policy import Rules
 from tidegate.run import Report, supervise
 from tidegate.stores import Store, sqlite
@@ -53,6 +53,8 @@ class OddReader:
     def read(self, stream: Stream, line: bytes, at: datetime) -> Iterable[Sighting]:
         if self.name == "breaks":
             raise Breaks("while it read")
+        if self.name == "flaps":
+            return (SessionSeen(line.decode()),)
         if self.name == "slow":
             time.sleep(0.02)  # as a loop that has much else to do would
             return (Limit(kind=Kind.USAGE_LIMIT, evidence="no more"),) if line == b"no more" else ()
@@ -67,7 +69,7 @@ def job(name: str, agent: str, script: str) -> NewJob:
 
 
 async def worked(store: Store, state: Path, *jobs: NewJob) -> Report:
-    agents = Known({**known().agents, **{name: Odd(name) for name in ("breaks", "boasts", "slow")}})
+    agents = Known({**known().agents, **{name: Odd(name) for name in ("breaks", "boasts", "slow", "flaps")}})
     shift = Shift(
         state=state,
         store=store,
@@ -84,6 +86,14 @@ async def worked(store: Store, state: Path, *jobs: NewJob) -> Report:
         silence=None,
     )
     return await supervise(Expanded(name="b", jobs=jobs, accounts=()), shift)
+
+
+async def test_an_agent_that_tells_ever_new_sessions_does_not_fill_the_store(tmp_path: Path) -> None:
+    with closing(sqlite.open(places.database(tmp_path))) as store:
+        await worked(store, tmp_path, job("a", "flaps", "seq 5000"))
+        told = [event for event in store.events(most=10_000) if event.name == "session seen"]
+        assert 1 < len(told) <= 100
+        assert store.attempts(1)[0].session == "5000"  # the last one counts
 
 
 @pytest.mark.slow

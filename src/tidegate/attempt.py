@@ -32,6 +32,7 @@ from tidegate.model import (
     Limited,
     Outcome,
     Seen,
+    SessionSeen,
     Sighting,
     TimedOut,
     Usage,
@@ -44,6 +45,7 @@ log = structlog.get_logger()
 DRAIN = 2.0  # seconds that the readers get after the agent's end
 LAST = 1024 * 1024  # bytes at the end of each stream that are read however far the readers are behind
 BRIM, FOAM = 0.1, 64 * 1024 * 1024  # what an agent may print beyond its output until KILL ends it: a share, or bytes
+TOLD_MOST = 100  # sessions and limits of one attempt that are told while it runs: each is a row; the last ones count
 LEFTOVER = 2.0  # seconds at most from TERM to KILL of what an agent leaves behind: the job's outcome waits for it
 Tell = Callable[[Sighting], Awaitable[None]]
 Rested = Callable[[bool], Awaitable[None]]
@@ -120,6 +122,7 @@ class Running:
         self.is_to_rest = False
         self._rest = handover.Rest()
         self._is_unsure = False
+        self._told = 0
         self._dams: list[asyncio.Task[None]] = []  # ends of an agent while it is read: the polite, then the other
         self._is_telling = False
         self._quiet_cpu: float | None = None  # its processor time when the present silence was young
@@ -307,10 +310,17 @@ class Running:
 
     async def _sighted(self, sighting: Sighting) -> None:
         before, self._seen = self._seen, policy.see(self._seen, sighting)
-        if self._seen is not before:
+        if self._seen is not before and self._is_worth_telling(sighting):
             await self._tell(sighting)
         if isinstance(sighting, Limit) and policy.waits_inside(sighting):
             await self.end(Limited(sighting))
+
+    def _is_worth_telling(self, sighting: Sighting) -> bool:
+        """Whether somebody is to hear of it before the end: one that tells ever new things would fill the store."""
+        if isinstance(sighting, SessionSeen | Limit):
+            self._told += 1
+            return self._told <= TOLD_MOST
+        return True
 
     # --- too much output ---
 

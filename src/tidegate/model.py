@@ -249,8 +249,8 @@ class Exit(Struct, frozen=True):
 class Shortage(Struct, frozen=True, kw_only=True):
     """What an attempt ran out of.
 
-    `killed`: the kernel killed processes of it for memory, of which it may have `memory` bytes (None: the machine had
-    no more). `pids` is how many processes and threads it may have, where it asked for more.
+    `killed`: the kernel killed processes of it for memory, of which it may have `memory` bytes (None: the machine, or
+    whatever it lives in, had no more). `pids` is how many processes and threads it may have, where it asked for more.
     """
 
     killed: bool = False

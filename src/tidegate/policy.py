@@ -344,7 +344,7 @@ def flooded(most: int) -> Failed:
 
 def starved(most: int | None) -> Failed:
     """The end of an attempt that was killed for memory, of which it might have `most` bytes (None: any)."""
-    reason = "out of memory: the machine had no more" if most is None else f"out of memory at {shown_size(most)}"
+    reason = "killed by the kernel for want of memory" if most is None else f"out of memory at {shown_size(most)}"
     return Failed(reason=reason, valid=False, own=True, cause=Cause.MEMORY)
 
 

@@ -79,8 +79,9 @@ def _files(bounds: Bounds) -> Iterator[tuple[str, str]]:
 def shortage(path: Path, bounds: Bounds) -> Shortage | None:
     """What a cgroup's processes have run out of; None for nothing, and where nobody counts it."""
     killed = _count(path, "memory.events", "oom_kill") > 0
-    pids = bounds.pids if bounds.pids is not None and _count(path, "pids.events", "max") else None
-    return Shortage(killed=killed, memory=bounds.memory, pids=pids) if killed or pids is not None else None
+    memory = bounds.memory if _count(path, "memory.events", "oom") else None  # else it was somebody else's bound
+    pids = bounds.pids if _count(path, "pids.events", "max") else None
+    return Shortage(killed=killed, memory=memory, pids=pids) if killed or pids is not None else None
 
 
 def told(bounds: Bounds) -> dict[str, int]:
