@@ -143,8 +143,9 @@ def _bind(cgroup: Cgroup | None, bounds: Bounds, *, must: bool) -> None:
     why = lacking(cgroup.path.parent if cgroup else None, bounds.controllers)
     if cgroup is not None and not why:
         refused = bind(cgroup.path, bounds)
-        cgroup.bounds = bounds
         why = f"the kernel refuses {refused}" if refused else ""
+    if cgroup is not None and not why:
+        cgroup.bounds = bounds
     if why and must:
         raise NotLaunched(f"{bounds} cannot be had here: {why}; `tidegate doctor` says more")
     if why:
