@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from faults import machine, service
 from faults.machine import Event, Step, order
+from tidegate.stores.books import books
 from tidegate.stores.memory import MemoryStore
 from tidegate.stores.sqlite import SqliteStore
 
@@ -41,7 +42,10 @@ def beside(steps: Iterable[Step], kind: str) -> Counter[str]:
     place = tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
     store = SqliteStore(Path(place) / "tidegate.db")
     try:
-        return machine.play(steps, store).counts
+        done = machine.play(steps, store)
+        wrong = [fault for fault in books(Path(place) / "tidegate.db", done.now).faults if not fault.doubtful]
+        assert not wrong, wrong[0].said
+        return done.counts
     finally:
         store.close()
         shutil.rmtree(place)
@@ -139,14 +143,14 @@ def explain(seed: str, way: Way) -> None:
 # --- the command ---
 
 
-def campaign(seed: str, events: int, through: str, jobs: int) -> Told:
-    """Play orders until so many events have happened."""
+def campaign(seed: str, events: int, through: str, jobs: int, seconds: float) -> Told:
+    """Play orders until so many events have happened, or so much time has passed."""
     told, begun = Told(), time.monotonic()
     with Pool(jobs) as pool:
         numbers = ((seed, first, through) for first in range(0, events // 20, GULP))
         for some in pool.imap_unordered(gulp, numbers):
             told.add(some)
-            if told.counts.total() >= events:
+            if told.counts.total() >= events or time.monotonic() - begun > seconds:
                 break
         pool.terminate()
     took = time.monotonic() - begun
@@ -163,12 +167,13 @@ def main() -> int:
     parser.add_argument("--seed", default="1")
     parser.add_argument("--through", choices=tuple(WAYS), default="memory")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="end by then")
     parser.add_argument("--replay", metavar="SEED-NUMBER")
     said = parser.parse_args()
     if said.replay:
         explain(said.replay, WAYS[said.through])
         return 0
-    told = campaign(said.seed, said.events, said.through, said.jobs)
+    told = campaign(said.seed, said.events, said.through, said.jobs, said.seconds)
     for seed in told.failed[:5]:
         explain(seed, WAYS[said.through])
     return 1 if told.failed else 0

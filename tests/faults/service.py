@@ -104,6 +104,8 @@ EVENTS: dict[str, Event] = {
     "cancel": Event(2, {"job": JOBS, "ring": RING}),
     "retry": Event(6, {"job": JOBS, "ring": RING}),
     "prioritise": Event(1, {"job": JOBS, "priority": (-1, 2), "ring": RING}),
+    "edit": Event(1, {"job": JOBS, "account": ("claude", "codex"), "model": (None, "opus"), "ring": RING}),
+    "forget": Event(1, {"jobs": ((1,), (2, 3), JOBS)}),
     "account": Event(1, {"account": ("claude", "codex"), "most": (None, None, 1, 2), "cautious": (False, False, True)}),
     "kill": Event(7, {}),
     "detach": Event(2, {}),
@@ -210,6 +212,20 @@ class Service:
 
     def _prioritise(self, job: int, priority: int, ring: bool) -> bool | None:
         return self._steer(job, ring, lambda: self.disk.set_priority(job, priority, self.time.now()), set())
+
+    def _edit(self, job: int, account: str, model: str | None, ring: bool) -> bool | None:
+        if job not in self.names or self.job(job).state is not State.QUEUED or self.disk.turn_open is not None:
+            return False
+        new = NewJob(name="other", account=account, model=model, spec=self.job(job).spec)
+        return self._steer(job, ring, lambda: self.disk.edit(job, new, self.time.now(), by="ann"), set())
+
+    def _forget(self, jobs: tuple[int, ...]) -> None:
+        self.wait_for_disk()
+        before = {job.id for job in self.disk.jobs() if job.state.is_final}
+        self.disk.forget(jobs, self.time.now())
+        gone = self.names - {job.id for job in self.disk.jobs()}
+        assert gone <= before & set(jobs), f"{gone} are forgotten"
+        self.names -= gone
 
     def _steer(self, job: int, ring: bool, do: Any, noted: set[int]) -> bool | None:
         if job not in self.names:
