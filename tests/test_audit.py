@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from corrupted import BOOKS, asked, copied, real, sleeper, sql
@@ -14,6 +16,8 @@ from installed import Tidegate, until
 
 from tidegate import places
 from tidegate.audit import Finding, audit
+from tidegate.model import Origin, Outcome, Window
+from tidegate.stores.books import AUDIT
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +48,15 @@ def test_a_fault_is_found_in_a_moment(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_of_a_real_state_directory_nothing_is_found(broken: Tidegate) -> None:
     assert audit(broken.state) == []
+
+
+def test_an_audit_knows_every_origin_window_and_outcome() -> None:
+    known = AUDIT["hold_origin"]
+    assert {*map(str, Origin), *map(str, Window)} == set(re.findall(r"'([\w]+)'", known))
+    uncharged = {"limited", "interrupted", "lost", "unclaimed"}
+    assert f"NOT IN ({', '.join(map(repr, ['limited', 'interrupted', 'lost', 'unclaimed']))})" in AUDIT["job_limited"]
+    outcomes = {kind.__name__.lower() for kind in get_args(Outcome)}
+    assert outcomes - uncharged == {"succeeded", "failed", "timedout", "cancelled"}
 
 
 def test_where_nobody_has_worked_nothing_is_found_and_nothing_is_made(tmp_path: Path) -> None:

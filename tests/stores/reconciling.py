@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+from stores.world import START
 from tidegate.model import Ask, Event, Job, State
 from tidegate.stores import Store
+from tidegate.stores.books import books
+from tidegate.stores.sqlite import SqliteStore
 
 
 def reconcile(store: Store) -> None:
@@ -32,6 +35,13 @@ def reconcile(store: Store) -> None:
     _needs_are_as_told(store, jobs)
     running = {job.id for job in jobs if job.state is State.RUNNING}
     assert {one.target for one in store.requests() if one.verb is Ask.CANCEL} <= running
+
+
+def audited(store: Store) -> None:
+    """What an audit of the file of a store finds: nothing."""
+    if isinstance(store, SqliteStore):
+        faults = books(store._file.path, START).faults
+        assert [one for one in faults if one.kind not in ("times_ahead", "request_old")] == []
 
 
 def _needs_are_as_told(store: Store, jobs: list[Job]) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
-from stores.reconciling import reconcile
+from stores.reconciling import audited, reconcile
 from stores.world import World, new, said
 from tidegate.errors import BadInput, NotOwner
 from tidegate.hours import parse
@@ -81,6 +81,7 @@ class TwoStores(RuleBasedStateMachine):
         self.finished: set[int] = set()
 
     def teardown(self) -> None:
+        audited(self.first.store)
         for world in self.worlds:
             world.store.close()
         shutil.rmtree(self.place)

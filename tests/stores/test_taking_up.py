@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from stores.reconciling import reconcile
+from stores.reconciling import audited, reconcile
 from stores.world import World, incarnation
 from tidegate.model import Failed, Forgotten, State
 from tidegate.stores.takeup import OVER
@@ -29,6 +29,7 @@ def test_the_last_of_a_queued_job_is_its_running_one(world: World) -> None:
     assert (attempt.n, attempt.supervisor) == (3, "we")
     assert world.finish((job, attempt)).state is State.SUCCEEDED
     reconcile(world.store)
+    audited(world.store)
 
 
 def test_what_is_known_already_changes_nothing(world: World) -> None:
@@ -46,6 +47,7 @@ def test_what_was_believed_to_run_is_over_when_a_later_one_was_launched(world: W
     assert [(one.outcome, one.detail) for one in world.store.attempts(1)] == [("interrupted", OVER), (None, "")]
     assert [attempt.n for _, attempt in world.store.running()] == [2]
     reconcile(world.store)
+    audited(world.store)
 
 
 def test_a_job_that_has_ended_was_retried_where_it_runs(world: World) -> None:
@@ -54,6 +56,7 @@ def test_a_job_that_has_ended_was_retried_where_it_runs(world: World) -> None:
     world.store.take_up(forgotten(world, 1, 2), world.now)
     assert (world.job("a").state, world.job("a").attempts, world.job("a").ended_at) == (State.RUNNING, 0, None)
     reconcile(world.store)
+    audited(world.store)
 
 
 def test_output_of_another_job_takes_numbers_only(world: World) -> None:
@@ -66,6 +69,7 @@ def test_output_of_another_job_takes_numbers_only(world: World) -> None:
     assert {launches for _, launches in world.store.launches([1, 2, 3]).values()} == {4}
     assert world.store.running() == []
     reconcile(world.store)
+    audited(world.store)
     world.store.leave("me", world.now)
     world.enter("we")
     assert [attempt.n for _, attempt in world.claim(9, by="we")] == [5, 5]
