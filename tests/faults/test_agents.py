@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -157,3 +158,67 @@ def test_an_agent_that_has_spoilt_its_own_files_never_runs_beside_its_next_attem
     assert "beside-another" not in {what for what, *_ in stamps(tidegate)}
     assert alive(tidegate) == []
     assert {job["attempts"] for job in tidegate.lines("list")} == {0}
+
+
+# --- shims, stage by stage ---------------------------------------------------------------------
+
+BROKEN = Path(__file__).with_name("broken_shims.py")
+STAGES, SIGNALS = ("start", "recorded", "ended"), ("KILL", "TERM", "STOP")
+STAGED = [f"{stage}-{number}" for stage in STAGES for number in SIGNALS]
+LOST = {"start-KILL", "recorded-KILL", "ended-KILL"}
+
+
+def shims(tidegate: Tidegate) -> dict[str, int]:
+    """The stopped shims, by their jobs."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            told = (process / "environ").read_bytes().split(b"\0")
+            if f"PWD={work(tidegate)}".encode() in told and "\nState:\tT" in (process / "status").read_text():
+                names = [one.partition(b"=")[2].decode() for one in told if one.startswith(b"TIDEGATE_JOB=")]
+                found[names[0]] = int(process.name)
+    return found
+
+
+def staged(tidegate: Tidegate) -> str:
+    """One agent for each stage and signal, which says that it runs."""
+    tidegate.program = [sys.executable, str(BROKEN)]
+    here = {"cwd": str(work(tidegate)), "env": {"PWD": str(work(tidegate))}}
+    jobs = [{"id": name, "command": [sys.executable, str(HOSTILE), "well"], **here} for name in STAGED]
+    return tidegate.batch("".join(json.dumps(job) + "\n" for job in jobs), "staged.jsonl")
+
+
+def agents_begun(tidegate: Tidegate) -> dict[str, int]:
+    begun = [job for what, job, *_ in stamps(tidegate) if what == "start"]
+    return {name: begun.count(name) for name in STAGED}
+
+
+@pytest.mark.slow
+def test_a_shim_may_be_killed_or_stopped_at_each_stage(tidegate: Tidegate, where: str) -> None:
+    done = tidegate("run", staged(tidegate), "--slots", "9")
+    assert done.returncode == 0, done.stderr
+    assert outcomes(tidegate) == {name: TWICE if name in LOST else ONCE for name in STAGED}
+    assert agents_begun(tidegate) == {name: 2 if name == "ended-KILL" else 1 for name in STAGED}
+    assert "beside-another" not in {what for what, *_ in stamps(tidegate)}
+    assert alive(tidegate) == []
+
+
+@pytest.mark.slow
+def test_a_shim_may_be_killed_or_stopped_at_each_stage_while_nobody_supervises(tidegate: Tidegate, where: str) -> None:
+    batch = staged(tidegate)
+    tidegate.env["ASLEEP"] = "1"
+    first = tidegate.start("run", batch, "--slots", "9")
+    until(lambda: sorted(shims(tidegate)) == sorted(STAGED))
+    first.kill()
+    first.wait()
+    for name, pid in shims(tidegate).items():
+        os.kill(pid, signal.Signals[f"SIG{name.partition('-')[2]}"])
+    del tidegate.env["ASLEEP"]
+    done = tidegate("run", batch, "--slots", "9")
+    assert done.returncode == 0, done.stderr
+    spoilt = {"start-TERM", "start-STOP"}  # stopped for longer than a shim takes to say who it is
+    lost = (LOST | spoilt) - {"start-KILL"}  # which had never started
+    assert outcomes(tidegate) == {name: TWICE if name in lost else ONCE for name in STAGED}
+    assert agents_begun(tidegate) == {name: 2 if name == "ended-KILL" else 1 for name in STAGED}
+    assert "beside-another" not in {what for what, *_ in stamps(tidegate)}
+    assert alive(tidegate) == []
