@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import apsw
@@ -462,3 +463,55 @@ def test_what_thousands_need_fails_at_the_cost_of_what_few_need(tmp_path: Path) 
         return len(ran)
 
     assert statements(3000) == statements(3)
+
+
+@pytest.fixture
+def short_log(monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(connection, "LONG_LOG", 256 * 1024)
+    return 256 * 1024
+
+
+@pytest.mark.slow
+def test_readers_that_overlap_without_a_pause_let_the_log_begin_anew(tmp_path: Path, short_log: int) -> None:
+    world = World(SqliteStore(tmp_path / "t.db"))
+    world.enter()
+    world.submit(*(f"j{n}" for n in range(150)))
+    over = threading.Event()
+
+    def read() -> None:
+        with closing(SqliteStore(tmp_path / "t.db")) as store:
+            while not over.is_set():
+                with store._file.look():
+                    store.last_seq()
+                    over.wait(0.01)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    longest = 0
+    for _ in range(150):  # each end and each claim adds 50 KB
+        world.finish(world.take())
+        longest = max(longest, (tmp_path / "t.db-wal").stat().st_size)
+    over.set()
+    for reader in readers:
+        reader.join()
+    assert longest < 12 * short_log
+
+
+def test_a_reader_that_never_ends_delays_few_commits(
+    tmp_path: Path, short_log: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = []
+    monkeypatch.setattr(connection, "READING", 0.01)
+    world = World(SqliteStore(tmp_path / "t.db"))
+    world.enter()
+    world.submit(*(f"j{n}" for n in range(60)))
+    file = world.store._file  # type: ignore[attr-defined]
+    patient = file._is_patient
+    monkeypatch.setattr(file, "_is_patient", lambda tries, *most: (waits.append(tries), patient(tries, *most))[1])  # type: ignore[func-returns-value]
+    with closing(SqliteStore(tmp_path / "t.db")) as other, other._file.look():
+        other.last_seq()
+        for _ in range(60):
+            world.finish(world.take())
+    assert world.store.counts()[State.SUCCEEDED] == 60
+    assert 0 < waits.count(0) < 8  # once for each doubling of the log

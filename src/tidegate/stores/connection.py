@@ -23,6 +23,8 @@ from tidegate.stores.vault import private
 SCHEMA: Final = 2  # the newest migration that this program knows
 BUSY: Final = 10.0  # seconds to wait for other writers
 LONG: Final = 16  # digits that no number of a job has
+LONG_LOG: Final = 16 * 1024 * 1024  # bytes of the log, four times of what SQLite itself lets it grow to
+READING: Final = 0.5  # seconds that those who read get to come to an end where the log is to begin anew
 MOMENT: Final = 0.001  # seconds between two looks whether they are done
 
 HELP: Final = "`tidegate doctor --deep` tells what is left, `tidegate restore` takes up a backup"
@@ -68,6 +70,8 @@ class Connection:
         self._afterwards: list[Callable[[], None]] = []
         self._clock = SystemClock()
         self._waiting_since = 0.0
+        self._log = f"{path}-wal"
+        self._long = LONG_LOG
         _check_name(path)
         with self.clearly():
             self._touch()
@@ -142,6 +146,7 @@ class Connection:
             raise
         if not self._grouped:
             self._run_afterwards(committed=True)
+            self._shorten_log()
 
     def afterwards(self, do: Callable[[], None]) -> None:
         """Do something after the commit of this transaction, or of its group; never where that fails."""
@@ -183,12 +188,12 @@ class Connection:
         finally:
             self._db.set_busy_handler(self._is_patient)
 
-    def _is_patient(self, tries: int) -> bool:
+    def _is_patient(self, tries: int, most: float | None = None) -> bool:
         """Wait a moment for another writer: SQLite's own waits grow to 100 ms, and miss a busy neighbour's pauses."""
         if tries == 0:
             self._waiting_since = self._clock.monotonic()
         time.sleep(MOMENT)
-        return self._clock.monotonic() - self._waiting_since < self._busy
+        return self._clock.monotonic() - self._waiting_since < (self._busy if most is None else most)
 
     @contextmanager
     def group(self) -> Iterator[None]:
@@ -220,7 +225,27 @@ class Connection:
         except StoreBroken:
             self._end_group("rollback")
             raise
+        wrote = self.wrote()
         self._end_group("commit")
+        if wrote:
+            self._shorten_log()
+
+    def _shorten_log(self) -> None:
+        """Begin the log anew where it is long: readers that overlap without a pause never let SQLite do that itself.
+
+        Whoever reads is waited for, for a moment; where one takes longer, not again before the log is twice as long.
+        """
+        size = _size(self._log)
+        if size < self._long:
+            return
+        self._db.set_busy_handler(lambda _tries: self._is_patient(_tries, READING))
+        try:
+            self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._long = LONG_LOG
+        except apsw.Error:  # what is wrong with the disk the next commit tells
+            self._long = 2 * size
+        finally:
+            self._db.set_busy_handler(self._is_patient)
 
     def _end_group(self, how: str) -> None:
         self._grouped = False
@@ -371,10 +396,15 @@ def is_emptied(path: Path) -> bool:
 
 
 def _has_log(path: Path) -> bool:
+    return _size(f"{path}-wal") > 0
+
+
+def _size(path: str) -> int:
+    """The bytes of a file; 0 where there is none."""
     try:
-        return path.with_name(f"{path.name}-wal").stat().st_size > 0
+        return os.stat(path).st_size  # noqa: PTH116 - asked after each commit
     except OSError:
-        return False
+        return 0
 
 
 def _place_of(path: Path) -> tuple[int, int] | None:
