@@ -179,7 +179,7 @@ def test_a_missing_zone_is_the_agents_own_and_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    "zone", ["Mars/Olympus", "W. Europe Standard Time", "code 1", "local time", "/etc/passwd", "America"]
+    "zone", ["Mars/Olympus", "W. Europe Standard Time", "code 1", "local time", "/etc/passwd", "America", "Factory"]
 )
 def test_an_unknown_zone_is_the_agents_own_and_says_so(zone: str) -> None:
     told = resets.read(f"resets 4pm ({zone})", NOW, BERLIN)
@@ -221,6 +221,12 @@ def test_just_past_midnight_is_still_now() -> None:
     told = resets.read("resets 11:59pm", datetime(2026, 1, 10, 0, 1, tzinfo=UTC), HERE)
     assert told is not None
     assert told.at == datetime(2026, 1, 9, 23, 59, tzinfo=UTC)
+
+
+def test_just_past_is_seen_from_the_other_side_of_the_date_line_too() -> None:
+    told = resets.read("resets 11:59pm (Pacific/Pago_Pago)", datetime(2026, 1, 10, 11, 1, tzinfo=UTC), HERE)
+    assert told is not None
+    assert told.at == datetime(2026, 1, 10, 10, 59, tzinfo=UTC)
 
 
 def test_just_past_on_the_weekday_before_is_still_now() -> None:

@@ -66,14 +66,11 @@ class Hours:
 def _instant(day: date, minute: int, zone: tzinfo) -> datetime:
     """When a clock of the zone shows this, in UTC."""
     wall = datetime.combine(day + timedelta(days=minute // DAY), time(minute // 60 % 24, minute % 60), zone)
-    at = wall.astimezone(UTC)
-    if at.astimezone(zone).replace(tzinfo=None) == wall.replace(tzinfo=None):
-        return at
-    return _jump(wall.replace(fold=1).astimezone(UTC), at, zone)
+    return _jump(wall.replace(fold=1).astimezone(UTC), wall.astimezone(UTC), zone)
 
 
 def _jump(before: datetime, after: datetime, zone: tzinfo) -> datetime:
-    """The instant between these two at which the zone's clocks are put forward."""
+    """The instant between these two at which the zone's clocks are put forward; `after` where they are not."""
     offset = before.astimezone(zone).utcoffset()
     while after - before > SECOND:
         middle = (before + (after - before) / 2).replace(microsecond=0)
