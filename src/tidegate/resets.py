@@ -441,7 +441,7 @@ def zone_named(name: str) -> tzinfo | None:
 def _loaded(name: str) -> tzinfo | None:
     if not ZONE_NAME.fullmatch(name) or name.lower() in NOT_NAMES:
         return None
-    for spelled in (name, _spelling().get(name.lower(), "")):
+    for spelled in (name, _spelling().get(name.lower())):
         try:
             if spelled:
                 return ZoneInfo(spelled)
