@@ -43,6 +43,7 @@ def test_an_attempts_directory_is_named_by_numbers_alone() -> None:
 
 def test_what_is_in_a_state_directory_keeps_its_name_from_version_to_version() -> None:
     assert (places.database(Path("/s")), places.lock(Path("/s"))) == (Path("/s/tidegate.db"), Path("/s/lock"))
+    assert (places.secrets(Path("/s")), places.backups(Path("/s"))) == (Path("/s/secrets"), Path("/s/backups"))
 
 
 @pytest.mark.parametrize(

@@ -662,6 +662,24 @@ def test_a_hold_is_due_when_its_end_has_come_and_it_does_not_ramp_yet(of: Hold, 
     assert policy.is_due(of, NOW) is due
 
 
+@pytest.mark.parametrize(
+    ("of", "stranded"),
+    [
+        (hold(at(3600), resets_at=None), False),
+        (hold(at(3600.1), resets_at=None), True),
+        (hold(at(600), resets_at=None, window=Window.MINUTE), False),
+        (hold(at(600.1), resets_at=None, window=Window.MINUTE), True),
+        (hold(at(3600.1), resets_at=None, origin=Origin.HOST), True),
+        (hold(at(3600.1), resets_at=None, origin=Origin.OPERATOR), False),
+        (hold(at(3600.1)), False),
+        (hold(None), False),
+        (replace(RAMP, until=at(3600.1), resets_at=None), False),
+    ],
+)
+def test_only_our_own_wait_is_stranded_that_ends_later_than_it_ever_could(of: Hold, stranded: bool) -> None:
+    assert policy.is_stranded(of, NOW, RULES) is stranded
+
+
 def test_a_reopening_lets_one_go_and_keeps_what_was_known() -> None:
     shut = hold(NOW, misses=2, canary=7, since=at(-60))
     assert policy.reopening(shut, NOW, 40) == replace(shut, ramp=True, allow=1, since=NOW, epoch=40)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import apsw
 import pytest
@@ -26,20 +26,9 @@ CLAIM = (  # who decides what is claimed
     *("promote", "next_job", "waiting", "waiting_of", "ready", "heads", "busy", "crowd", "account", "put_account"),
     *("put_job", "put_attempt", "count_met", "meet"),
 )
-QUICK = [
-    "-x",
-    "--basetemp",
-    f"/dev/shm/tidegate-mutants-{os.getpid()}",
-    "-q",
-    "-n0",
-    "-p",
-    "no:cacheprovider",
-    "-m",
-    "not slow and not hypothesis",
-]
-LONGEST = 120  # seconds that the tests get to notice
-FIRST = 25  # tests that are asked first: most mutants go no further
-SLOW = 1.5  # seconds: no test that takes longer is asked
+OPTIONS = ["-qqs", "-n0", "--timeout=20", "-p", "no:cacheprovider", "-m", "not slow and not hypothesis", "-k", "sqlite"]
+SLOW = 0.5  # seconds: a test that takes longer is not asked
+MEMORY = Path("/dev/shm")
 SETTINGS = ("PRAGMA", "SAVEPOINT", "RELEASE", "ROLLBACK", "BEGIN", "COMMIT")
 
 
@@ -170,29 +159,13 @@ def valid(statements: Mapping[str, str], mutant: Mutant) -> bool:
 
 
 class Recorder(dict[str, str]):
-    """The statements, and which of them were looked for since the last look."""
+    """The statements, and which of them were looked for since `used` was emptied."""
 
     used: set[str]
 
     def __getitem__(self, name: str) -> str:
         self.used.add(name)
         return super().__getitem__(name)
-
-
-class Watch:
-    """A plugin: which statements each test uses, and how long it takes."""
-
-    def __init__(self, statements: Recorder) -> None:
-        self._statements = statements
-        self.used: dict[str, set[str]] = {}
-        self.seconds: dict[str, float] = {}
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        self._statements.used, began = set(), time.perf_counter()
-        result = yield
-        self.used[item.nodeid], self.seconds[item.nodeid] = self._statements.used, time.perf_counter() - began
-        return result
 
 
 def load() -> Recorder:
@@ -205,51 +178,70 @@ def load() -> Recorder:
     return recorder
 
 
-def tests_of(statements: Recorder) -> Mapping[str, list[str]]:
-    """The tests that use each statement, in the order of the files; all of them must pass."""
-    watch = Watch(statements)
-    files = [str(TESTS / "stores" / f"test_{one}.py") for one in FILES]
-    if pytest.main([*QUICK, "-k", "sqlite", *files], plugins=[watch]):
-        sys.exit("the tests fail as it is")
-    quick = [test for test, seconds in watch.seconds.items() if seconds < SLOW]
-    return {name: [test for test in quick if name in watch.used[test]] for name in statements}
+class Trial:
+    """A plugin that runs the tests once as they are, and then those that a mutant concerns in a process of its own."""
+
+    def __init__(self, statements: Recorder, names: Sequence[str]) -> None:
+        self._statements = statements
+        self._names = names
+        self._concerned: dict[str, list[pytest.Item]] = {name: [] for name in statements}
+        self._is_child = False
+        self.made = self.survived = 0
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        for item in session.items:
+            self._statements.used = set()
+            began = time.perf_counter()
+            _run([item])
+            if time.perf_counter() - began < SLOW:
+                for name in self._statements.used & self._concerned.keys():
+                    self._concerned[name].append(item)
+        if session.testsfailed:
+            raise session.Failed("the tests fail as it is")
+        for name in self._names:
+            self._try(name)
+        return True
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if self._is_child and report.failed:
+            os._exit(1)
+
+    def _try(self, name: str) -> None:
+        every = [mutant for mutant in mutants(name, self._statements[name]) if valid(self._statements, mutant)]
+        alive = [mutant for mutant in every if not self._is_noticed(mutant)]
+        self.made, self.survived = self.made + len(every), self.survived + len(alive)
+        print(f"{name}: {len(every)} mutants, {len(self._concerned[name])} tests, {len(alive)} survive", flush=True)
+        for mutant in alive:
+            print(f"    {mutant.said}", flush=True)
+
+    def _is_noticed(self, mutant: Mutant) -> bool:
+        child = os.fork()
+        if not child:
+            self._is_child = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            os.dup2(1, 2)
+            self._statements[mutant.name] = mutant.sql
+            _run(self._concerned[mutant.name])
+            os._exit(0)
+        return os.waitpid(child, 0)[1] != 0
 
 
-def is_noticed(statements: Recorder, mutant: Mutant, tests: Sequence[str]) -> bool:
-    """Whether any of the tests fails."""
-    return any(_fails(statements, mutant, some) for some in (tests[:FIRST], tests[FIRST:]) if some)
-
-
-def _fails(statements: Recorder, mutant: Mutant, tests: Sequence[str]) -> bool:
-    """Whether a test fails, in a process of its own."""
-    child = os.fork()
-    if not child:
-        signal.alarm(LONGEST)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        os.dup2(1, 2)
-        statements[mutant.name] = mutant.sql
-        os._exit(pytest.main([*QUICK, *tests]))
-    return os.waitpid(child, 0)[1] != 0
+def _run(items: Sequence[pytest.Item]) -> None:
+    for item, following in zip(items, [*items[1:], None], strict=True):
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
 
 
 def main(names: Sequence[str]) -> int:
-    """Make the mutants of these statements, and list the survivors; how many there are."""
+    """Make the mutants of these statements, and list the survivors; 1 where there are any."""
     os.chdir(TESTS.parent)
     statements = load()
-    tests = tests_of(statements)
-    chosen = CLAIM if not names else list(statements) if list(names) == ["all"] else names
-    made = survivors = 0
-    for name in chosen:
-        if statements[name].startswith(SETTINGS):
-            continue
-        every = [mutant for mutant in mutants(name, statements[name]) if valid(statements, mutant)]
-        alive = [mutant for mutant in every if not is_noticed(statements, mutant, tests[name])]
-        made, survivors = made + len(every), survivors + len(alive)
-        print(f"{name}: {len(every)} mutants, {len(tests[name])} tests, {len(alive)} survive", flush=True)
-        for mutant in alive:
-            print(f"    {mutant.said}", flush=True)
-    print(f"{made} mutants, {survivors} survive")
-    return min(survivors, 1)
+    chosen = CLAIM if not names else tuple(statements) if list(names) == ["all"] else names
+    trial = Trial(statements, [name for name in chosen if not statements[name].startswith(SETTINGS)])
+    files = [str(TESTS / "stores" / f"test_{one}.py") for one in FILES]
+    with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as place:  # none of it need survive a power cut
+        code = pytest.main([*OPTIONS, f"--basetemp={place}/tests", *files], plugins=[trial])
+    print(f"{trial.made} mutants, {trial.survived} survive")
+    return code or min(trial.survived, 1)
 
 
 if __name__ == "__main__":
