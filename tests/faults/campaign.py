@@ -37,15 +37,15 @@ FEW = 4  # queued jobs
 LIVES = 40  # kills in one world
 FAILING = 5  # worlds after which a campaign has seen enough
 MOST = 400  # characters of a violation that are printed
-PATIENCE = 0.6  # seconds until a point that does not come is given up, and the kill is one at a random time
+PATIENCE = 0.5  # seconds until a point that does not come is given up, and the kill is one at a random time
 DOINGS = (
-    *("HUP", "freeze", "pause", "interrupt", "brief", "drain", "second"),
+    *("HUP", "freeze", "pause", "interrupt", "brief", "drain", "second", "follow"),
     *("cancel", "retry", "edit", "priority", "submit", "refusals"),
 )
 FITTING = {"cancel": ("running",), "edit": ("queued",), "retry": ("failed", "cancelled", "succeeded")}
 RARE = ("TERM", "upgrade", "INT", "stop")
 NAMED = sorted(POINTS)
-ONLY_SERVED = {"HUP", "upgrade", "TERM", "INT"}
+ONLY_SERVED = {"HUP", "upgrade", "TERM", "INT", "follow"}
 NOTHING: Mapping[str, str] = {}
 EARLY = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)  # before it listened: nothing had begun
 ENDS = (0, 1, codes.LIMITED, 130, 143, *EARLY)
@@ -75,16 +75,17 @@ class Lives:
         self.figures = Figures()
         self._rng = rng
         self._door = door
-        self._argv: tuple[str, ...] = ()
+        self._argv: tuple[str, ...] = ("serve",)
+        self._run: tuple[str, ...] = ()
         self._more = JOBS
 
     def begin(self, work: Sequence[Work]) -> None:
         """Hand the jobs in, by the door that this world has."""
+        self._run = ("run", str(self.world.batch_file(list(work))), "--slots", str(SLOTS))
         if self._door == "run":
-            self._argv = ("run", str(self.world.batch_file(list(work))), "--slots", str(SLOTS))
+            self._argv = self._run
             self.world.know(list(work))
         else:
-            self._argv = ("serve",)
             self.world.submit(list(work))
 
     def live(self, most: int, patience: float = 60.0) -> None:
@@ -95,7 +96,7 @@ class Lives:
             if self.world.found:
                 break
             self.go_on()
-        self.world.finish(*self._argv, within=patience)
+        self.world.finish(*(self._run if self._door == "run" else ("serve",)), within=patience)
         self._count()
 
     def go_on(self) -> None:
@@ -103,7 +104,7 @@ class Lives:
         if self.world.count("queued") < FEW:
             work = some(self._rng, 8, first=self._more + 1)
             self._more += 8
-            self.world.submit(work)
+            self.world.submit(work, self._rng.choice(["v", "w"]) if self._door == "mixed" else "w")
 
     def undisturbed(self, seconds: float, doing: str = "") -> None:
         """A life of so many seconds that nobody ends, but for what is done meanwhile; then it is killed."""
@@ -117,7 +118,9 @@ class Lives:
         """One life: with a point or without one, with something done meanwhile or nothing, ended by force."""
         rng = self._rng
         point = POINTS[rng.choice(NAMED)] if rng.random() < 0.6 else None
-        if point is None or (self._door == "run" and point.by in ONLY_SERVED):
+        if self._door == "mixed":
+            self._argv = rng.choice([("serve",), self._run, ("reap",)] if rng.random() < 0.5 else [("serve",)])
+        if point is None or (self._argv[0] != "serve" and point.by in ONLY_SERVED):
             self.at_random()
         else:
             self.at(point, _at(rng))
@@ -138,6 +141,7 @@ class Lives:
         if point.who == SUPERVISOR:
             born = self.world.start(*self._argv, **fault)
             self._disturb(born, point.by if point.by not in POINTS else self._any())
+            self._see_it_work(born)
             self.world.nursery.wait(born, patience)
             self._end(born, point.name)
         else:
@@ -152,7 +156,7 @@ class Lives:
         if rng.random() > 0.35:
             return ""
         doing = rng.choice(RARE if rng.random() < 0.15 else DOINGS)
-        return "" if self._door == "run" and doing in ONLY_SERVED else doing
+        return "" if self._argv[0] != "serve" and doing in ONLY_SERVED else doing
 
     def _end(self, born: Born, point: str) -> None:
         """Kill what is not dead by its point, and count it."""
@@ -200,12 +204,8 @@ class Lives:
                 world.nursery.wait(born, rng.uniform(0.2, 2.0))
             case "upgrade":
                 self._verb({}, "upgrade")
-            case "submit":
-                self._submit(fault)
-            case "refusals":
-                self._refusals()
-            case "second":
-                self._second()
+            case "second" | "follow":
+                self._second(self._argv if doing == "second" else self._run)
             case _:
                 self._steer(doing, fault)
 
@@ -214,6 +214,10 @@ class Lives:
         fitting = [job["name"] for job in self.world.books().jobs if job["state"] in states]
         name = self._rng.choice(fitting if fitting and self._rng.random() < 0.8 else list(self.world.work))
         match doing:
+            case "submit":
+                self._submit(fault)
+            case "refusals":
+                self._refusals()
             case "cancel":
                 self.world.cancelled.add(name)
                 self._verb(fault, "cancel", name)
@@ -250,9 +254,9 @@ class Lives:
         self._more += len(work)
         self.world.submit(work)
 
-    def _second(self) -> None:
+    def _second(self, argv: tuple[str, ...]) -> None:
         """A second supervisor: refused, or, where it follows, it may leave at any time."""
-        second = self.world.start(*self._argv)
+        second = self.world.start(*argv)
         self.world.nursery.wait(second, 0.3)
         if second.status is None:
             self.world.kill(second)
@@ -291,7 +295,7 @@ class Lives:
 def _at(rng: Random) -> int:
     """Which hit of a point counts: mostly one of the first."""
     at = 1
-    while rng.random() < 0.45:
+    while rng.random() < 0.3:
         at += 1
     return at
 
@@ -320,7 +324,7 @@ def one_world(
     """
     rng = Random(seed)
     with settled(nursery, plant=plant) as world:
-        lives = Lives(world, rng, rng.choice(["serve", "serve", "run"]))
+        lives = Lives(world, rng, rng.choice(["serve", "mixed", "mixed", "run"]))
         lives.begin(some(rng, JOBS))
         lives.live(kills, patience)
         if world.found:

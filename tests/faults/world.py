@@ -156,11 +156,11 @@ class World:
 
     # --- jobs ---
 
-    def submit(self, work: list[Work]) -> None:
+    def submit(self, work: list[Work], batch: str = BATCH) -> None:
         """Hand jobs in as another process does."""
         with closing(sqlite.open(self.database)) as store:
             store.set_accounts([Account(name=FAKE, max_running=6, cautious=True)], datetime.now(UTC))
-            store.submit(Batch(BATCH), [one.job(self.place) for one in work], datetime.now(UTC), whole=False)
+            store.submit(Batch(batch), [one.job(self.place) for one in work], datetime.now(UTC), whole=False)
         self.know(work)
         doorbell.ring(self.state)
 
