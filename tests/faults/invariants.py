@@ -251,7 +251,7 @@ class GateWatch:
                 self.ends[key] = data
             case "gate reopening" | "gate opened" | "gate lifted":
                 self.ends.pop(key, None)
-            case "attempt claimed":
+            case "attempt claimed" if not data.get("found"):  # else it was taken up, and ran already
                 scopes = ("*", f"host:{host}", f"job:{event['job']}", accounts.get(event["job"], ""))
                 shut = [key for key, data in self.ends.items() if key[0] in scopes and data["allow"] == 0]
                 if shut:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
-import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
 from msgspec.structs import replace
 
-from tidegate import daemon, launch, policy
+from tidegate import launch, policy
 from tidegate.launch.child import Child
 from tidegate.model import Exit, Interrupted, Limited, Origin
-from tidegate.stores.connection import Connection
 from tidegate.stores.sqlite import SqliteStore
-from tidegate.stores.writer import Writer
+from tidegate.supervisor import Supervisor
 
 
 def plant(environ: Mapping[str, str]) -> None:
@@ -29,52 +25,13 @@ def _put(owner: object, name: str, what: Callable[..., Any]) -> None:
     setattr(owner, name, what)
 
 
-def launch_before_the_commit() -> None:
-    """A claim is told to the supervisor before it is on the disk."""
-    real, close = Writer.__call__, Connection.close_group
-
-    async def ask(self: Writer, do: Any, /, *args: Any, **more: Any) -> Any:
-        if do.__name__ != "claim":
-            return await real(self, do, *args, **more)
-        early = asyncio.get_running_loop().create_future()
-
-        def claim(*args: Any, **more: Any) -> None:
-            claims = do(*args, **more)  # raises Busy, and is called again
-            early.set_result(claims)
-
-        asyncio.ensure_future(real(self, claim, *args, **more)).add_done_callback(lambda done: done.exception())
-        return await early
-
-    def slowly(self: Connection) -> None:
-        time.sleep(0.02)
-        close(self)
-
-    _put(Writer, "__call__", ask)
-    _put(Connection, "close_group", slowly)
-
-
 def forget_to_adopt() -> None:
     """Whatever ran is taken for never started."""
-    _put(launch, "was_started", lambda directory: False)
 
+    async def give_back(self: Supervisor, attempts: object, job: object, attempt: Any) -> None:
+        await self._give_back(attempt, "never started")
 
-def no_owner() -> None:
-    """Two supervisors may own one state directory, and a finish is taken from anybody."""
-    real = SqliteStore.finish
-
-    def finish(self: SqliteStore, mine: Any, *args: Any, **more: Any) -> Any:
-        row = next((row for row in self.attempts(mine.job) if row.n == mine.n), mine)
-        return real(self, replace(mine, supervisor=row.supervisor), *args, **more)
-
-    class Unlocked:
-        LOCK_EX, LOCK_NB = fcntl.LOCK_EX, fcntl.LOCK_NB
-
-        @staticmethod
-        def flock(fd: int, how: int) -> None:
-            """Anybody may have it."""
-
-    _put(daemon, "fcntl", Unlocked)
-    _put(SqliteStore, "finish", finish)
+    _put(Supervisor, "_take_over", give_back)
 
 
 def charge_a_limit() -> None:
@@ -162,9 +119,7 @@ def forget_a_job() -> None:
 PLANTS: dict[str, Callable[[], None]] = {
     one.__name__: one
     for one in (
-        launch_before_the_commit,
         forget_to_adopt,
-        no_owner,
         charge_a_limit,
         move_the_gate,
         ignore_the_gate,

@@ -20,6 +20,7 @@ from faults import invariants
 from faults.invariants import Books, GateWatch, Stamp, Violation
 from faults.workload import AGENT, CONFIG, FAKE, Work
 from tidegate import doorbell, places
+from tidegate.audit import audit
 from tidegate.model import Account, Batch
 from tidegate.stores import sqlite
 
@@ -242,6 +243,7 @@ class World:
         self.found += invariants.of_agents(books, said)
         self.found += invariants.of_output(places.attempts(self.state), said)
         self.found += invariants.orphans(self.place)
+        self.found += [Violation("audit", str(finding)) for finding in audit(self.state)]
         self._check_jobs(books)
         self._check_logs()
 
