@@ -181,6 +181,38 @@ async def test_a_flooding_agent_does_not_keep_others_from_their_turn(tmp_path: P
         assert loud.batches >= 70
 
 
+async def test_those_that_flood_read_a_few_at_a_time_and_all_get_on(tmp_path: Path) -> None:
+    turn, turns = 0, [set[int]() for _ in range(30)]
+
+    def counting(place: int) -> Callable[[Stream, bytes, datetime], tuple[()]]:
+        return lambda _stream, _line, _at: (turns[place].add(turn), ())[1]  # type: ignore[func-returns-value]
+
+    def next_turn() -> None:
+        nonlocal turn
+        turn += 1
+        asyncio.get_running_loop().call_soon(next_turn)
+
+    async def read_to_the_end(follow: Follow[object]) -> None:
+        follow.finish()
+        async for _ in follow:
+            pass
+
+    async with (
+        Watcher(SystemClock()) as watcher,
+        contextlib.AsyncExitStack() as stack,
+        anyio.create_task_group() as tasks,
+    ):
+        for n in range(30):
+            (tmp_path / str(n)).mkdir()
+            append(tmp_path / str(n), (b"y" * 999 + b"\n") * 1000)  # 1 MB: four slices
+            follow: Follow[object] = watcher.follow(tmp_path / str(n), counting(n))
+            tasks.start_soon(read_to_the_end, await stack.enter_async_context(follow))
+        next_turn()
+    assert {len(taken) for taken in turns} == {4}
+    later = Counter(at for taken in turns for at in sorted(taken)[1:])  # all begin at once
+    assert max(later.values()) <= watch.FLOODS
+
+
 async def test_many_writers_lose_and_repeat_no_line(tmp_path: Path) -> None:
     script = "import os,sys\nfor n in range(3000): os.write(1, b'%d %s\\n' % (n, b'z' * (n % 700)))"
     async with Watcher(SystemClock(), gather=0.01) as watcher, anyio.create_task_group() as tasks:

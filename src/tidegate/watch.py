@@ -29,6 +29,7 @@ Read = Callable[[Stream, bytes, datetime], Iterable[T]]  # what a line without i
 GATHER = 0.09  # seconds between two wake-ups while output comes: a line waits for less than a tenth
 YOUNG = 0.05  # seconds in which a follow is not watched yet
 SOME = 16  # attempts that are read before anything else gets a turn: a millisecond or two where all talk
+FLOODS = 2  # slices of those that print faster than they are read, before anything else gets a turn
 SLICE = 256 * 1024  # bytes read from one stream before others get a turn
 SIP = 16 * 1024  # bytes: what a talking agent prints between two wake-ups is less
 MAX_LINE = 32 * 1024 * 1024  # bytes kept of one line
@@ -47,6 +48,7 @@ class Watcher:
         self._inotify: _Inotify | None = None
         self._follows: dict[int, set[Follow[Any]]] = {}  # by watch
         self._woken: dict[Follow[Any], None] = {}  # in their order
+        self._flooding: deque[asyncio.Future[None]] = deque()
         self._unwatched: set[Follow[Any]] = set()
         self._young: deque[tuple[float, Follow[Any]]] = deque()  # with the loop's time of their birth
         self._growing: asyncio.TimerHandle | None = None
@@ -170,6 +172,24 @@ class Watcher:
         if self._woken:
             self._loop.call_soon(self._look_at_some)
 
+    # --- floods ---
+
+    async def turn(self) -> None:
+        """Wait until one that floods may read its next slice: a few in each turn of the loop, in their order."""
+        waiter = self._loop.create_future()
+        self._flooding.append(waiter)
+        if len(self._flooding) == 1:
+            self._loop.call_soon(self._let_some_read)
+        await waiter
+
+    def _let_some_read(self) -> None:
+        for _ in range(min(FLOODS, len(self._flooding))):
+            waiter = self._flooding.popleft()
+            if not waiter.done():  # by a cancel
+                waiter.set_result(None)
+        if self._flooding:
+            self._loop.call_soon(self._let_some_read)
+
     def _wake_all(self) -> None:
         for follows in self._follows.values():
             for follow in follows:
@@ -208,6 +228,7 @@ class Follow(Generic[T]):
         self._sized = sized
         self._tails = [_Tail(stream, f"{directory}/{name}", max_line, offsets.get(stream, 0)) for stream, name in FILES]
         self._unread = True
+        self._floods = False  # the last read was a whole slice
         self._waiter: asyncio.Future[list[T]] | None = None
         self._loop = asyncio.get_running_loop()
         self._finishing = False
@@ -239,12 +260,12 @@ class Follow(Generic[T]):
 
     async def __anext__(self) -> list[T]:
         if self._unread:
-            await asyncio.sleep(0)  # a flooding agent takes turns with the others
+            await self._turn()
         while not self.is_over:
             if self._unread and (found := self._read()):
                 return found
             if self._unread:
-                await asyncio.sleep(0)
+                await self._turn()
             elif self._finishing:
                 return self._end()
             else:
@@ -252,6 +273,13 @@ class Follow(Generic[T]):
                 if found := await self._waiter:
                     return found
         raise StopAsyncIteration
+
+    async def _turn(self) -> None:
+        """A flooding agent takes turns with the others, and with those that flood too."""
+        if self._floods:
+            await self._watcher.turn()
+        else:
+            await asyncio.sleep(0)
 
     def _read(self) -> list[T]:
         """What there is in a slice of each stream that may have more."""
@@ -268,6 +296,7 @@ class Follow(Generic[T]):
             if tail.count != before:
                 self.last_output = clock.monotonic()
             self._unread |= tail.unread
+        self._floods = self._unread
         if self._sized is not None:
             self._sized(self._tails[0].size + self._tails[1].size)
         return found
