@@ -151,8 +151,9 @@ class Child:
             self._gone = None
             family.bury(self)
         self.let_go()
-        self.note_shortage()
         code = None if self._over else self._recorded()
+        if code != 0:
+            self.note_shortage()
         if code is None:
             await self._put_down(KILL_BOUND)
         return Exit(code)
