@@ -38,6 +38,7 @@ def test_a_deep_look_says_what_is_wrong_and_what_a_repair_would_do(tidegate: Tid
 # --- repairs ---
 
 NOW = datetime.now(UTC)
+GROUPS = 8
 PEOPLES = {  # what takes a person, or harms nobody
     *("job_revived", "job_definition", "job_spec", "job_added", "attempt_claim", "need_circle", "event_data"),
     *("event_job", "times", "schema", "newer", "need_early"),
@@ -69,14 +70,21 @@ def mended(state: Path) -> list[Finding]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("statement", "expected"), [one[:2] for one in BOOKS], ids=[one[0] for one in BOOKS])
-def test_what_is_wrong_in_the_books_is_mended_where_that_can_be(
-    broken: Tidegate, statement: str, expected: set[str]
-) -> None:
-    sql(broken.state, statement)
-    left = mended(broken.state)
-    assert {one.kind for one in left} == expected & PEOPLES, left
-    assert not any(one.mend for one in left)
+@pytest.mark.parametrize("group", range(GROUPS))
+def test_what_is_wrong_in_the_books_is_mended_where_that_can_be(broken: Tidegate, group: int) -> None:
+    """Several at once: a repair may uncover what the next one mends."""
+    for statement in [statement for statement, expected, _ in BOOKS if not expected & PEOPLES][group::GROUPS]:
+        sql(broken.state, statement)
+    assert mended(broken.state) == []
+
+
+@pytest.mark.slow
+def test_what_takes_a_person_is_left_to_one(broken: Tidegate) -> None:
+    sql(
+        broken.state,
+        "DELETE FROM definition WHERE job = 6; UPDATE job SET state = 'queued', ended_at = NULL WHERE id = 2",
+    )
+    assert {(one.kind, one.mend) for one in mended(broken.state)} == {("job_definition", ""), ("job_revived", "")}
 
 
 @pytest.mark.slow

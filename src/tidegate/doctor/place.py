@@ -145,7 +145,11 @@ def database(check: str, case: Case) -> Iterator[Finding]:
         return
     faults = health.faults(path)
     for fault in faults:
-        yield wrong(check, f"{path}: {fault}", "stop the supervisor, and restore a backup")
+        yield wrong(
+            check,
+            f"{path}: {fault}",
+            "stop the supervisor; tidegate doctor --repair saves what can be read, or restore a backup",
+        )
     if not faults:
         size = sum(one.stat().st_size for one in (path, path.with_name(f"{path.name}-wal")) if one.exists())
         yield ok(check, f"whole, {amount(size)}")
