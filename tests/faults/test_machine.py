@@ -93,13 +93,13 @@ class TestASupervisor(of(AroundASupervisor, service.EVENTS, 3, 40)):  # type: ig
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-class TestAStoreForLong(of(AroundAStore, machine.EVENTS, 80, 80)):  # type: ignore[misc]
+class TestAStoreForLong(of(AroundAStore, machine.EVENTS, 30, 80)):  # type: ignore[misc]
     pass
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-class TestASupervisorForLong(of(AroundASupervisor, service.EVENTS, 50, 80)):  # type: ignore[misc]
+class TestASupervisorForLong(of(AroundASupervisor, service.EVENTS, 15, 80)):  # type: ignore[misc]
     pass
 
 
@@ -138,7 +138,7 @@ def test_some_orders_around_a_supervisor_keep_every_promise() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("through", "number"), [("memory", 150), ("sqlite", 50), ("supervisor", 150)])
+@pytest.mark.parametrize(("through", "number"), [("memory", 75), ("sqlite", 25), ("supervisor", 50)])
 def test_many_orders_at_random_keep_every_promise(through: str, number: int) -> None:
     told = orders.Told()
     for first in range(0, number, orders.GULP):
