@@ -107,7 +107,8 @@ class Loop(asyncio.SelectorEventLoop):
     def create_task(self, coro: Any, **more: Any) -> asyncio.Task[Any]:
         """A task that is cancelled before its first step leaves no coroutine behind that nobody awaits."""
         task: asyncio.Task[Any] = super().create_task(coro, **more)
-        if (inner := coro.cr_frame.f_locals.get("coro")) is not None:
+        inner = getattr(coro.cr_frame.f_locals.get("self"), "_coro", None)  # of an anyio task
+        if inner is not None:
             task.add_done_callback(lambda _: inner.close())
         return task
 
