@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, Final
@@ -81,8 +81,8 @@ class Connection:
             self._set_up()
 
     def close(self) -> None:
-        """Close the connection; closing it twice is no error."""
-        with self.clearly():
+        """Close the connection; closing it twice is no error, nor is a disk that takes no more: all is committed."""
+        with self.clearly(), suppress(*PASSING):
             self._db.close()
 
     def check_place(self) -> None:
@@ -307,6 +307,8 @@ class Connection:
                 return "the database, or its directory, is read-only for this user"
             case apsw.FullError():
                 return "the disk is full"
+            case apsw.CantOpenError() if _is_mounted_read_only(self.path.parent):
+                return "the disk is mounted read-only"
             case apsw.CantOpenError():
                 return "cannot be opened: this user may not read and write the file and its directory"
             case apsw.BusyError() | apsw.LockedError():
@@ -388,6 +390,13 @@ def _newest_output(state: Path) -> int:
     except OSError:
         return 0
     return max((int(name) for name in names if name.isascii() and name.isdigit() and len(name) < LONG), default=0)
+
+
+def _is_mounted_read_only(place: Path) -> bool:
+    try:
+        return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
 
 
 def is_emptied(path: Path) -> bool:
