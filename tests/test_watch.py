@@ -182,10 +182,10 @@ async def test_a_flooding_agent_does_not_keep_others_from_their_turn(tmp_path: P
 
 
 async def test_those_that_flood_read_a_few_at_a_time_and_all_get_on(tmp_path: Path) -> None:
-    turn, turns = 0, [set[int]() for _ in range(30)]
+    turn, turns = 0, [list[int]() for _ in range(30)]
 
     def counting(place: int) -> Callable[[Stream, bytes, datetime], tuple[()]]:
-        return lambda _stream, _line, _at: (turns[place].add(turn), ())[1]  # type: ignore[func-returns-value]
+        return lambda _stream, _line, _at: (turns[place].append(turn), ())[1]  # type: ignore[func-returns-value]
 
     def next_turn() -> None:
         nonlocal turn
@@ -204,13 +204,14 @@ async def test_those_that_flood_read_a_few_at_a_time_and_all_get_on(tmp_path: Pa
     ):
         for n in range(30):
             (tmp_path / str(n)).mkdir()
-            append(tmp_path / str(n), (b"y" * 999 + b"\n") * 1000)  # 1 MB: four slices
+            append(tmp_path / str(n), (b"y" * 999 + b"\n") * 1000)  # four slices
             follow: Follow[object] = watcher.follow(tmp_path / str(n), counting(n))
             tasks.start_soon(read_to_the_end, await stack.enter_async_context(follow))
         next_turn()
-    assert {len(taken) for taken in turns} == {4}
-    later = Counter(at for taken in turns for at in sorted(taken)[1:])  # all begin at once
-    assert max(later.values()) <= watch.FLOODS
+    most = watch.SLICE // 1000 + 1  # lines
+    assert {len(lines) for lines in turns} == {1000}
+    later = Counter(at for lines in turns for at in lines[most:])  # all begin at once
+    assert max(later.values()) <= watch.TURNS * most
 
 
 async def test_many_writers_lose_and_repeat_no_line(tmp_path: Path) -> None:

@@ -278,6 +278,7 @@ class Running:
             exit = await ending
         if self._dams:
             await asyncio.gather(*self._dams)
+        await self._means.watcher.turn()  # where hundreds end at once, others are not kept waiting
         await child.sweep(min(self._means.grace, LEFTOVER))
         return exit
 

@@ -29,7 +29,7 @@ Read = Callable[[Stream, bytes, datetime], Iterable[T]]  # what a line without i
 GATHER = 0.09  # seconds between two wake-ups while output comes: a line waits for less than a tenth
 YOUNG = 0.05  # seconds in which a follow is not watched yet
 SOME = 16  # attempts that are read before anything else gets a turn: a millisecond or two where all talk
-FLOODS = 2  # slices of those that print faster than they are read, before anything else gets a turn
+TURNS = 4  # slices of agents that flood, and ends of agents, before anything else gets a turn
 SLICE = 256 * 1024  # bytes read from one stream before others get a turn
 SIP = 16 * 1024  # bytes: what a talking agent prints between two wake-ups is less
 MAX_LINE = 32 * 1024 * 1024  # bytes kept of one line
@@ -48,7 +48,8 @@ class Watcher:
         self._inotify: _Inotify | None = None
         self._follows: dict[int, set[Follow[Any]]] = {}  # by watch
         self._woken: dict[Follow[Any], None] = {}  # in their order
-        self._flooding: deque[asyncio.Future[None]] = deque()
+        self._turnless: deque[asyncio.Future[None]] = deque()
+        self._taken = 0  # turns, of this one of the loop
         self._unwatched: set[Follow[Any]] = set()
         self._young: deque[tuple[float, Follow[Any]]] = deque()  # with the loop's time of their birth
         self._growing: asyncio.TimerHandle | None = None
@@ -172,23 +173,28 @@ class Watcher:
         if self._woken:
             self._loop.call_soon(self._look_at_some)
 
-    # --- floods ---
+    # --- turns ---
 
     async def turn(self) -> None:
-        """Wait until one that floods may read its next slice: a few in each turn of the loop, in their order."""
+        """Wait until what takes some milliseconds may be done: a few such things in each turn of the loop, in order."""
+        if not self._taken:
+            self._loop.call_soon(self._next_turn)
+        if self._taken < TURNS and not self._turnless:
+            self._taken += 1
+            return
         waiter = self._loop.create_future()
-        self._flooding.append(waiter)
-        if len(self._flooding) == 1:
-            self._loop.call_soon(self._let_some_read)
+        self._turnless.append(waiter)
         await waiter
 
-    def _let_some_read(self) -> None:
-        for _ in range(min(FLOODS, len(self._flooding))):
-            waiter = self._flooding.popleft()
+    def _next_turn(self) -> None:
+        self._taken = 0
+        while self._turnless and self._taken < TURNS:
+            waiter = self._turnless.popleft()
             if not waiter.done():  # by a cancel
                 waiter.set_result(None)
-        if self._flooding:
-            self._loop.call_soon(self._let_some_read)
+                self._taken += 1
+        if self._taken:
+            self._loop.call_soon(self._next_turn)
 
     def _wake_all(self) -> None:
         for follows in self._follows.values():
