@@ -119,6 +119,13 @@ def test_a_held_scope_yields_nothing(world: World, scope: str) -> None:
     assert names(world.claim()) == ["a"]
 
 
+@pytest.mark.parametrize("account", ["Zeta", "anthropic", "job", "jobs", "kimi", "zai"])
+def test_a_hold_binds_an_account_of_any_name(world: World, account: str) -> None:
+    world.submit("a", account=account)
+    world.pause(account)
+    assert world.claim() == []
+
+
 @pytest.mark.parametrize("scope", ["host:elsewhere", "batch:other", "other", "acct/sonnet", "acct/default"])
 def test_a_hold_on_another_scope_binds_nothing(world: World, scope: str) -> None:
     world.submit("a", model="claude-opus-4")
@@ -186,9 +193,30 @@ def test_an_operators_hold_is_lifted_when_its_end_comes(world: World) -> None:
     assert world.claim() == []
     assert world.store.next_due(world.now) == world.ahead(60)
     world.wait(60)
+    assert world.store.next_due(world.now) is None, "only what is ahead: the next claim turns what is due"
     assert names(world.claim()) == ["a"]
     assert world.store.holds() == []
     assert [event.data["by"] for event in world.events("gate lifted")] == ["time"]
+
+
+def test_holds_are_lifted_in_the_order_of_their_ends(world: World) -> None:
+    for scope, seconds in (("a", 20), ("b", 10), ("c", 30)):
+        world.pause(scope, until=world.ahead(seconds))
+    assert world.store.next_due(world.now) == world.ahead(10)
+    world.wait(25)
+    world.claim()
+    assert [event.scope for event in world.events("gate lifted")] == ["b", "a"]
+    assert world.store.next_due(world.now) == world.ahead(5)
+
+
+def test_a_ramp_is_not_waited_for_though_the_clock_was_set_back_to_before_its_beginning(world: World) -> None:
+    world.submit("a", "b")
+    world.limited(world.take(), world.ahead(60))
+    world.wait(60)
+    world.claim()
+    world.wait(-30)
+    assert world.hold("acct").ramp
+    assert world.store.next_due(world.now) is None
 
 
 # --- giving back ---
