@@ -52,6 +52,17 @@ def test_a_resumed_job_goes_ahead_of_fresh_ones_of_the_same_priority(world: Worl
     assert names(world.claim(9)) == ["later", "b", "c"]
 
 
+def test_behind_the_first_job_of_a_lane_a_resumed_one_goes_ahead_of_older_fresh_ones(world: World) -> None:
+    world.submit("other", account="two")
+    world.submit("old")
+    world.submit("cut", priority=9)
+    cut = world.take()
+    world.finish(cut, Interrupted(reason="drained"))
+    world.store.set_priority(cut[0].id, 0, world.now)
+    world.submit("urgent", priority=5)
+    assert names(world.claim(9)) == ["urgent", "cut", "other", "old"]
+
+
 def test_the_best_job_of_several_lanes_wins(world: World) -> None:
     world.submit("a1", account="one")
     world.submit("b1", account="two", priority=1)
@@ -86,6 +97,15 @@ def test_a_job_that_is_to_wait_is_taken_when_it_is_due(world: World) -> None:
     world.now = job.not_before
     assert world.store.next_due(world.now) is None
     assert world.take()[0].not_before is None
+
+
+def test_of_several_jobs_that_are_to_wait_the_first_is_waited_for(world: World) -> None:
+    world.submit("a", "b")
+    first, second = world.claim(2)
+    soon = world.fail(first).not_before
+    world.wait(1)
+    world.fail(second)
+    assert world.store.next_due(world.now) == soon
 
 
 def test_an_account_runs_no_more_than_it_may(world: World) -> None:

@@ -500,3 +500,94 @@ def test_a_claim_of_nothing_turns_what_is_due_and_starts_no_ramp(world: World) -
     assert world.claim(0) == []
     assert world.store.holds() == []
     assert [event.data["by"] for event in world.events("gate lifted")] == ["time"]
+
+
+def test_a_hold_that_is_said_anew_is_so_in_every_word(world: World) -> None:
+    first = Hold(
+        scope="acct",
+        origin=Origin.OPERATOR,
+        since=world.now,
+        until=world.ahead(5),
+        resets_at=world.ahead(5),
+        evidence="before",
+        by="ann",
+    )
+    world.store.hold(first, world.now)
+    world.wait(1)
+    second = replace(first, since=world.now, until=None, resets_at=None, allow=2, reason="why", evidence="", by="bob")
+    assert world.store.hold(second, world.now) == replace(second, epoch=world.hold("acct").epoch)
+    assert world.hold("acct") == replace(second, epoch=world.hold("acct").epoch)
+
+
+def test_a_limit_after_its_ramp_counts_from_its_own_claims_on(world: World) -> None:
+    world.submit("a", "b")
+    world.limited(world.take(), world.ahead(60))
+    world.wait(60)
+    canary = world.take()
+    ramp = world.hold("acct").epoch
+    told = world.told(canary, said(world.ahead(60)))
+    assert told == world.hold("acct")
+    assert world.hold("acct").epoch > ramp
+
+
+def test_a_hold_is_lifted_and_another_of_its_kind_stays(world: World) -> None:
+    world.pause("acct")
+    world.pause("other")
+    world.store.lift("acct", world.now, by="ann")
+    assert [hold.scope for hold in world.store.holds()] == ["other"]
+
+
+def test_of_two_windows_of_an_account_one_is_lifted_and_the_other_stays(world: World) -> None:
+    world.submit("a")
+    claim = world.take()
+    world.told(claim, said(window=Window.WEEK, kind=Kind.AUTH))
+    week = world.hold("acct")
+    day = replace(week, window=Window.DAY, until=world.ahead(10))
+    world.store.hold(day, world.now)
+    world.wait(10)
+    world.claim()
+    assert world.store.holds() == [week]
+
+
+def test_the_reopening_of_one_account_makes_no_news_of_another_old(world: World) -> None:
+    world.submit("a", "b")
+    world.submit("z", account="other")
+    mine, *_, other = world.claim(9)
+    world.limited(mine, world.ahead(60))
+    world.wait(60)
+    world.claim()
+    assert world.hold("acct").ramp
+    assert world.told(other, said()) == world.hold("other")
+
+
+def test_what_is_old_news_is_told_from_the_last_reopening(world: World) -> None:
+    world.submit("a", "b", "c")
+    world.limited(world.take(), world.ahead(60))
+    world.wait(60)
+    canary = world.take()
+    world.told(canary, said(world.ahead(60)))
+    world.wait(60)
+    world.claim()
+    assert world.hold("acct").ramp
+    assert world.told(canary, said(evidence="no more, without a time")) is None
+    world.wait(-30)  # the clock is set back
+    assert world.told(canary, said(world.ahead(10), evidence="no more, with one")) is None
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"evidence": "none left"}, {"window": Window.WEEK}, {"kind": Kind.AUTH}, {"model": "opus"}],
+    ids=["the same", "in other words", "of another window", "of another kind", "of one model"],
+)
+def test_after_a_lift_an_attempt_is_heard_again_only_where_it_says_something_else(
+    world: World, more: dict[str, object]
+) -> None:
+    world.submit("a")
+    claim = world.take()
+    world.told(claim, said(world.ahead(60)))
+    world.told(claim, said(world.ahead(90), evidence="still no more"))
+    world.store.lift("acct", world.now, by="ann")
+    for evidence in ("no more", "still no more"):
+        told = world.told(claim, said(world.ahead(90), **{"evidence": evidence, **more}))
+        assert (told is not None) is bool(more)
+    assert bool(world.store.holds()) is bool(more)
