@@ -703,12 +703,18 @@ def kill(process: "subprocess.Popen[str]") -> str:
     return process.communicate()[1]
 
 
+def to_go(place: Path) -> str:
+    """The words of an agent that works until it may go."""
+    return f"while [ ! -e {place}/go ]; do sleep 0.02; done"
+
+
 async def test_an_agent_outlives_a_killed_supervisor_and_is_adopted(place: Path) -> None:
-    script = "n=0; while [ $n -lt 60 ]; do echo line $n; n=$((n + 1)); sleep 0.01; done; exit 42"
+    script = f"n=0; while [ $n -lt 60 ]; do echo line $n; n=$((n + 1)); sleep 0.01; done; {to_go(place)}; exit 42"
     process, shim = await supervised(place, script)
     kill(process)
     await until(lambda: found(place) == Alive(shim))
     child = await adopt(place)
+    (place / "go").touch()
     assert child.pid == shim
     assert await child.wait() == Exit(42)
     assert await child.sweep(1) == 0
@@ -728,11 +734,12 @@ async def test_an_agent_outlives_a_killed_supervisor_and_is_adopted(place: Path)
     ],
 )
 async def test_an_agent_outlives_an_ordinary_exit_of_its_supervisor(place: Path, then: str, after: str) -> None:
-    process, shim = await supervised(place, "sleep 0.6; exit 42", then=then, after=after)
+    process, shim = await supervised(place, f"{to_go(place)}; exit 42", then=then, after=after)
     said = await anyio.to_thread.run_sync(lambda: process.communicate()[1])
     assert "Warning" not in said
     await until(lambda: found(place) == Alive(shim))
     child = await adopt(place)
+    (place / "go").touch()
     assert await child.wait() == Exit(42)
 
 
