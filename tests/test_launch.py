@@ -423,6 +423,19 @@ async def test_several_may_wait_and_a_cancelled_wait_ends_nothing(place: Path) -
     assert await child.wait() == Exit(5)
 
 
+async def test_what_does_not_hear_term_because_it_is_not_yet_the_agent_is_told_again(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = launch.SHIM.replace('"$@" 2>', '(trap "" TERM; sleep 0.3; trap - TERM; "$@") 2>')
+    assert late != launch.SHIM
+    monkeypatch.setattr(launch, "SHIM", late)
+    child = await launch.launch(shell("exec sleep 60"), place, {})
+    await until(lambda: len(processes_of(child)) >= 1)
+    with anyio.fail_after(15):
+        await child.end(60)
+        assert await child.wait() == Exit(143)
+
+
 async def test_term_lets_the_agent_end_in_its_own_way(place: Path) -> None:
     child = await launch.launch(shell("trap 'echo bye; exit 9' TERM; echo up; while :; do sleep 0.01; done"), place, {})
     await until((place / "stdout.log").read_text)

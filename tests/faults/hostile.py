@@ -107,6 +107,8 @@ def shut_in(what: str) -> None:
             server()
         case "double-fork":
             twice_forked(server)
+        case "bomb":
+            bomb()
         case "unmarked":
             twice_forked(lambda: server(clean=True))
 
@@ -170,27 +172,29 @@ def signal_shim(what: str) -> None:
     hold(0.3)
 
 
+def stay(what: str) -> None:
+    shut_in(what)
+    hold()
+
+
+DEEDS: dict[str, Callable[[str], object]] = {
+    "leave": shut_in,
+    "stay": stay,
+    "spoil": spoil,
+    "shim": signal_shim,
+    "bomb": lambda _: bomb(),
+    "comet": lambda _: twice_forked(comet),
+    "rename": lambda _: rename(),
+    "close": lambda _: close_all(),
+    "doomed": lambda _: doomed(),
+    "exec": lambda _: os.execlp("sleep", "sleep", "0.2"),
+    "well": lambda _: None,
+}
+
+
 def do(deed: str) -> None:
     kind, _, what = deed.partition(":")
-    match kind:
-        case "leave":
-            shut_in(what)
-        case "spoil":
-            spoil(what)
-        case "shim":
-            signal_shim(what)
-        case "bomb":
-            bomb()
-        case "comet":
-            twice_forked(comet)
-        case "rename":
-            rename()
-        case "close":
-            close_all()
-        case "doomed":
-            doomed()
-        case "exec":
-            os.execlp("sleep", "sleep", "0.2")
+    DEEDS[kind](what)
 
 
 def main() -> None:

@@ -160,6 +160,19 @@ def test_an_agent_that_has_spoilt_its_own_files_never_runs_beside_its_next_attem
     assert {job["attempts"] for job in tidegate.lines("list")} == {0}
 
 
+@pytest.mark.slow
+def test_whoever_ignores_term_or_hides_is_gone_when_it_was_cancelled(tidegate: Tidegate, where: str) -> None:
+    tidegate.env["TIDEGATE_SUPERVISOR__GRACE"] = "1"
+    deeds = ["doomed", *(f"stay:{deed}" for deed in ("pgid", "setsid", "double-fork", "bomb"))]
+    process = tidegate.start("run", hostile(tidegate, *deeds), "--slots", "9")
+    until(lambda: len(list(work(tidegate).glob("*.ready"))) == len(deeds))
+    names = [deed.replace(":", "_") for deed in deeds]
+    assert tidegate("cancel", *names).returncode == 0
+    assert process.wait(40) == 1
+    assert alive(tidegate) == []
+    assert set(tidegate.states().values()) == {"cancelled"}
+
+
 # --- shims, stage by stage ---------------------------------------------------------------------
 
 BROKEN = Path(__file__).with_name("broken_shims.py")

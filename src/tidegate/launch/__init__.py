@@ -239,15 +239,22 @@ class _Shim(asyncio.SubprocessProtocol):
     """Hears that a shim is gone and reaped; asyncio's own for a Process holds a kilobyte more for streams."""
 
     def __init__(self) -> None:
-        self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._gone: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        self._transport: asyncio.SubprocessTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """As asyncio tells it."""
+        assert isinstance(transport, asyncio.SubprocessTransport)
+        self._transport = transport
 
     def process_exited(self) -> None:
         """As asyncio tells it."""
-        self._gone.set_result(None)
+        transport, self._transport = self._transport, None
+        self._gone.set_result(transport.get_returncode() if transport is not None else None)
 
-    async def wait(self) -> None:
-        """Wait for its end; several may."""
-        await asyncio.shield(self._gone)
+    async def wait(self) -> int | None:
+        """Wait for its end; several may. What it ended with."""
+        return await asyncio.shield(self._gone)
 
 
 def _disarm(transport: asyncio.SubprocessTransport) -> None:

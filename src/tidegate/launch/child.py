@@ -24,6 +24,7 @@ from tidegate.launch.processes import (
     census,
     marker_of,
     process_of,
+    read,
     send,
     tag_for,
     tag_of,
@@ -35,6 +36,8 @@ log = structlog.get_logger()
 
 KILL_BOUND = 5.0  # seconds that killed processes get to be gone: one in a dead file system never is
 SHIM_BOUND = 2.0  # seconds that a shim gets to write its pid, and to record its agent's status
+UNKNOWN = 255  # what asyncio tells of a child whose status another has taken
+UNBORN_LOOK = 0.02  # seconds until a process that was not yet the agent is told again
 SHIM_LOOK = 0.05  # seconds until a shim without an agent is looked at again
 
 
@@ -164,7 +167,8 @@ class Child:
         pid, code = lines(data or b"")
         if pid == self.pid or data == b"":  # empty: the shim has ended before it had an agent
             return code
-        return self._status if isinstance(self._status, int) and self._status in STATUSES else None
+        status = self._status if isinstance(self._status, int) else UNKNOWN
+        return status if status in STATUSES and status != UNKNOWN else None
 
     def wake(self) -> None:
         """Let the shim go on where somebody has stopped it: the agent's end would never be known."""
@@ -292,14 +296,27 @@ class Child:
 
     async def _tell_until_gone(self, number: signal.Signals, told: set[tuple[int, int]]) -> None:
         """Send the signal once to each process of the agent, also to those that it still forks, and see all go."""
+        heard: set[tuple[int, int]] = set()
         while members := await self._members():
+            unborn = False
             for process in members:
-                if (process.pid, process.started) not in told:
-                    told.add((process.pid, process.started))
-                    send(process, number)
-                    send(process, signal.SIGCONT)  # a stopped process hears TERM only when it goes on
+                if (key := (process.pid, process.started)) in heard:
+                    continue
+                told.add(key)
+                if self._is_unborn(process.pid):
+                    unborn = True  # what it hears now may be lost: it is told until it is the agent
+                else:
+                    heard.add(key)
+                send(process, number)
+                send(process, signal.SIGCONT)  # a stopped process hears TERM only when it goes on
             self._let_the_cgroup_hear(number)
-            await all_gone(members)
+            with anyio.move_on_after(UNBORN_LOOK if unborn else None):
+                await all_gone(members)
+
+    def _is_unborn(self, pid: int) -> bool:
+        """Whether a process is still what its shim has forked, and not yet the agent: it shares the shim's handlers."""
+        words = (read(f"/proc/{pid}/cmdline") or b"").split(b"\0")
+        return b"tidegate-shim" in words and str(self._tag).encode() in words
 
     def _let_the_cgroup_hear(self, number: signal.Signals) -> None:
         if self._cgroup is not None and number == signal.SIGKILL:
