@@ -619,6 +619,20 @@ async def test_dead_orphans_are_buried_while_the_agent_runs(place: Path, monkeyp
     await child.wait()
 
 
+async def test_an_orphan_that_is_dead_only_after_its_attempt_was_left_is_buried_too(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offspring, "ORPHANS", 0.05)
+    monkeypatch.setattr(offspring.family, "_timer", None)
+    with monkeypatch.context() as early:
+        early.setattr(offspring.family, "reap", lambda: None)  # all looks came a moment too early
+        child = await launch.launch(shell("(setsid sh -c 'echo $$; exec sleep 60' &) ; sleep 0.2"), place, {})
+        await child.wait()
+        await child.sweep(1)
+    pid = int((place / "stdout.log").read_text())
+    await until(lambda: not Path(f"/proc/{pid}").exists())
+
+
 def children() -> set[int]:
     return {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}
 

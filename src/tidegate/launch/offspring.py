@@ -30,6 +30,8 @@ class Offspring:
         self._births = 0
         self._shims: dict[int, Child] = {}  # by pid, from their launch until they are gone
         self._unswept: set[Child] = set()  # whose orphans may still come
+        self._left: set[int] = set()  # the tags of those that were swept since the last look, and before it:
+        self._left_before: set[int] = set()  # the last that was told to end may be dead only by now
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -75,11 +77,13 @@ class Offspring:
         """Forget a shim that is gone and has left nothing."""
         self.bury(child)
         self._unswept.discard(child)
+        self._left.add(child.tag)
 
     def _look(self) -> None:
         self._timer = None
         self.reap()
-        if self._unswept and self._loop is not None:
+        self._left_before, self._left = self._left, set()
+        if (self._unswept or self._left_before) and self._loop is not None:
             self._timer = self._loop.call_later(ORPHANS, self._look)
 
     async def strangers(self) -> list[int] | None:
@@ -101,7 +105,7 @@ class Offspring:
 
     def reap(self) -> None:
         """Bury the dead orphans of the agents; other children are left to who started them."""
-        tags = {child.tag for child in self._unswept}
+        tags = {child.tag for child in self._unswept} | self._left | self._left_before
         for pid in self._unknown() or ():
             if tag_of(pid) in tags or self._is_an_agents(pid):  # most have their tag, and there may be thousands
                 with suppress(ChildProcessError):
