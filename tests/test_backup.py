@@ -24,6 +24,7 @@ from tidegate import places
 from tidegate.audit import audit
 from tidegate.backup import Wanted, unpack, write
 from tidegate.errors import BadInput
+from tidegate.launch import boot_id
 from tidegate.model import Lost
 from tidegate.restore import is_empty
 from tidegate.stores.connection import SQL
@@ -315,11 +316,16 @@ def test_a_restore_is_no_reason_to_give_a_job_up(tidegate: Tidegate) -> None:
         made.store.finish(attempt, Lost("the machine was restarted"), made.now)
     made.claim()
     made.store.close()
-    tidegate("backup", "b.tar.gz")
+    for n, lock in ((4, "17\n"), (5, "17\n0\n")):  # launched while the backup was made
+        place = places.attempt(tidegate.state, 1, n)
+        place.mkdir(parents=True, mode=0o700)
+        (place / "lock").write_text(lock)
+        (place / "attempt.json").write_text(json.dumps({"boot_id": boot_id() if n == 5 else "another"}))
+    tidegate("backup", "b.tar.gz", "--with-output")
     assert restored(tidegate, "--into", "new/state")["lost"] == 1
     there = Tidegate(tidegate.place / "new")
     assert there.states() == {"a": "queued"}
-    assert audit(there.state) == []
+    assert [one.name for one in places.attempts(there.state).glob("1/*")] == ["5"]
 
 
 @pytest.mark.slow

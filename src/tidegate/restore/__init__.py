@@ -63,6 +63,7 @@ def _restore(packed: BinaryIO, name: str, state: Path, staged: Path, now: dateti
         swap.keep_secrets(state, staged, frozenset(told.secrets))
         case = settling.Case(state=state, staged=staged, manifest=manifest, whose=whose, books=told)
         lost = settling.settle(store, case, now)
+        settling.drop_newer(staged, store)
         waiting = settling.hold_back(store, now)
         jobs = sum(store.counts().values())
     aside = _swap(state, staged, whose, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections import defaultdict
 from datetime import datetime
 from pathlib import Path
@@ -52,6 +53,18 @@ def _goes_on(case: Case, job: int, n: int) -> bool:
     if job in case.whose.kept and places.attempt(case.state, job, n).is_dir():
         return True
     return isinstance(launch.found(places.attempt(case.staged, job, n)), launch.Ended)
+
+
+def drop_newer(staged: Path, store: Store) -> None:
+    """Remove the output of attempts that were launched while the backup was made, unless it tells their end.
+
+    Nobody can follow them; that they were begun is no loss of theirs.
+    """
+    for place in places.attempts(staged).glob("*/*"):
+        job, n = int(place.parent.name), int(place.name)
+        known = store.launches([job]).get(job)
+        if (known is None or n > known[1]) and not isinstance(launch.found(place), launch.Ended):
+            shutil.rmtree(place)
 
 
 def hold_back(store: Store, now: datetime) -> int:
