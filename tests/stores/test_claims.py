@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from stores.world import START, World, names
+from stores.world import START, World, names, new
 from tidegate.errors import NotOwner
-from tidegate.model import Account, Failed, Interrupted, Origin, State
+from tidegate.model import Account, Batch, Failed, Interrupted, Origin, State
 
 
 def test_a_claim_takes_the_oldest_job_and_says_who_runs_it(world: World) -> None:
@@ -70,6 +70,38 @@ def test_the_best_job_of_several_lanes_wins(world: World) -> None:
     world.submit("c1", account="three", batch="other")
     world.submit("b2", account="two", priority=2)
     assert names(world.claim(9)) == ["a2", "b2", "b1", "a1", "c1"]
+
+
+def test_of_many_lanes_none_gives_a_job_that_runs_is_to_wait_is_held_or_needs_another(world: World) -> None:
+    world.submit("runs", account="one")
+    world.submit("failed", account="two")
+    claims = world.claim(2)
+    world.fail(claims[1])
+    world.submit("held", account="three")
+    world.pause(f"job:{world.job('held').id}")
+    needy = replace(new("needy", account="four"), needs=(world.job("runs").id,))
+    world.store.submit(Batch("b"), [needy], world.now, whole=False)
+    assert world.claim(9) == []
+    for account in ("one", "two", "three", "four"):
+        world.submit(f"next of {account}", account=account)
+    assert names(world.claim(9)) == ["next of one", "next of two", "next of three", "next of four"]
+
+
+def test_of_many_lanes_each_gives_what_was_cut_off_before_what_is_fresh(world: World) -> None:
+    world.submit("old", account="one")
+    world.submit("cut", account="one", priority=9)
+    world.submit("else", account="two", priority=-1)
+    cut = world.take()
+    world.finish(cut, Interrupted(reason="drained"))
+    world.store.set_priority(cut[0].id, 0, world.now)
+    assert names(world.claim()) == ["cut"]
+
+
+def test_the_batch_that_is_named_is_held_under_its_own_name(world: World) -> None:
+    first, second = (world.submit(name, batch=name).batch.id for name in ("first", "second"))
+    world.pause("batch:first")
+    assert world.claim(9, batch=first) == []
+    assert names(world.claim(9, batch=second)) == ["second"]
 
 
 def test_only_the_jobs_of_one_batch_are_taken_where_one_is_named(world: World) -> None:
@@ -205,6 +237,14 @@ def test_a_hold_on_a_host_counts_only_what_runs_there(world: World) -> None:
     world.claim(2, by="there")
     world.pause("host:here", allow=1)
     assert names(world.claim(9)) == ["c"]
+
+
+def test_a_hold_on_a_host_counts_each_attempt_once_however_many_lanes_there_are(world: World) -> None:
+    for name in ("one", "two", "three"):
+        world.submit(name, account=name, batch=name)
+    world.take()
+    world.pause("host:here", allow=2)
+    assert names(world.claim(9)) == ["two"]
 
 
 def test_an_operators_hold_is_lifted_when_its_end_comes(world: World) -> None:
