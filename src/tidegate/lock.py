@@ -7,14 +7,25 @@ import os
 from pathlib import Path
 
 LOCKS = Path("/proc/locks")
+LOOKS = 10  # at most, where a table without the lock is doubtful
 
 
 def owner(lock: Path) -> int | None:
     """The process that holds a lock file, None where none does.
 
     It reads the kernel's table, because trying the lock could make a supervisor that starts just now believe that
-    another one runs.
+    another one runs. The kernel hands the table out by the page, and leaves a line out where others come and go
+    meanwhile: where the one who wrote its pid lives, it is asked again.
     """
+    for _ in range(LOOKS):
+        if (found := _owner(lock)) is not None:
+            return found
+        if not Path(f"/proc/{_written(lock) or 0}").exists():
+            return None
+    return None
+
+
+def _owner(lock: Path) -> int | None:
     try:
         found, table = lock.stat(), LOCKS.read_text()
     except FileNotFoundError:
