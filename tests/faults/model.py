@@ -195,11 +195,16 @@ class Model:
         return hold.origin == "limit" and hold.ramp and hold.allow == 1
 
     def was_canary(self, piece: Piece, free: list[Piece], host: str) -> bool:
-        """Whether a job was the last canary of a scope in which others wait: they go first."""
+        """Whether a job was the last canary of a scope in which others wait that were none: they go first."""
+        mine = self.led(piece, host)
+        fresh = [one for one in free if not self.led(one, host)] if mine else []
+        return any(hold.scope in self.scopes(one, host) for hold in mine for one in fresh)
+
+    def led(self, piece: Piece, host: str) -> list[Shut]:
+        """The scopes that have just reopened and whose last canary a job was."""
         scopes = self.scopes(piece, host)
         mine = [one for one in self.holds.values() if one.canary == piece.id and self.is_reopened(one)]
-        mine = [one for one in mine if one.scope in scopes]
-        return any(hold.scope in self.scopes(one, host) for hold in mine for one in free if one is not piece)
+        return [one for one in mine if one.scope in scopes]
 
     def launch(self, piece: Piece, host: str) -> None:
         piece.state, piece.not_before, piece.launches = "running", None, piece.launches + 1

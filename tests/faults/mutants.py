@@ -101,7 +101,7 @@ STORE: dict[str, Mutant] = {
     "a claim ignores the concurrency of accounts": changed(policy, "places", _unlimited),
     "a finish accepts who does not own the job": changed(ledger.Ledger, "_owned", _accept_anybody),
     "two canaries go at a reopening": result(policy, "reopening", lambda hold: replace(hold, allow=2)),
-    "the same canary goes again": returns(claim._Taking, "_prefer_another", None),
+    "the same canary goes again": returns(claim._Taking, "_prefer_others", None),
     "nobody goes first": returns(claim._Taking, "_start_carefully", None),
     "a retry forgets the session": result(policy, "retried", lambda job: replace(job, session=None)),
     "a retry keeps the charges": changed(policy, "retried", _keep_charges),

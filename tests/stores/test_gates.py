@@ -356,6 +356,25 @@ def test_never_the_same_job_twice_running_as_canary_while_another_waits(world: W
     assert len(set(canaries)) > 1
 
 
+def test_of_two_reopenings_neither_last_canary_goes_while_another_waits(world: World) -> None:
+    world.submit("a", "b", priority=1)
+    world.submit("c")
+    a, b = world.claim(2)
+    world.limited(a, world.ahead(60), kind=Kind.RATE_LIMIT)
+    world.limited(b, world.ahead(60))
+    world.wait(60)
+    a = world.take()  # the canary of both
+    world.progress(a)
+    world.limited(a, world.ahead(60))
+    world.wait(60)
+    b = world.take()
+    assert b[0].name == "b"
+    world.limited(b, world.ahead(60), kind=Kind.RATE_LIMIT)
+    world.wait(60)
+    assert {hold.canary for hold in world.store.holds()} == {a[0].id, b[0].id}
+    assert world.take()[0].name == "c"
+
+
 def test_the_same_canary_goes_again_where_no_other_waits(world: World) -> None:
     world.submit("a")
     world.submit("elsewhere", account="other", priority=-1)

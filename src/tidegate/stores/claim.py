@@ -93,20 +93,27 @@ class _Taking:
         heads = self._rows.heads(lanes)
         for account in {lane.account for lane in heads}:
             self._start_carefully(account)
-        for hold in [hold for holds in self._holds.values() for hold in holds]:
-            if _lets_one_go(hold) and hold.canary is not None:
-                self._prefer_another(heads, hold)
+        every = [hold for holds in self._holds.values() for hold in holds]
+        if reopened := [hold for hold in every if _lets_one_go(hold) and hold.canary is not None]:
+            self._prefer_others(heads, reopened)
         return heads
 
-    def _prefer_another(self, heads: dict[Lane, Candidate], hold: Hold) -> None:
-        inside = [lane for lane in heads if hold.scope in self._scopes(lane)]
-        for lane in inside:
-            if heads[lane].id == hold.canary:
-                behind = self._rows.ready(lane, 2)[1:]
-                if behind:
-                    heads[lane] = behind[0]
-                elif len(inside) > 1:
-                    del heads[lane]
+    def _prefer_others(self, heads: dict[Lane, Candidate], reopened: Sequence[Hold]) -> None:
+        """No last canary goes where somebody who was none of late waits in the scope."""
+        mine = {lane: [hold for hold in reopened if hold.scope in self._scopes(lane)] for lane in heads}
+        ready = {lane: self._rows.ready(lane, len(holds) + 1) for lane, holds in mine.items() if holds}
+        waited_for: set[str] = set()
+        for lane, candidates in ready.items():
+            last = {hold.canary for hold in mine[lane]}
+            if any(one.id not in last for one in candidates):
+                waited_for.update(hold.scope for hold in mine[lane])
+        for lane, candidates in ready.items():
+            barred = {hold.canary for hold in mine[lane] if hold.scope in waited_for}
+            best = next((one for one in candidates if one.id not in barred), None)
+            if best is None:
+                del heads[lane]
+            else:
+                heads[lane] = best
 
     def _start_carefully(self, account: str) -> None:
         """Where nobody knows whether a cautious account is open, one attempt goes first."""
