@@ -449,6 +449,9 @@ class Ground:
 
     # --- watch ---
 
+    async def turn(self) -> None:
+        await asyncio.sleep(0)
+
     def follow(self, directory: Path, read: Any, *, sized: Any) -> Following:
         return Following(self.processes[str(directory)], read, self.time)
 
