@@ -212,7 +212,9 @@ class Lives:
     def _steer(self, doing: str, fault: Mapping[str, str]) -> None:
         states = FITTING.get(doing, ())
         fitting = [job["name"] for job in self.world.books().jobs if job["state"] in states]
-        name = self._rng.choice(fitting if fitting and self._rng.random() < 0.8 else list(self.world.work))
+        if fitting and self._rng.random() < 0.5:
+            fitting = [max(fitting, key=lambda name: self.world.work[name].lines * self.world.work[name].pause)]
+        name = self._rng.choice(fitting if fitting and self._rng.random() < 0.9 else list(self.world.work))
         match doing:
             case "submit":
                 self._submit(fault)
@@ -234,7 +236,7 @@ class Lives:
 
     def _pause(self, how: str, born: Born) -> None:
         now = () if how == "pause" else (f"--now={how}",)
-        self._verb({}, "pause", *now, "--", self._rng.choice(["*", "fake", "batch:w"]))
+        self._verb({}, "pause", *now, "--", self._rng.choice(["*", "*", "*", "fake", "batch:w"]))
         self.world.nursery.wait(born, self._rng.uniform(0.05, 0.4))
         for scope in ("*", "fake", "batch:w"):
             self._verb({}, "resume", scope)

@@ -21,6 +21,7 @@ margin_exact = 0
 margin_printed = 0
 jitter = 0
 rate_first = 0.2
+recent = 2
 [retry]
 first = 0.1
 most = 0.2
@@ -83,7 +84,7 @@ class Work(NamedTuple):
 
 def some(rng: Random, number: int, *, first: int = 1) -> list[Work]:
     """So many jobs of every kind."""
-    return [_one(rng, f"j{first + n}", (first + n) % 8) for n in range(number)]
+    return [_one(rng, f"j{first + n}", (first + n) % 9) for n in range(number)]
 
 
 def _one(rng: Random, name: str, kind: int) -> Work:
@@ -101,5 +102,7 @@ def _one(rng: Random, name: str, kind: int) -> Work:
             return Work(name, "messy", lines, pause, code=rng.choice([0, 5]))
         case 6:
             return Work(name, FAKE, lines, pause)
+        case 7:
+            return Work(name, "plain", 8, 0.4)  # one that is there for a while
         case _:
             return Work(name, FAKE, lines, pause, limits=rng.choice([1, 1, 2]))
