@@ -26,7 +26,7 @@ CLAIM = (  # who decides what is claimed
     *("promote", "next_job", "waiting", "waiting_of", "ready", "heads", "busy", "crowd", "account", "put_account"),
     *("put_job", "put_attempt", "count_met", "meet"),
 )
-OPTIONS = ["-qqs", "-n0", "--timeout=20", "-p", "no:cacheprovider", "-m", "not slow and not hypothesis", "-k", "sqlite"]
+OPTIONS = ["-qqs", "-n0", "--timeout=60", "-p", "no:cacheprovider", "-m", "not slow and not hypothesis", "-k", "sqlite"]
 SLOW = 0.5  # seconds: a test that takes longer is not asked
 MEMORY = Path("/dev/shm")
 SETTINGS = ("PRAGMA", "SAVEPOINT", "RELEASE", "ROLLBACK", "BEGIN", "COMMIT")

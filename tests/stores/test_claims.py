@@ -88,9 +88,9 @@ def test_of_many_lanes_none_gives_a_job_that_runs_is_to_wait_is_held_or_needs_an
 
 
 def test_of_many_lanes_each_gives_what_was_cut_off_before_what_is_fresh(world: World) -> None:
+    world.submit("else", account="two")
     world.submit("old", account="one")
     world.submit("cut", account="one", priority=9)
-    world.submit("else", account="two", priority=-1)
     cut = world.take()
     world.finish(cut, Interrupted(reason="drained"))
     world.store.set_priority(cut[0].id, 0, world.now)

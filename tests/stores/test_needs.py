@@ -46,6 +46,20 @@ def test_a_need_that_is_met_already_waits_for_nothing(world: World) -> None:
     assert names(world.claim(9)) == ["b"]
 
 
+def test_a_need_that_was_met_once_is_not_met_again_by_a_second_success(world: World) -> None:
+    add(world, "a")
+    add(world, "b", "a")
+    world.finish(world.take())
+    world.store.retry(world.job("a").id, world.now, by="ann")
+    add(world, "c", "a")
+    assert unmet(world) == {"c": 1}
+    claims = world.claim(9)
+    assert sorted(names(claims)) == ["a", "b"]
+    world.finish(next(claim for claim in claims if claim[0].name == "a"))
+    assert unmet(world) == {}
+    assert names(world.claim(9)) == ["c"]
+
+
 def test_only_a_success_meets_a_need(world: World) -> None:
     add(world, "a")
     add(world, "b", "a")
