@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import os
 import resource
@@ -567,6 +568,30 @@ async def test_where_the_shell_knows_no_such_limit_the_environment_tells(
     assert processes.tag_of(left) is None
     assert await child.sweep(0.5) >= 1
     assert not is_running(left)
+
+
+async def test_a_child_that_is_forked_while_the_processes_are_looked_at_is_ended_too(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "go")
+    forks = f"read _ <{tmp_path}/go; sleep 60 & echo $! >{tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid"
+    marked = dataclasses.replace(shell(f"(setsid sh -c '{forks}' & echo $! >{tmp_path}/parent)"), cgroup=False)
+    child = await launch.launch(marked, place, {})
+    assert await child.wait() == Exit(0)
+    parent = int((tmp_path / "parent").read_text())
+    listed = processes.all_pids
+
+    def while_it_forks() -> list[int]:
+        pids = listed()
+        if not (tmp_path / "pid").exists():
+            (tmp_path / "go").write_text("\n")
+            while not (tmp_path / "pid").exists() or is_running(parent):
+                time.sleep(0.001)
+        return pids
+
+    monkeypatch.setattr(processes, "all_pids", while_it_forks)
+    await child.sweep(0.5)
+    assert not is_running(int((tmp_path / "pid").read_text()))
 
 
 @pytest.mark.parametrize("program", [["sh"], ["bash"], ["busybox", "sh"]])  # mksh counts limits in 32 bits: no mark

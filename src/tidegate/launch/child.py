@@ -38,6 +38,7 @@ KILL_BOUND = 5.0  # seconds that killed processes get to be gone: one in a dead 
 SHIM_BOUND = 2.0  # seconds that a shim gets to write its pid, and to record its agent's status
 UNKNOWN = 255  # what asyncio tells of a child whose status another has taken
 UNBORN_LOOK = 0.02  # seconds until a process that was not yet the agent is told again
+LOOKS = 3  # at all processes before nothing is taken for gone
 SHIM_LOOK = 0.05  # seconds until a shim without an agent is looked at again
 
 
@@ -336,18 +337,26 @@ class Child:
         return await self._marked()  # also what has left its cgroup, as a scope of systemd does
 
     async def _marked(self) -> list[Process]:
-        """Those that carry its marks, or descend from one that does."""
-        if self._over:
-            return []
-        look = await census.take()
+        """Those that carry its marks, or descend from one that does.
+
+        The list of processes is older than the look at each: one that has died since may have left a child that is not
+        in it, so where nothing lives that is looked at again, a few times at most.
+        """
+        living: list[Process] = []
+        for _ in range(0 if self._over else LOOKS):
+            look = await census.take()
+            tree = self._tree(look)
+            living = [one for one in tree if one.is_alive and (one.pid != self.pid or self._gone is None)]
+            if living or (look.is_whole and all(one.is_alive for one in tree)):
+                break
+            family.reap()
+        return living
+
+    def _tree(self, look: Look) -> list[Process]:
         roots = [*look.marked.get(self._tag, ()), *look.marked.get(self.marker, ())]
         if self._gone is not None:  # the session's number is surely the shim's only while the shim holds it
             roots += look.sessions.get(self.pid, ())
-        return [
-            process
-            for process in look.trees(roots)
-            if process.is_alive and (process.pid != self.pid or self._gone is None)
-        ]
+        return look.trees(roots)
 
     async def _is_clean(self) -> bool:
         """Whether surely nothing is left, told without a look at every process of the machine.

@@ -93,7 +93,7 @@ class Offspring:
             if not pids or not self._births:
                 break
             await asyncio.sleep(0)  # a shim is known as soon as its launch returns
-            pids = [pid for pid in pids if pid not in self._shims]
+            pids = self._unknown()  # anew: an orphan may have forked meanwhile, and be buried
         return pids
 
     def _unknown(self) -> list[int] | None:

@@ -66,12 +66,14 @@ class Look:
 
     def __init__(self) -> None:
         self.marked: dict[int | str, list[Process]] = {}  # by tag and by marker
+        self.is_whole = True  # no process went before it was looked at: it may have left a child that is not seen
         self.sessions: dict[int, list[Process]] = {}
         self._children: dict[int, list[Process]] = {}
 
     def add(self, process: Process | None, *, marks: bool = False) -> None:
         """Note a process, with its marks where they are asked for."""
         if process is None:
+            self.is_whole = False
             return
         self.sessions.setdefault(process.session, []).append(process)
         self._children.setdefault(process.parent, []).append(process)
