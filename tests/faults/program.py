@@ -26,7 +26,7 @@ from faults import plants, points
 
 HERE = Path(__file__).resolve()
 VERBS = ("submit", "edit", "cancel", "steer", "jobs", "upgrade", "wait", "define")
-SUBREAPER = 36
+SUBREAPER, DEATH_SIGNAL = 36, 1
 
 
 def main() -> NoReturn:
@@ -104,6 +104,7 @@ def _bear(order: dict[str, Any]) -> None:
         return
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    ctypes.CDLL(None).prctl(DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)  # no supervisor outlives a campaign that is killed
     os.setsid()
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     nothing = os.open(os.devnull, os.O_RDONLY)
