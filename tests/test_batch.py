@@ -340,8 +340,8 @@ BAD_TOML = [
     ("x = " + "9" * 5000, "b.toml: not TOML: a number of thousands of digits"),
     (f"jobs = 1\n{JOB}", "b.toml: jobs: unknown key; did you mean job?"),
     (f"{JOB}[account.a]", "b.toml: account: unknown key; did you mean accounts?"),
-    (f"zzz = 1\n{JOB}", "b.toml: zzz: unknown key; known are batch, defaults, accounts, job"),
-    (f'"a\\nb" = 1\n{JOB}', 'b.toml: "a\\nb": unknown key; known are batch, defaults, accounts, job'),
+    (f"zzz = 1\n{JOB}", "b.toml: zzz: unknown key; known are batch, defaults, accounts, groups, job"),
+    (f'"a\\nb" = 1\n{JOB}', 'b.toml: "a\\nb": unknown key; known are batch, defaults, accounts, groups, job'),
     ('[job]\ncommand = ["true"]', "b.toml: [job]: write [[job]], with two brackets on each side"),
     ("job = 3", "b.toml: job: must be tables, [[job]], not 3"),
     ("job = [1]", "b.toml: job: must be tables, [[job]], not a list"),
@@ -437,7 +437,7 @@ BAD_TOML = [
     (f"{JOB}{JOB}", 'b.toml: [[job]] 2 ("x") id: is already that of [[job]] 1'),
     # [[job]]: the rest
     (f'{JOB}timout = "5m"', f"{X} timout: unknown key; did you mean timeout?"),
-    (f"{JOB}zzz = 1", f"{X} zzz: unknown key; known are id, {KEYS}"),
+    (f"{JOB}zzz = 1", f"{X} zzz: unknown key; known are id, group, {KEYS}"),
     (
         f'{JOB}timeout = "soon"',
         f'{X} timeout: must be seconds or text like "90s", "15m", "2h", not \'soon\'',
@@ -576,7 +576,7 @@ def test_a_default_prompt_file_is_read_once() -> None:
 
 def test_a_batch_of_more_than_a_million_jobs_is_one_line() -> None:
     with pytest.raises(BadInput, match=r"b\.toml: must be at most 1,000,000 jobs, not 1,000,001"):
-        batch._expanded({}, [batch.Written({}, "line 1")] * 1_000_001, AROUND)
+        batch._from_lines({}, [({}, "line 1")] * 1_000_001, AROUND)
 
 
 # --- hours ---
@@ -657,7 +657,8 @@ def new_jobs(draw: st.DrawFn) -> NewJob:
         labels=draw(st.dictionaries(NAME, TEXT, max_size=3)),
     )
     priority = draw(st.integers(-(10**6), 10**6))
-    return NewJob(name=draw(NAME), account=draw(WORD), model=model, priority=priority, spec=spec)
+    group = draw(st.just("") | WORD)
+    return NewJob(name=draw(NAME), account=draw(WORD), model=model, priority=priority, spec=spec, group=group)
 
 
 @pytest.mark.slow

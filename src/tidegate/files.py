@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import stat
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,15 +34,17 @@ def read_batch(
     pipe has neither a directory (relative paths start from the present one) nor a path that could name the batch.
     """
     place, path, raw = _input(file)
+    directory = path.parent if path else Path.cwd()
     around = batch.Around(
         place=place,
-        directory=path.parent if path else Path.cwd(),
+        directory=directory,
         home=places.home(os.environ),
         name=str(path) if path else None,
         agents=agents,
         recognise=recognise,
         has_limits=has_limits,
         read_text=_prompt,
+        find=partial(_found, directory),
         accounts=accounts or {},
     )
     text = _decoded(raw, place)
@@ -80,6 +84,11 @@ def _decoded(raw: bytes, place: str) -> str:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise BadInput(f"{place}: line {line}: not UTF-8 text") from None
+
+
+def _found(directory: Path, pattern: str) -> list[str]:
+    """The paths below a directory that a pattern finds, in the order of their names."""
+    return sorted(glob.glob(pattern, root_dir=directory, recursive=True))  # noqa: PTH207 - hides what a shell hides
 
 
 def _prompt(path: Path) -> str:

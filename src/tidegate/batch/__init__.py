@@ -1,0 +1,206 @@
+"""A batch as it is written, in TOML or JSONL, becomes the expanded jobs, and a job becomes a record again.
+
+A TOML document holds `[batch]`, `[defaults]`, `[accounts.NAME]`, `[groups.NAME]` and one `[[job]]` for each job. A
+group has defaults of its own over `[defaults]`, and its jobs from `[[groups.NAME.job]]`, or from its own table as the
+template of one job for each combination of a `matrix`; `trials` makes each of them several times. `${{ name }}` in a
+text stands for a value; `group` and `trial` are always defined in a group. An id is one within its group: `03` in T5 is
+`T5/03`, and its second trial `T5/03#2`.
+
+In JSONL, the expanded form, each line is an object: a job, or, before the first job, one that carries any of the tables
+`batch`, `defaults` and `accounts`; null says nothing, and nothing is a template.
+
+A job without an id is known by what its own table says is to be done (not by its place, so that a job put before it
+changes nothing; not by `[defaults]`, a priority or a time-out): `make-1b9d0f3a`, and `make-1b9d0f3a#2` for the second
+job that says the same. A batch without a name is known by its file's absolute path; one that came through a pipe by its
+expanded jobs, so that the same input from the same directory continues, and any other is another batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from tidegate.batch import reading
+from tidegate.batch.accounts import accounts_of, declared_by, hours_by, probes_of
+from tidegate.batch.jobs import Expand
+from tidegate.batch.naming import batch_name, job_names
+from tidegate.batch.reading import toml
+from tidegate.batch.records import as_jsonl, as_record, head_as_jsonl
+from tidegate.batch.shapes import Around, Declared, Expanded, Written
+from tidegate.batch.tables import (
+    ACCOUNT,
+    BATCH,
+    COMMAND,
+    DEFAULTS,
+    HEAD,
+    JOB,
+    JOBS_MOST,
+    PIDS,
+    PREFLIGHT,
+    TOP,
+    WEIGHT,
+    Table,
+    checked,
+    hours,
+    known,
+    one_of_each,
+)
+from tidegate.batch.templates import filled, layer
+from tidegate.errors import BadInput
+from tidegate.model import Account, NewJob
+
+__all__ = [
+    "ACCOUNT",
+    "BATCH",
+    "COMMAND",
+    "DEFAULTS",
+    "HEAD",
+    "JOB",
+    "PIDS",
+    "PREFLIGHT",
+    "WEIGHT",
+    "Around",
+    "Declared",
+    "Expanded",
+    "Table",
+    "Written",
+    "account_of",
+    "as_jsonl",
+    "as_record",
+    "from_jsonl",
+    "from_toml",
+    "head_as_jsonl",
+    "hours",
+    "single",
+    "toml",
+]
+
+
+class Head(Struct, frozen=True, kw_only=True):
+    """The tables before the jobs, checked."""
+
+    options: Table
+    accounts: Table
+    declared: dict[str, Declared]
+
+
+def from_toml(text: str, around: Around) -> Expanded:
+    """The batch in a TOML document. Raises BadInput."""
+    return _from_document(toml(text, around.place), around)
+
+
+def _from_document(document: Table, around: Around) -> Expanded:
+    from tidegate.batch import groups  # noqa: PLC0415 - most jobs come without a document
+
+    place = around.place
+    known(f"{place}:", document, TOP)
+    head = _head(document, around)
+    defaults = layer(f"{place}: [defaults]", document.get("defaults", {}), DEFAULTS, of="[defaults]")
+    one_of_each(f"{place}: [defaults]", defaults)
+    jobs = groups.tables(document.get("job", []), "job", place)
+    _few(jobs, place)
+    single = [_of_top(one, f"[[job]] {number}", defaults, document, around) for number, one in enumerate(jobs, 1)]
+    return _expanded(head, [*single, *groups.written(document.get("groups", {}), defaults, around)], around)
+
+
+def _of_top(table: Table, at: str, defaults: Table, document: Table, around: Around) -> Written:
+    """A [[job]]; one that belongs to a group of the document has to stand there."""
+    place = f"{around.place}: {Written(table, at).where}"
+    said = layer(place, table, JOB)
+    if said.get("group") in document.get("groups", {}):
+        raise BadInput(f"{place} group: has a table of its own: write [[groups.{said['group']}.job]]")
+    return Written(said, at, defaults, values={})
+
+
+def from_jsonl(text: str, around: Around) -> Expanded:
+    """The batch in lines of JSON. Raises BadInput."""
+    head: dict[str, Any] = {}
+    jobs: list[tuple[Table, str]] = []
+    for number, table in reading.objects(text, around.place):
+        at = f"line {number}"
+        if not table.keys() & set(HEAD):
+            jobs.append((table, at))
+            continue
+        known(f"{around.place}: {at}", table, HEAD)
+        if jobs:
+            raise BadInput(f"{around.place}: {at} {next(iter(table))}: must come before the first job")
+        if twice := sorted(table.keys() & head.keys()):
+            raise BadInput(f"{around.place}: {at} {twice[0]}: is said twice")
+        head |= table
+    return _from_lines(head, jobs, around)
+
+
+def _from_lines(head: Table, jobs: Sequence[tuple[Table, str]], around: Around) -> Expanded:
+    """The batch of jobs in which nothing is a template."""
+    place = around.place
+    checked_head = _head(head, around)
+    defaults = checked(f"{place}: [defaults]", head.get("defaults", {}), DEFAULTS)
+    one_of_each(f"{place}: [defaults]", defaults)
+    _few(jobs, place)
+    said = [Written(checked(f"{place}: {Written(table, at).where}", table, JOB), at, defaults) for table, at in jobs]
+    return _expanded(checked_head, said, around)
+
+
+def single(own: Table, around: Around, *, over: Table | None = None) -> NewJob:
+    """The job in a table of its own, over another job's table; its name is "" without an id. Raises BadInput."""
+    said, defaults = (checked(around.place, table, JOB) for table in (own, over or {}))
+    return Expand(around).job(said, said.get("id", ""), Written({}, "job", defaults))
+
+
+def account_of(job: NewJob, around: Around) -> Account:
+    """The account of a job, as it is declared or as its agent makes it."""
+    declared = {name: one for name, one in around.accounts.items() if name == job.account}
+    return accounts_of(declared, [job], around.has_limits)[0]
+
+
+# --- from tables to jobs -----------------------------------------------------------------------
+
+
+def _head(document: Table, around: Around) -> Head:
+    options = checked(f"{around.place}: [batch]", document.get("batch", {}), BATCH)
+    if "seed" in options and options.get("order") != "shuffle":
+        raise BadInput(f'{around.place}: [batch] seed: counts with order = "shuffle" alone')
+    accounts = document.get("accounts", {})
+    return Head(options=options, accounts=accounts, declared=declared_by(accounts, around))
+
+
+def _few(jobs: Sequence[object], place: str) -> None:
+    if len(jobs) > JOBS_MOST:
+        raise BadInput(f"{place}: must be at most {JOBS_MOST:,} jobs, not {len(jobs):,}")
+
+
+def _expanded(head: Head, jobs: Sequence[Written], around: Around) -> Expanded:
+    place = around.place
+    if not jobs:
+        raise BadInput(f"{place}: no jobs: nothing to do")
+    _few(jobs, place)
+    said = [one.table if one.values is None else filled(one.table, one.values, f"{place}: {one.where}") for one in jobs]
+    names = job_names(said, jobs, place)
+    expand = Expand(around)
+    each = ((expand.job(own, name, one), one.trial) for own, name, one in zip(said, names, jobs, strict=True))
+    made = tuple(_ordered(each, head.options))
+    name = batch_name(head.options.get("name"), made, around)
+    return Expanded(
+        name=name,
+        jobs=made,
+        accounts=accounts_of(head.declared, made, around.has_limits),
+        on_limit=head.options.get("on_limit", "wait"),
+        probes=probes_of(head.declared, made, around.has_limits),
+        hours=hours_by(name, head.options, head.accounts),
+    )
+
+
+def _ordered(jobs: Iterable[tuple[NewJob, int]], options: Table) -> list[NewJob]:
+    """The jobs in the order in which those of one priority are to start."""
+    from hashlib import sha256  # noqa: PLC0415 - loads OpenSSL
+
+    match options.get("order", "fifo"):
+        case "blocked":  # every job once before any a second time
+            return [job for job, _ in sorted(jobs, key=lambda one: one[1])]
+        case "shuffle":  # by name: what is added later moves nothing else
+            seed = options.get("seed", 0)
+            return sorted((job for job, _ in jobs), key=lambda job: sha256(f"{seed}\n{job.name}".encode()).digest())
+        case _:
+            return [job for job, _ in jobs]

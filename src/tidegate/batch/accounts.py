@@ -1,0 +1,74 @@
+"""The accounts of a batch: declared by it or elsewhere, or only used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from tidegate import allowed
+from tidegate.allowed import Wrong
+from tidegate.batch.shapes import Around, Declared
+from tidegate.batch.tables import ACCOUNT, COMMAND, Table, agent_known, checked
+from tidegate.errors import BadInput
+from tidegate.model import Account, NewJob
+
+
+def declared_by(said: object, around: Around) -> dict[str, Declared]:
+    """The accounts of the batch over those declared elsewhere."""
+    if not isinstance(said, Mapping):
+        raise BadInput(f"{around.place}: accounts: must be tables, [accounts.NAME], {allowed.but(said)}")
+    declared = dict(around.accounts)
+    for name, account in declared.items():
+        if account.agent not in {None, COMMAND}:
+            agent_known(f"[accounts.{name}] agent of the configuration", str(account.agent), around.agents)
+    for name, table in said.items():
+        place = f"{around.place}: [accounts.{allowed.shown_key(name)}]"
+        try:
+            allowed.word(name)
+        except Wrong as wrong:
+            raise BadInput(f"{place}: its name {wrong}") from None
+        own = checked(place, table, ACCOUNT)
+        if "agent" in own and own["agent"] != COMMAND:
+            agent_known(f"{place} agent", own["agent"], around.agents)
+        before = declared.get(name, Declared())
+        declared[name] = Declared(
+            agent=own.get("agent", before.agent),
+            concurrency=own.get("concurrency", before.concurrency),
+            preflight=own.get("preflight", before.preflight),
+        )
+    return declared
+
+
+def hours_by(name: str, options: Table, accounts: Table) -> dict[str, str]:
+    """The hours that a batch says, by scope; its tables have been checked."""
+    said = {f"batch:{name}": options.get("hours"), **{one: table.get("hours") for one, table in accounts.items()}}
+    return {scope: text for scope, text in said.items() if text is not None}
+
+
+def accounts_of(
+    declared: Mapping[str, Declared], jobs: Sequence[NewJob], has_limits: Callable[[str], bool]
+) -> tuple[Account, ...]:
+    """Every account that is declared or used; one that says no agent has the limits of the agents that use it."""
+    users: dict[str, set[str]] = {name: set() for name in declared}
+    for job in jobs:
+        users.setdefault(job.account, set()).add(job.spec.agent)
+    return tuple(
+        Account(
+            name=name,
+            max_running=declared.get(name, Declared()).concurrency,
+            cautious=declared.get(name, Declared()).preflight != "off"
+            and any(has_limits(agent) for agent in _whose(declared.get(name), agents)),
+        )
+        for name, agents in users.items()
+    )
+
+
+def probes_of(
+    declared: Mapping[str, Declared], jobs: Sequence[NewJob], has_limits: Callable[[str], bool]
+) -> dict[str, str]:
+    """The accounts of these jobs that say preflight = "probe", each with an agent that can be asked."""
+    asked = {job.account: job.spec.agent for job in jobs if has_limits(job.spec.agent)}
+    return {name: agent for name, agent in asked.items() if declared.get(name, Declared()).preflight == "probe"}
+
+
+def _whose(declared: Declared | None, users: Collection[str]) -> Collection[str]:
+    return users if declared is None or declared.agent is None else (declared.agent,)

@@ -1,0 +1,126 @@
+"""A table over the defaults becomes a job."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from tidegate import allowed
+from tidegate.batch.shapes import Around, Written
+from tidegate.batch.tables import COMMAND, MERGED, PAIRS, Table, agent_known, one_of_each
+from tidegate.batch.templates import filled
+from tidegate.errors import BadInput
+from tidegate.model import NewJob, Spec
+
+
+class Expand:
+    """Makes jobs; remembers the prompt files that it has read."""
+
+    def __init__(self, around: Around) -> None:
+        self._around = around
+        self._read: dict[str, str] = {}
+
+    def job(self, own: Table, name: str, one: Written) -> NewJob:
+        """One job from its own table, whose templates are filled, over the defaults, whose are not."""
+        place = f"{self._around.place}: {one.where}"
+        one_of_each(place, own)
+        said = merged(one.over, own)
+        if one.values is not None:
+            said = filled(said, one.values, place)
+        agent, command = self._runs(said, place)
+        prompt = self._prompt(said, place)
+        args = said.get("args", ())
+        if not command and not prompt and not args:
+            raise BadInput(f"{place}: agent {json.dumps(agent)} needs a prompt, a prompt_file or args")
+        model, argv = said.get("model"), (*command, *args)
+        if agent != COMMAND:
+            model, argv = _with_model(argv, said, own, place)
+        spec = Spec(
+            agent=agent,
+            command=argv if command else (),
+            args=() if command else argv,
+            prompt=prompt,
+            cwd=str(self._path(said.get("cwd", "."), f"{place} cwd")),
+            **{key: said[key] for key in AS_SAID if key in said},
+        )
+        account, priority = said.get("account", agent), said.get("priority", 0)
+        group = one.group or said.get("group", "")
+        return NewJob(name=name, account=account, spec=spec, model=model, priority=priority, group=group)
+
+    def _runs(self, said: Table, place: str) -> tuple[str, tuple[str, ...]]:
+        """The agent, and the command where the job says one."""
+        if "command" in said:
+            return self._around.recognise(said["command"]), said["command"]
+        if "agent" not in said:
+            raise BadInput(f"{place}: must say agent (with a prompt) or command")
+        if said["agent"] == COMMAND:
+            raise BadInput(f'{place} agent: "command" is no agent: say command = ["program", ...]')
+        agent_known(f"{place} agent", said["agent"], self._around.agents)
+        return said["agent"], ()
+
+    def _prompt(self, said: Table, place: str) -> str | None:
+        if "prompt_file" not in said:
+            return said.get("prompt")
+        written: str = said["prompt_file"]
+        if written not in self._read:
+            self._read[written] = self._text(written, f"{place} prompt_file")
+        return self._read[written]
+
+    def _text(self, written: str, place: str) -> str:
+        path = self._path(written, place)
+        shown = allowed.shown(written) if str(path) == written else f"{allowed.shown(written)} ({path})"
+        try:
+            return allowed.text(self._around.read_text(path))
+        except OSError as error:
+            raise BadInput(f"{place}: cannot read {shown}: {error.strerror or error}") from None
+        except ValueError as error:  # Wrong is one
+            raise BadInput(f"{place}: {shown}: {error}") from None
+
+    def _path(self, written: str, place: str) -> Path:
+        if written == "~" or written.startswith("~/"):
+            return self._around.home / written[2:]
+        if written.startswith("~"):
+            raise BadInput(f"{place}: only ~ and ~/... stand for a home directory, {allowed.but(written)}")
+        return self._around.directory / written
+
+
+def _with_model(argv: tuple[str, ...], said: Table, own: Table, place: str) -> tuple[str | None, tuple[str, ...]]:
+    """A job's model, and the arguments that tell its agent: --model is what every agent known here calls it."""
+    model, there = said.get("model"), _model_in(argv)
+    if there is not None and own.get("model") not in {None, there}:
+        raise BadInput(f"{place} model: is {json.dumps(model)}, but the arguments say {json.dumps(there)}")
+    if there is not None or model is None:
+        return there, argv
+    end = argv.index("--") if "--" in argv else len(argv)
+    return model, (*argv[:end], "--model", model, *argv[end:])
+
+
+def _model_in(argv: Sequence[str]) -> str | None:
+    """The model that arguments name; codex and gemini also take -m."""
+    for arg, value in pairwise((*argv, "")):
+        flag, equals, behind = arg.partition("=")
+        if flag == "--model" or arg == "-m":
+            model = behind if equals else value
+            return model if model.isprintable() and 0 < len(model) <= allowed.NAME_MOST else None
+    return None
+
+
+AS_SAID = (
+    *("env", "timeout", "silence", "max_output", "memory", "pids", "cpu_weight", "max_attempts", "on_cutoff"),
+    *("on_failure", "resume_prompt", "result_files", "labels"),
+)
+
+
+def merged(defaults: Table, own: Table) -> dict[str, Any]:
+    """A job's own table over the defaults; what is meant for the agent that it replaces is not inherited."""
+    dropped = {key for pair in PAIRS if own.keys() & set(pair) for key in pair}
+    replaced = {key: defaults[key] for key in PAIRS[0] if key in defaults and dropped & set(PAIRS[0])}
+    if replaced and replaced != {key: own[key] for key in PAIRS[0] if key in own}:
+        dropped |= {"args", "model"}
+    if "command" in own and "agent" in replaced:
+        dropped |= {"prompt", "prompt_file"}
+    said = {key: value for key, value in defaults.items() if key not in dropped}
+    return {**said, **own, **{key: {**defaults.get(key, {}), **own.get(key, {})} for key in MERGED}}

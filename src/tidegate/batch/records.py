@@ -1,0 +1,58 @@
+"""Jobs become records again: the canonical form of a batch, line by line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from tidegate.batch.shapes import Expanded
+from tidegate.model import NewJob
+
+
+def as_record(job: NewJob) -> dict[str, Any]:
+    """A job as a line of a JSONL batch, with everything said."""
+    spec = job.spec
+    runs = {"command": list(spec.command)} if spec.command else {"agent": spec.agent, "args": list(spec.args)}
+    record = {
+        "id": job.name,
+        "group": job.group or None,
+        **runs,
+        "model": job.model,
+        "prompt": spec.prompt,
+        "cwd": spec.cwd,
+        "env": dict(spec.env),
+        "account": job.account,
+        "priority": job.priority,
+        "timeout": _short(spec.timeout),
+        "silence": _short(spec.silence),
+        "max_output": spec.max_output,
+        "memory": spec.memory,
+        "pids": spec.pids,
+        "cpu_weight": spec.cpu_weight,
+        "max_attempts": spec.max_attempts,
+        "on_cutoff": spec.on_cutoff,
+        "on_failure": spec.on_failure,
+        "resume_prompt": spec.resume_prompt,
+        "result_files": list(spec.result_files),
+        "labels": dict(spec.labels),
+    }
+    return {key: value for key, value in record.items() if value not in (None, {}, [])}
+
+
+def _short(seconds: float | None) -> float | None:
+    return int(seconds) if seconds is not None and seconds.is_integer() else seconds
+
+
+def head_as_jsonl(batch: Expanded) -> str:
+    """The line before the jobs, in ASCII; none where it says nothing."""
+    own = batch.hours.get(f"batch:{batch.name}")
+    accounts = {scope: {"hours": text} for scope, text in batch.hours.items() if scope != f"batch:{batch.name}"}
+    head = {"batch": {"hours": own} if own else {}, "accounts": accounts}
+    said = {key: table for key, table in head.items() if table}
+    return json.dumps(said) + "\n" if said else ""
+
+
+def as_jsonl(jobs: Sequence[NewJob]) -> str:
+    """Jobs as lines of a JSONL batch, in ASCII."""
+    return "".join(json.dumps(as_record(job)) + "\n" for job in jobs)

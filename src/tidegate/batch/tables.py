@@ -1,0 +1,115 @@
+"""The keys that a batch may say and what each may be; every door's checks of them are made of these tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from datetime import UTC
+from typing import Any
+
+from tidegate import allowed
+from tidegate.allowed import Check, Wrong
+from tidegate.errors import BadInput
+
+Table = Mapping[str, Any]
+
+JOBS_MOST = 1_000_000
+COMMAND = "command"  # the agent, and the account, of a command that is no known agent's
+
+
+def hours(value: object) -> str:
+    """Office hours, as they are written: "20:00-07:00 Europe/Berlin"."""
+    from tidegate.hours import parse  # noqa: PLC0415 - only who has hours pays for them
+
+    said = allowed.name(value)
+    parse(said, UTC)  # with any zone: whether a text is good does not hang on it
+    return said
+
+
+BATCH: Mapping[str, Check[object]] = {
+    "name": allowed.name,
+    "on_limit": allowed.one_of("wait", "exit"),
+    "hours": hours,
+    "order": allowed.one_of("fifo", "blocked", "shuffle"),
+    "seed": allowed.whole(0, 2**31),
+}
+PREFLIGHT = ("canary", "probe", "off")  # one job goes first, a question is asked first, or nothing of the kind
+ACCOUNT: Mapping[str, Check[object]] = {
+    "agent": allowed.word,
+    "concurrency": allowed.whole(1, 10_000),
+    "preflight": allowed.one_of(*PREFLIGHT),
+    "hours": hours,
+}
+PIDS, WEIGHT = allowed.whole(1, 4_194_304), allowed.whole(1, 10_000)  # what the kernel takes
+DEFAULTS: Mapping[str, Check[object]] = {
+    "agent": allowed.word,
+    "command": allowed.argv,
+    "args": allowed.args,
+    "model": allowed.name,
+    "prompt": allowed.text,
+    "prompt_file": allowed.path,
+    "cwd": allowed.path,
+    "env": allowed.variables,
+    "account": allowed.word,
+    "priority": allowed.whole(-1_000_000, 1_000_000),
+    "timeout": allowed.seconds(),
+    "silence": allowed.seconds(),
+    "max_output": allowed.some_size,
+    "memory": allowed.some_size,
+    "pids": PIDS,
+    "cpu_weight": WEIGHT,
+    "max_attempts": allowed.whole(1, 1000),
+    "on_cutoff": allowed.one_of("resume", "restart"),
+    "on_failure": allowed.one_of("restart", "resume"),
+    "resume_prompt": allowed.text,
+    "result_files": allowed.tuple_of(allowed.pattern),
+    "labels": allowed.mapping_of(allowed.name, allowed.any_text),
+}
+JOB: Mapping[str, Check[object]] = {"id": allowed.name, "group": allowed.word, **DEFAULTS}
+OF_GROUP: Mapping[str, Check[object]] = {"id": allowed.name, **DEFAULTS}  # what a group, or a job in it, may say
+SHAPES = ("matrix", "trials", "job")  # what makes several jobs of a group
+HEAD = ("batch", "defaults", "accounts")
+TOP = (*HEAD, "groups", "job")
+
+WORK = ("agent", "command", "args", "model", "prompt", "prompt_file", "cwd", "env", "labels")  # what makes a default id
+PAIRS = (("agent", "command"), ("prompt", "prompt_file"))  # one of each, not both
+LISTS = ("command", "args", "result_files", "env", "labels")  # a text never stands for one of these
+MERGED = ("env", "labels")  # a job adds to these of [defaults]; every other key replaces
+
+
+def one_of_each(place: str, said: Table) -> None:
+    """Refuse a table that says both of a pair."""
+    for pair in PAIRS:
+        if set(pair) <= said.keys():
+            raise BadInput(f"{place}: must say {pair[0]} or {pair[1]}, not both")
+
+
+def agent_known(place: str, said: str, agents: Collection[str]) -> None:
+    """Refuse an agent that nobody knows."""
+    if said not in agents:
+        known = sorted(set(agents) - {COMMAND})
+        rest = allowed.meant(said, known) or f"; known are {', '.join(known)}"
+        raise BadInput(f"{place}: unknown agent {json.dumps(said)}{rest}")
+
+
+def checked(place: str, table: object, checks: Mapping[str, Check[object]]) -> dict[str, Any]:
+    """The table's values as the checks give them. Raises BadInput with the key."""
+    if not isinstance(table, Mapping):
+        raise BadInput(f"{place}: must be a table, {allowed.but(table)}")
+    known(place, table, checks)
+    said = {}
+    for key, value in table.items():
+        try:
+            if value is not None:
+                said[key] = checks[key](value)
+        except Wrong as wrong:
+            raise BadInput(f"{place} {key}{wrong.inside}: {wrong}") from None
+    return said
+
+
+def known(place: str, table: Table, keys: Collection[str]) -> None:
+    """Refuse a key that is none of these."""
+    try:
+        allowed.known(table, keys)
+    except Wrong as wrong:
+        raise BadInput(f"{place} {wrong.inside.removeprefix('.')}: {wrong}") from None

@@ -1,0 +1,226 @@
+"""Groups of a batch: defaults of their own, matrices, trials, templates, and the order of the jobs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from test_batch import AROUND, PIPE
+
+from tidegate import batch
+from tidegate.batch import templates
+from tidegate.errors import BadInput
+from tidegate.model import NewJob
+
+FOUND = {"tests/T0/*": ["tests/T0/01-a.md", "tests/T0/02-b.md"]}
+HERE = replace(AROUND, find=lambda pattern: FOUND.get(pattern, []))
+
+
+def jobs(text: str) -> list[NewJob]:
+    return list(batch.from_toml(text, HERE).jobs)
+
+
+def names(text: str) -> list[str]:
+    return [job.name for job in jobs(text)]
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(BadInput) as bad:
+        jobs(text)
+    return str(bad.value)
+
+
+GROUP = '[groups.T0]\nagent = "claude"\nprompt = "x ${{ s }} ${{ group }} ${{ trial }}"\n'
+
+
+# --- what it means -----------------------------------------------------------------------------
+
+
+def test_a_group_has_defaults_of_its_own_over_those_of_the_batch() -> None:
+    first, second = jobs("""
+        [defaults]
+        agent = "claude"
+        timeout = "1h"
+        labels = { who = "all" }
+        [groups.T0]
+        account = "max"
+        timeout = "2h"
+        labels = { tier = "${{ group }}" }
+        [[groups.T0.job]]
+        id = "03"
+        prompt = "Fix it."
+        labels = { kind = "fix" }
+        [[job]]
+        prompt = "Alone."
+    """)
+    assert (first.group, second.group, second.name) == ("", "T0", "T0/03")
+    assert (second.account, second.spec.timeout) == ("max", 7200)
+    assert second.spec.labels == {"who": "all", "tier": "T0", "kind": "fix"}
+    assert (first.account, first.spec.timeout) == ("claude", 3600)
+
+
+def test_a_matrix_makes_a_job_of_each_combination_named_by_its_values() -> None:
+    made = jobs(GROUP + 'matrix = { s = ["a", "b"], model = ["opus", 7, true] }\nmodel = "${{ model }}"')
+    assert [job.name for job in made] == ["T0/a-opus", "T0/a-7", "T0/a-true", "T0/b-opus", "T0/b-7", "T0/b-true"]
+    assert (made[0].spec.prompt, made[0].model) == ("x a T0 1", "opus")
+
+
+def test_a_matrix_leaves_out_what_it_excludes_and_adds_what_it_includes() -> None:
+    text = GROUP + '[groups.T0.matrix]\ns = ["a", "b"]\nm = ["1", "2"]\n'
+    text += 'exclude = [{ s = "a", m = "2" }, { m = "1", s = "b" }]\ninclude = [{ s = "c", m = "9", extra = "e" }]'
+    assert names(text) == ["T0/a-1", "T0/b-2", "T0/c-9"]
+
+
+def test_an_axis_of_files_gives_their_paths_and_names_them_by_their_last_part() -> None:
+    text = '[groups.T0]\nagent = "claude"\nmatrix = { s = { glob = "tests/T0/*" } }\n'
+    made = jobs(text + 'prompt = "${{ s }} ${{ s.name }} ${{s.stem}}"')
+    assert [job.name for job in made] == ["T0/01-a.md", "T0/02-b.md"]
+    assert made[1].spec.prompt == "tests/T0/02-b.md 02-b.md 02-b"
+    assert names(text + 'prompt = "x"\nid = "${{ s.stem }}"') == ["T0/01-a", "T0/02-b"]
+
+
+def test_trials_are_numbered_in_their_ids_and_more_of_them_change_no_id() -> None:
+    three = names(GROUP + 'matrix = { s = ["a"] }\ntrials = 3')
+    assert three == ["T0/a", "T0/a#2", "T0/a#3"]
+    assert names(GROUP + 'matrix = { s = ["a"] }\ntrials = 2') == three[:2]
+    assert names(GROUP + 'matrix = { s = ["a"] }\ntrials = 2\nid = "${{ s }}/${{ trial }}"') == ["T0/a/1", "T0/a/2"]
+    assert names('[groups.lint]\ncommand = ["make"]\ntrials = 2') == ["lint", "lint#2"]
+    assert names('[groups.T]\ntrials = 2\n[[groups.T.job]]\nid = "T/1"\ncommand = ["x"]') == ["T/1", "T/1#2"]
+
+
+def test_a_job_of_a_group_without_an_id_is_named_by_what_it_does() -> None:
+    first, second = names('[groups.T]\ntrials = 2\n[[groups.T.job]]\ncommand = ["make"]')
+    assert first.startswith("T/make-")
+    assert second == f"{first}#2"
+
+
+def test_every_text_of_a_job_may_hold_templates_and_a_number_too() -> None:
+    (job,) = jobs(
+        """
+        [defaults]
+        env = { A = "${{ x }}", B = "b" }
+        priority = "${{ n }}"
+        [groups.g]
+        command = ["run", "--x=${{ x }}", "$${{ x }}"]
+        cwd = "in/${{ x }}"
+        account = "acc-${{ x }}"
+        env = { C = "${{ group }}" }
+        timeout = "${{ n }}m"
+        labels = { l = "${{ x }}!" }
+        result_files = ["${{ x }}.json"]
+        matrix = { x = ["${{ y }}"], n = [5] }
+        id = "one"
+    """.replace('["${{ y }}"]', '["v"]')
+    )
+    assert job.spec.command == ("run", "--x=v", "${{ x }}")
+    assert (job.spec.cwd, job.account, job.priority, job.spec.timeout) == ("/batches/in/v", "acc-v", 5, 300)
+    assert job.spec.env == {"A": "v", "B": "b", "C": "g"}
+    assert (job.spec.labels, job.spec.result_files) == ({"l": "v!"}, ("v.json",))
+    assert all(type(text) is str for text in (job.account, job.spec.cwd, job.name, *job.spec.command))
+
+
+def test_a_value_is_never_a_template_itself() -> None:
+    (job,) = jobs(GROUP + "matrix = { s = ['${{ nothing }}'] }\nid = \"a\"")
+    assert job.spec.prompt == "x ${{ nothing }} T0 1"
+
+
+def test_a_default_that_a_job_replaces_needs_no_values() -> None:
+    assert jobs('[defaults]\nprompt = "${{ s }}"\n[[job]]\nagent = "claude"\nprompt = "own"')[0].spec.prompt == "own"
+
+
+def test_blocked_is_every_job_once_before_any_a_second_time() -> None:
+    text = GROUP + 'matrix = { s = ["a", "b"] }\ntrials = 2\n'
+    assert names('[batch]\norder = "blocked"\n' + text) == ["T0/a", "T0/b", "T0/a#2", "T0/b#2"]
+    assert names('[batch]\norder = "fifo"\n' + text) == ["T0/a", "T0/a#2", "T0/b", "T0/b#2"]
+
+
+def test_a_shuffle_is_the_same_for_the_same_seed_and_what_is_added_moves_nothing_else() -> None:
+    def order(seed: int, values: str) -> list[str]:
+        return names(f'[batch]\norder = "shuffle"\nseed = {seed}\n{GROUP}matrix = {{ s = [{values}] }}')
+
+    few = order(1, '"a", "b", "c", "d", "e"')
+    assert few == order(1, '"e", "d", "c", "b", "a"') != order(2, '"a", "b", "c", "d", "e"')
+    assert [name for name in order(1, '"a", "b", "c", "d", "e", "f", "g"') if name in few] == few
+
+
+def test_what_plan_prints_keeps_groups_and_means_the_same_batch() -> None:
+    text = GROUP.replace("x ${{ s }}", "$${{ s }} ${{ s }}") + 'matrix = { s = ["a", "b"] }\ntrials = 2\n'
+    written = batch.from_toml(text, HERE)
+    again = batch.from_jsonl(batch.as_jsonl(written.jobs), replace(PIPE, directory=Path("/else")))
+    assert again.jobs == written.jobs
+    assert again.jobs[0].spec.prompt == "${{ s }} a T0 1"
+    assert {job.group for job in again.jobs} == {"T0"}
+
+
+# --- one line for each mistake -----------------------------------------------------------------
+
+MISTAKES = [
+    (
+        GROUP,
+        "b.toml: [groups.T0] prompt: ${{ s }} is not defined; defined are group, trial",
+    ),
+    (
+        GROUP + 'matrix = { subtest = ["a"] }',
+        "b.toml: [groups.T0] (subtest 'a') prompt: ${{ s }} is not defined; defined are group, subtest, trial",
+    ),
+    (
+        '[defaults]\nprompt = "${{ subtset }}"\n[groups.g]\nagent = "claude"\nmatrix = { subtest = ["a"] }',
+        "b.toml: [groups.g] (subtest 'a') prompt of [defaults]: ${{ subtset }} is not defined; did you mean subtest?",
+    ),
+    (
+        '[groups.g]\nlabels = { a = "${{ b }}" }\n[[groups.g.job]]\nid = "x"\ncommand = ["y"]',
+        'b.toml: [[groups.g.job]] 1 ("x") labels.a of [groups.g]: ${{ b }} is not defined; defined are group, trial',
+    ),
+    (
+        '[[job]]\nid = "x"\ncommand = ["a", "${{ b }}"]',
+        (
+            'b.toml: [[job]] 1 ("x") command[1]: ${{ b }} is not defined; nothing is defined here, '
+            "write $${{ for ${{ itself"
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "line"), MISTAKES)
+def test_what_is_not_defined_is_one_line_with_the_place_and_what_is(text: str, line: str) -> None:
+    assert refusal(text) == line
+
+
+# --- whatever is written -----------------------------------------------------------------------
+
+TEXTS = st.text(st.sampled_from("ab$${{}} \n.é"), max_size=20)
+
+
+@given(TEXTS, TEXTS)
+def test_an_escaped_text_is_itself_and_a_value_stands_where_it_is_named(plain: str, value: str) -> None:
+    assert templates.text(templates.escaped(plain), {}) == plain
+    around = plain.replace("$", "")
+    assert templates.text(around + "${{v}}" + around, {"v": value}) == around + value + around
+
+
+VALUES = st.lists(st.from_regex(r"[a-z0-9]{1,4}", fullmatch=True), min_size=1, max_size=4, unique=True)
+AXES = st.dictionaries(st.sampled_from(["p", "q", "r"]), VALUES, min_size=1)
+
+
+@given(AXES, st.integers(1, 3), st.data())
+def test_a_matrix_has_every_combination_once_but_those_excluded(
+    axes: dict[str, list[str]], trials: int, data: st.DataObject
+) -> None:
+    excluded = [{name: data.draw(st.sampled_from(values)) for name, values in axes.items()}]
+    parts = [f"${{{{ {name} }}}}" for name in axes]
+    matrix = {**axes, "exclude": excluded, "include": [dict.fromkeys(axes, "ZZ")]}
+    group = {"command": ["x", *parts], "id": "-".join(parts), "trials": trials, "matrix": matrix}
+    made = batch._from_document({"groups": {"g": group}}, HERE)
+    combinations = 1
+    for values in axes.values():
+        combinations *= len(values)
+    assert len(made.jobs) == combinations * trials
+    assert len({job.name for job in made.jobs}) == len(made.jobs)
+    assert len({job.spec.command for job in made.jobs}) == combinations
+    assert ("x", *excluded[0].values()) not in {job.spec.command for job in made.jobs}
+    again = batch.from_jsonl(batch.as_jsonl(made.jobs), PIPE)
+    assert json.loads(batch.as_jsonl(again.jobs).splitlines()[0])["group"] == "g"
