@@ -289,8 +289,9 @@ class Running:
         finally:
             self._has_exited = True  # what is asked for while its leftovers are ended comes too late
             follow.finish()
+            asyncio.get_running_loop().call_later(DRAIN, _skip, follow)
             if not self._is_telling:
-                reading.deadline = anyio.current_time() + DRAIN
+                reading.deadline = anyio.current_time() + 2 * DRAIN
 
     async def _read(self, follow: Follow[Sighting], reading: anyio.CancelScope) -> None:
         """Tell what is read; how long whoever is told takes, the readers have more time."""
@@ -304,8 +305,8 @@ class Running:
                     reading.deadline = anyio.current_time() + min(left, DRAIN)
 
     async def _read_last(self, follow: Follow[Sighting]) -> None:
-        """What a flood ends with, where its end came before the readers had got there: a limit is told last."""
-        log.warning("output skipped", bytes=follow.skip(LAST))
+        """What a flood ends with, where whoever was told of it has taken all the time."""
+        _skip(follow)
         with anyio.move_on_after(DRAIN) as reading:
             await self._read(follow, reading)
 
@@ -438,6 +439,15 @@ class Running:
             return False
         log.warning("attempt silent", seconds=round(silence), cpu_seconds=round(used, 2))
         return True
+
+
+def _skip(follow: Follow[Sighting]) -> None:
+    """Read only the end of a flood, where its readers had not got there by now: a limit is told last.
+
+    No cancel of theirs: one that floods has always a turn before it.
+    """
+    if not follow.is_over and (skipped := follow.skip(LAST)):
+        log.warning("output skipped", bytes=skipped)
 
 
 SETTLE = 0.1  # the share of its silence after which an agent's processor time is taken
