@@ -11,12 +11,12 @@ SRC = Path(tidegate.__file__).parent
 FLOORS = {
     -1: "values",  # what nouns are made of
     0: "model errors __init__",
-    1: "policy hours resets when batch allowed redact clock bell doorbell places signals notice codes lock",
+    1: "policy hours resets when batch allowed redact clock bell doorbell places signals notice codes lock night",
     2: "capacity credentials gate launch watch workspace agents stores systemd handover upgrade",
     3: "attempt explain retention audit backup forgotten",
     4: "supervisor restore repair",
     5: "settings logs files look narrate notify bottom standing headroom over follow run serve reap check demo daemon"
-    " doctor upkeep cli __main__ examples",
+    " report doctor upkeep cli __main__ examples",
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}
 FILES = sorted(SRC.rglob("*.py"))

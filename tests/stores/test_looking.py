@@ -187,3 +187,13 @@ def test_names_are_told_of_the_jobs_that_there_are(world: World) -> None:
     world.submit("a", "b")
     a, b = world.job("a").id, world.job("b").id
     assert world.store.job_names([b, a, 77]) == {a: "a", b: "b"}
+
+
+def test_reads_of_one_moment_see_one_state(world: World) -> None:
+    world.submit("a", "b")
+    with world.store.moment():
+        before = world.store.counts()
+        assert [job.state for job in world.store.jobs()] == [State.QUEUED, State.QUEUED]
+        assert world.store.counts() == before
+    world.take()
+    assert world.store.counts()[State.RUNNING] == 1

@@ -514,3 +514,12 @@ def test_a_reader_that_never_ends_delays_few_commits(
             world.finish(world.take())
     assert world.store.counts()[State.SUCCEEDED] == 60
     assert 0 < waits.count(0) < 8  # once for each doubling of the log
+
+
+def test_what_others_write_during_a_moment_is_seen_after_it(tmp_path: Path) -> None:
+    with closing(SqliteStore(tmp_path / "t.db")) as reader, closing(SqliteStore(tmp_path / "t.db")) as writer:
+        with reader.moment():
+            assert reader.jobs() == []
+            World(writer).submit("a")
+            assert reader.jobs() == []
+        assert [job.name for job in reader.jobs()] == ["a"]

@@ -238,6 +238,9 @@ class Store(Protocol):
 
     # --- looking ---
 
+    def moment(self) -> AbstractContextManager[object]:
+        """Several reads of one moment: what is written meanwhile they do not see."""
+
     def batches(self) -> list[Batch]:
         """Every batch, oldest first."""
 

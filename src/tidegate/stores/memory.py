@@ -497,6 +497,10 @@ class MemoryStore(Ledger):
         with self._look() as rows:
             return rows.requests()
 
+    def moment(self) -> AbstractContextManager[object]:
+        """Several reads of one moment: who writes waits."""
+        return self._look()
+
     def batches(self) -> list[Batch]:
         """Every batch, oldest first."""
         with self._look() as rows:

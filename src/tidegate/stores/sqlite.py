@@ -530,6 +530,10 @@ class SqliteStore(Ledger):
         with self._file.look():
             return self._looks.requests()
 
+    def moment(self) -> AbstractContextManager[object]:
+        """Several reads of one moment: what is written meanwhile they do not see."""
+        return self._file.look()
+
     def batches(self) -> list[Batch]:
         """Every batch, oldest first."""
         with self._file.look():

@@ -6,6 +6,7 @@ from argparse import ArgumentParser
 
 from tidegate.cli.arguments import Verb, jobs_argument, json_flag, text, whole
 
+REPORTS = ("md", "summary")
 STATES = ("queued", "running", "succeeded", "failed", "error", "cancelled", "skipped")
 
 
@@ -66,6 +67,14 @@ def _accounts(parser: ArgumentParser) -> None:
     json_flag(parser, "one object for each account, one a line; times in UTC")
 
 
+def _report(parser: ArgumentParser) -> None:
+    parser.add_argument("batch", type=text, metavar="BATCH", help="a batch's name, the file name at its end, or '#N'")
+    parser.add_argument("--into", metavar="DIR", help="write every form into this directory, made where it is missing")
+    parser.add_argument(
+        "--format", choices=REPORTS, metavar="FORM", help=f"one form alone: {', '.join(REPORTS)} (default: md)"
+    )
+
+
 VERBS = {
     "status": Verb(
         "Tell on one screen what works, what waits and why, and what needs a person",
@@ -98,6 +107,14 @@ VERBS = {
         "tidegate.look.events:events",
         _events,
         "tidegate events --job train/3",
+    ),
+    "report": Verb(
+        "Tell what happened to a batch: verdict, groups, limits, where the time went, failures, cost",
+        "tidegate.report.door:report",
+        _report,
+        "tidegate report nightly --into results",
+        "Without --into it is printed. The form `summary` is one JSON object, at any time:\n"
+        "tidegate report nightly --format summary | jq '.status, .rate_limit_until, .pause_count'",
     ),
     "wait": Verb(
         "Wait until jobs or batches have ended",

@@ -1,0 +1,218 @@
+"""The sentences of a report, in plain text: whatever others wrote is one line without secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from itertools import groupby
+from shlex import quote
+
+from tidegate import places
+from tidegate.look.words import clean, counted, shown, span
+from tidegate.model import Job, Origin, State, Window
+from tidegate.night.closings import Closing
+from tidegate.night.cost import Known
+from tidegate.night.ends import Failures
+from tidegate.night.groups import Share
+from tidegate.night.steps import HELD, OPENING, Cause
+from tidegate.report.told import Told
+
+STATUS = {
+    "running": "running",
+    "waiting": "waiting: nothing runs just now",
+    "paused_rate_limit": "waits for the reset of a usage limit",
+    "paused_operator": "paused by a person",
+    "paused_hours": "outside its hours",
+    "paused_disk": "waits for room on the disk",
+    "paused_budget": "held by a budget",
+    "needs_human": "needs a person",
+    "interrupted": "interrupted: nobody works on it",
+    "completed": "completed: every job has a valid result",
+    "failed": "ended: some jobs have no valid result",
+    "cancelled": "ended: some jobs were cancelled",
+}
+CAUSES = {
+    "working": "working",
+    "frozen": "frozen by a person",
+    "nobody": "nobody worked on it",
+    "backing off": "backing off after failures",
+    "waiting": "waiting for a free slot",
+    "needs": "waiting for other jobs",
+    "idle": "nothing was queued",
+}
+
+
+def at(told: Told, instant: datetime | None) -> str:
+    """A local time to the second, with its date where the night is of several days."""
+    if instant is None:
+        return "unknown"
+    page, picture = told.page, told.picture
+    days = {one.astimezone(page.zone).date() for one in (picture.begin, picture.end, instant)}
+    return f"{instant.astimezone(page.zone):%H:%M:%S}" if len(days) == 1 else page.stamp(instant)
+
+
+def when(told: Told) -> str:
+    """From when to when the batch went on, and in which zone times are told."""
+    picture, page = told.picture, told.page
+    length = span((picture.end - picture.begin).total_seconds())
+    return f"{page.stamp(picture.begin)} to {page.stamp(picture.end)} ({length}), times in {clean(str(page.zone))}"
+
+
+def counts(told: Told) -> str:
+    """The jobs by state: "30 jobs = 28 succeeded + 2 failed"."""
+    parts = [f"{number} {state.value}" for state, number in told.picture.counts.items() if number]
+    return f"{counted(len(told.jobs), 'job')} = {' + '.join(parts)}" if parts else "no jobs"
+
+
+def attempts(told: Told) -> str:
+    """The attempts by outcome, and that they add up."""
+    ends = told.picture.ends
+    parts = [f"{number} {clean(name)}" for name, number in ends.outcomes.items()]
+    parts += [f"{ends.running} still running"] if ends.running else []
+    text = f"{counted(ends.begun, 'attempt')} = {' + '.join(parts) or 'none ended'}"
+    more = [f"{ends.resumed} resumed a session"] if ends.resumed else []
+    more += [f"{ends.on_the_way} ended badly and were tried again"] if ends.on_the_way else []
+    more += [f"{counted(ends.returned, 'launch', 'launches')} taken back before it began"] if ends.returned else []
+    return "; ".join([text, *more])
+
+
+def share(found: Share | None) -> str:
+    """A share with its interval: "8 of 10 = 80 % (49 % to 94 %)"; "" for none."""
+    if found is None:
+        return ""
+    if found.low is None or found.high is None:
+        return "no valid result"
+    return f"{found.good} of {found.of} = {found.good / found.of:.0%} ({found.low:.0%} to {found.high:.0%})"
+
+
+def money(known: Known) -> str:
+    """A sum of dollars, or unknown."""
+    return _sum(known, lambda total: f"${total:.4f}" if total < 1 else f"${total:,.2f}")
+
+
+def tokens(known: Known) -> str:
+    """A number of tokens, or unknown."""
+    return _sum(known, lambda total: f"{total:,.0f}")
+
+
+def _sum(known: Known, form: object) -> str:
+    if known.total is None:
+        return "unknown"
+    text = form(known.total)  # type: ignore[operator]
+    return f"{text} of {counted(known.told, 'attempt')}; unknown of {known.silent}" if known.silent else text
+
+
+# --- the gate ----------------------------------------------------------------------------------
+
+
+def gate(scope: str, origin: str, window: str) -> str:
+    """What held, in words: "the 5h limit of claude-max", "a pause of everything"."""
+    of = "everything" if scope == "*" else clean(scope)
+    match Origin(origin):
+        case Origin.LIMIT:
+            name = {Window.UNKNOWN: "usage", Window.MINUTE: "rate", Window.SPEND: "spend"}.get(Window(window), window)
+            return f"the {name} limit of {of}"
+        case Origin.HUMAN:
+            return f"a wait for a person at {of}"
+        case Origin.OPERATOR | Origin.HOST:
+            return f"a pause of {of}"
+        case Origin.HOURS:
+            return f"the hours of {of}"
+        case Origin.DISK:
+            return f"the full disk of {of}"
+        case other:
+            return f"the {other.value} of {of}"
+
+
+def cause(found: Cause) -> str:
+    """What time was spent on."""
+    if found.kind == HELD:
+        return f"held by {gate(*found[1:])}"
+    if found.kind == OPENING:
+        return f"opening carefully after {gate(*found[1:])}"
+    return CAUSES[found.kind]
+
+
+def delayed(told: Told, one: Closing) -> str:
+    """One closing as a sentence."""
+    named = gate(one.scope, one.origin.value, one.window.value)
+    since = at(told, one.shut_at)
+    span_ = f"since {since}" if one.reopened_at is None else f"from {since} to {at(told, one.reopened_at)}"
+    if not one.delayed:
+        return f"No job was delayed by {named}, {span_}"
+    were = "was" if len(one.delayed) == 1 else "were"
+    return f"{counted(len(one.delayed), 'job')} {were} delayed by {named} {span_}"
+
+
+def resets(told: Told, one: Closing) -> str:
+    """The reset that was stated, and what came of it."""
+    parts = [f"stated reset {at(told, one.stated)}" if one.stated else "no reset named"]
+    if one.reopened_at is None:
+        parts.append(f"still shut, until {at(told, one.until)}" if one.until else "still shut")
+    else:
+        late = (one.reopened_at - one.stated).total_seconds() if one.stated else None
+        after = "" if late is None else f" ({span(abs(late))} {'after' if late >= 0 else 'before'} it)"
+        parts.append(f"the first was let go at {at(told, one.reopened_at)}{after}")
+        parts.append(_wide(told, one))
+    return ", ".join(parts)
+
+
+def _wide(told: Told, one: Closing) -> str:
+    if one.opened_at is None:
+        return "not wide open yet"
+    if one.again:
+        return f"refused again at {at(told, one.opened_at)}"
+    by = f" by {clean(one.ended_by)}" if one.ended_by and one.ended_by != "time" else ""
+    return f"wide open at {at(told, one.opened_at)}{by}"
+
+
+def effects(one: Closing) -> str:
+    """Whom it cut off and what it kept from starting."""
+    cut = f"{counted(one.cut_off, 'attempt')} cut off"
+    cut += f", of which {one.resumed} resumed in the session" if one.cut_off else ""
+    refused = f"{counted(one.refused, 'launch', 'launches')} refused after the claim"
+    return f"{cut}; {refused}; {one.launched} launched while it was shut"
+
+
+# --- failures ----------------------------------------------------------------------------------
+
+
+def title(one: Failures) -> str:
+    """How many jobs ended so, and their words."""
+    return f"{counted(len(one.jobs), 'job')} {one.state.value}: {shown(one.evidence) or 'no reason told'}"
+
+
+def named(jobs: Sequence[Job], most: int = 5) -> str:
+    """Some jobs by their names."""
+    names = ", ".join(shown(job.name) for job in jobs[:most])
+    return f"{names} and {len(jobs) - most} more" if len(jobs) > most else names
+
+
+def log(told: Told, one: Failures) -> str:
+    """Where the output of the last such attempt is; "" where none was begun."""
+    return str(places.attempt(told.state, one.jobs[0].id, one.attempt)) if one.attempt is not None else ""
+
+
+# --- going on ----------------------------------------------------------------------------------
+
+
+def commands(told: Told) -> Iterator[tuple[str, str]]:
+    """What to type to go on, each with what it does."""
+    tidegate = f"tidegate --state-dir {quote(str(told.state))}"
+    go_on = f"{tidegate} run {quote(told.batch)}" if told.batch.startswith("/") else f"{tidegate} serve"
+    for state in (State.FAILED, State.ERROR, State.CANCELLED, State.SKIPPED):
+        if jobs := [job for job in told.jobs if job.state is state]:
+            yield f"queue the {counted(len(jobs), f'{state.value} job')} again", f"{tidegate} retry {_ranges(jobs)}"
+    if told.picture.counts[State.QUEUED] or any(job.state is not State.SUCCEEDED for job in told.jobs):
+        yield "work on what is queued", go_on
+    yield "read this report again", f"{tidegate} report '#{told.picture.facts.batch.id}'"
+
+
+def _ranges(jobs: Iterable[Job]) -> str:
+    """The numbers of jobs as a shell takes them, neighbours as ranges."""
+    ids = sorted(job.id for job in jobs)
+    found = []
+    for _, run in groupby(enumerate(ids), key=lambda one: one[1] - one[0]):
+        some = [id for _, id in run]
+        found.append(f"'#{some[0]}'" if len(some) == 1 else f"'#{some[0]}-#{some[-1]}'")
+    return " ".join(found)

@@ -1,0 +1,246 @@
+"""The picture of a night: its figures are those of the event table, and its time adds up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stores.world import START, World, incarnation
+
+from tidegate.look.desk import Desk
+from tidegate.look.words import Page
+from tidegate.model import Cancelled, Failed, Interrupted, Origin, State, Usage
+from tidegate.night import status
+from tidegate.night.groups import wilson
+from tidegate.report import gather, words
+from tidegate.report.told import Told
+from tidegate.stores import Store
+from tidegate.stores.memory import MemoryStore
+from tidegate.stores.sqlite import SqliteStore
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    store: Store = SqliteStore(tmp_path / "tidegate.db") if request.param == "sqlite" else MemoryStore()
+    made = World(store)
+    made.enter()
+    yield made
+    store.close()
+
+
+def told(world: World, tmp_path: Path, batch: str = "b") -> Told:
+    page = Page(now=world.now, zone=ZoneInfo("UTC"))
+    desk = Desk(state=tmp_path, store=world.store, page=page, host="here")
+    return gather.told(desk, next(one for one in world.store.batches() if one.name == batch))
+
+
+def long_night(world: World) -> None:
+    """Two windows of limits with a restart between them, failures, a cancel, a job that nobody got to.
+
+    18:30 a, b, c begin; 18:40 a is refused until 20:00, b fails, c succeeds, f is cancelled. 20:00 a is the canary and
+    succeeds at 20:10; the next is refused at 20:20 until 22:00; another supervisor enters at 21:00; 22:00 one more
+    canary, which fails.
+    """
+    world.submit("a", "b", "c", "d", "e", "f")
+    one, two, three = world.claim(3)
+    world.wait(600)
+    world.limited(one, START + timedelta(minutes=90))
+    world.fail(two, "no such file: /tmp/17")
+    world.finish(three)
+    world.store.cancel(world.job("f").id, world.now, by="ann")
+    world.wait(80 * 60)
+    canary = world.take()
+    world.progress(canary)
+    world.wait(600)
+    world.finish(canary)
+    second = world.take()
+    world.wait(600)
+    world.limited(second, START + timedelta(minutes=210))
+    world.wait(2400)
+    world.store.enter(incarnation("next"))
+    world.store.adopt("next", "here", world.now)
+    world.wait(3600)
+    last = world.take("next")
+    world.wait(60)
+    world.progress(last)
+    world.store.finish(last[1], Failed(reason="no such file: /tmp/18", retry=False), world.now, exit=1)
+
+
+def test_the_figures_of_a_night_are_those_of_the_event_table(world: World, tmp_path: Path) -> None:
+    long_night(world)
+    picture = told(world, tmp_path).picture
+    ended = world.events("attempt ended")
+    assert picture.doubts == []
+    assert picture.ends.begun == len(world.events("attempt claimed"))
+    assert picture.ends.outcomes == Counter(str(event.data["outcome"]) for event in ended)
+    assert sum(picture.counts.values()) == len(world.events("job added")) == 6
+    finals = Counter(str(event.data["state"]) for event in world.events("job ended"))
+    assert {state: number for state, number in picture.counts.items() if state.is_final and number} == finals
+    assert len(picture.closings) == len(world.events("gate shut")) == 2
+    assert [one.reopened_at for one in picture.closings] == [event.at for event in world.events("gate reopening")]
+    assert [one.cut_off for one in picture.closings] == [1, 1]
+    assert [one.launched for one in picture.closings] == [0, 0]
+
+
+def test_the_time_of_a_night_adds_up_to_its_length(world: World, tmp_path: Path) -> None:
+    long_night(world)
+    picture = told(world, tmp_path).picture
+    assert sum(picture.spent.values()) == pytest.approx((picture.end - picture.begin).total_seconds())
+    spent = {words.cause(cause): round(seconds) for cause, seconds in picture.spent.items()}
+    assert spent["working"] == 600 + 600 + 600 + 60
+    assert spent["held by the 5h limit of acct"] == 80 * 60 + 100 * 60
+    jobs = [(job.created_at, job.ended_at or world.now) for job in world.store.jobs()]
+    lived = sum((end - begin).total_seconds() for begin, end in jobs)
+    assert sum(picture.waited.values()) == pytest.approx(lived)
+
+
+def test_a_closing_says_who_was_delayed_and_what_came_of_the_reset(world: World, tmp_path: Path) -> None:
+    long_night(world)
+    report = told(world, tmp_path)
+    first, second = report.picture.closings
+    assert words.delayed(report, first) == "4 jobs were delayed by the 5h limit of acct from 18:40:00 to 20:00:00"
+    assert "stated reset 20:00:00, the first was let go at 20:00:00 (0 s after it)" in words.resets(report, first)
+    assert words.effects(first).startswith("1 attempt cut off, of which 0 resumed in the session; 0 launches refused")
+    assert (first.evidence, first.stated) == ("no more", START + timedelta(minutes=90))
+    assert second.shut_at == START + timedelta(minutes=110)
+
+
+def test_a_gate_that_is_shut_says_until_when(world: World, tmp_path: Path) -> None:
+    world.submit("a", "b")
+    world.limited(world.take(), world.ahead(3600))
+    world.wait(60)
+    report = told(world, tmp_path)
+    (one,) = report.picture.closings
+    assert words.delayed(report, one) == "2 jobs were delayed by the 5h limit of acct since 18:30:00"
+    assert "still shut, until 19:30:00" in words.resets(report, one)
+    standing = status.of(world.store.counts(), world.store.jobs(), world.store.holds(), world.now, "here", works=True)
+    assert standing.status == "paused_rate_limit"
+    assert standing.limit is not None
+    assert standing.limit.until == START + timedelta(hours=1)
+
+
+def test_what_another_batch_met_counts_where_it_binds_this_one_too(world: World, tmp_path: Path) -> None:
+    world.submit("mine", account="shared")
+    world.submit("other", batch="other", account="shared", priority=5)
+    world.submit("apart", batch="apart", account="its own")
+    world.limited(world.take(), world.ahead(600))
+    world.wait(60)
+    assert len(told(world, tmp_path).picture.closings[0].delayed) == 1
+    assert told(world, tmp_path, "apart").picture.closings == []
+
+
+def test_a_gate_that_was_shut_before_the_batch_came_is_told_from_its_hold(world: World, tmp_path: Path) -> None:
+    world.pause("acct")
+    world.wait(60)
+    world.submit("a")
+    world.wait(60)
+    (one,) = told(world, tmp_path).picture.closings
+    assert (one.origin, one.shut_at, one.by) == (Origin.OPERATOR, START + timedelta(seconds=60), "ann")
+
+
+def test_a_refusal_while_the_gate_opens_again_is_a_closing_of_its_own(world: World, tmp_path: Path) -> None:
+    world.submit("a", "b")
+    world.limited(world.take(), world.ahead(60))
+    world.wait(60)
+    canary = world.take()
+    world.wait(10)
+    world.limited(canary, world.ahead(600))
+    first, second = told(world, tmp_path).picture.closings
+    assert first.again
+    assert (first.cut_off, second.cut_off) == (1, 1)
+    assert first.opened_at == second.shut_at
+
+
+# --- one word ---
+
+
+@pytest.mark.parametrize(
+    ("scopes", "word"),
+    [
+        ([], "waiting"),
+        (["*"], "paused_operator"),
+        (["acct"], "paused_operator"),
+        (["elsewhere"], "waiting"),
+    ],
+)
+def test_a_batch_is_paused_where_every_queued_job_is(world: World, scopes: list[str], word: str) -> None:
+    world.submit("a")
+    for scope in scopes:
+        world.pause(scope)
+    held = status.of(world.store.counts(), world.store.jobs(), world.store.holds(), world.now, "here", works=True)
+    assert held.status == word
+    gone = status.of(world.store.counts(), world.store.jobs(), world.store.holds(), world.now, "here", works=False)
+    assert gone.status == (word if word.startswith("paused") else "interrupted")
+
+
+@pytest.mark.parametrize(
+    ("counts", "word"),
+    [
+        ({State.SUCCEEDED: 3}, "completed"),
+        ({State.SUCCEEDED: 3, State.FAILED: 1}, "completed"),
+        ({State.ERROR: 1, State.CANCELLED: 1}, "failed"),
+        ({State.CANCELLED: 1, State.SUCCEEDED: 3}, "cancelled"),
+        ({State.SKIPPED: 1, State.FAILED: 1}, "failed"),
+        ({State.RUNNING: 1, State.QUEUED: 5}, "running"),
+    ],
+)
+def test_an_end_is_told_by_whether_every_job_has_a_valid_result(counts: dict[State, int], word: str) -> None:
+    assert status.of(counts, [], [], START, "here", works=True).status == word
+
+
+# --- groups ---
+
+
+def test_the_interval_is_wilsons() -> None:
+    low, high = wilson(8, 10) or (0, 0)
+    assert (round(low, 4), round(high, 4)) == (0.4902, 0.9433)
+    assert wilson(0, 0) is None
+
+
+@given(st.integers(1, 2000).flatmap(lambda of: st.tuples(st.integers(0, of), st.just(of))))
+def test_an_interval_holds_its_share_and_lies_between_nothing_and_all(case: tuple[int, int]) -> None:
+    good, of = case
+    low, high = wilson(good, of) or (2, 2)
+    assert 0 <= low <= good / of + 1e-9 <= high + 2e-9 <= 1 + 3e-9
+
+
+def test_jobs_without_a_group_are_under_their_batch_and_trials_have_shares(world: World, tmp_path: Path) -> None:
+    world.submit("a#1", "a#2", "a#3")
+    for claim, outcome in zip(world.claim(3), (None, Interrupted(reason="x"), None), strict=True):
+        world.finish(claim, outcome)
+    world.finish(world.take())
+    (row,) = told(world, tmp_path).picture.groups
+    assert row.name == "b"
+    assert (row.counts[State.SUCCEEDED], row.clean[State.SUCCEEDED]) == (3, 2)
+    assert words.share(row.share) == "3 of 3 = 100% (44% to 100%)"
+
+
+# --- failures and cost ---
+
+
+def test_failures_are_folded_by_what_they_have_in_common(world: World, tmp_path: Path) -> None:
+    world.submit(*(f"j{n}" for n in range(4)))
+    for number, claim in enumerate(world.claim(4)):
+        reason = f"no file /a/b{number} at line {number}" if number else "other"
+        world.store.finish(claim[1], Failed(reason=reason, retry=False, valid=False), world.now, exit=1)
+    report = told(world, tmp_path)
+    assert [len(one.jobs) for one in report.picture.failures] == [3, 1]
+    assert words.log(report, report.picture.failures[0]).startswith(f"{tmp_path}/attempts/")
+    assert next(iter(words.commands(report)))[1].endswith("retry '#1-#4'")
+
+
+def test_what_no_agent_told_is_unknown_and_not_nothing(world: World, tmp_path: Path) -> None:
+    world.submit("a", "b")
+    first, second = world.claim(2)
+    assert words.money(told(world, tmp_path).picture.cost.usd) == "unknown"
+    world.store.finish(first[1], Cancelled(), world.now, usage=Usage(cost_usd=0.5))
+    world.finish(second)
+    cost = told(world, tmp_path).picture.cost
+    assert words.money(cost.usd) == "$0.5000 of 1 attempt; unknown of 1"
+    assert words.tokens(cost.input_tokens) == "unknown"

@@ -1,0 +1,98 @@
+"""The verb `report`, and the files that it writes."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+from filled import EVIDENCE, TOKEN, Night, night
+from installed import Tidegate, said
+
+from tidegate.report import markdown
+
+
+@pytest.fixture
+def filled(tidegate: Tidegate) -> Night:
+    return night(tidegate.state)
+
+
+def test_a_report_tells_the_verdict_the_gate_and_how_to_go_on(tidegate: Tidegate, filled: Night) -> None:
+    told = tidegate("report", "nightly").stdout
+    assert "**Interrupted: nobody works on it**" in told
+    assert "- 30 jobs = 28 queued + 1 running + 1 succeeded" in told
+    assert "- the sums of jobs, attempts and events agree" in told
+    assert "jobs were delayed by the 5h limit of claude-max since" in told
+    assert f"`{EVIDENCE}`" in told
+    assert f"`tidegate --state-dir {tidegate.state} serve`" in told
+    assert "- money: \\$0.2500 of 1 attempt; unknown of 3" in told
+
+
+def test_a_summary_says_in_one_object_how_a_batch_stands(tidegate: Tidegate, filled: Night) -> None:
+    told = json.loads(tidegate("report", "nightly", "--format", "summary").stdout)
+    assert (told["status"], told["pause_count"], told["code"]) == ("interrupted", 2, None)
+    assert told["rate_limit_info"]["scope"] == "claude-max"
+    assert told["rate_limit_until"] == told["rate_limit_info"]["until"]
+    assert told["jobs"]["total"] == 30 == sum(told["jobs"].values()) - told["jobs"]["total"]
+    assert told["reconciles"]
+    assert told["cost"]["usd"] == {"known": 0.25, "attempts": 1, "unknown_of": 3}
+
+
+def test_what_agents_wrote_makes_no_markup_and_tells_no_secret(tidegate: Tidegate, filled: Night) -> None:
+    told = tidegate("report", "nightly").stdout
+    assert TOKEN not in told
+    assert "\x1b" not in told
+    assert "\u202e" not in told
+
+
+@pytest.mark.parametrize(
+    ("hostile", "harmless"),
+    [
+        ("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
+        ("| a | b |", r"\| a \| b \|"),
+        ("[x](javascript:y)", r"\[x\](javascript:y)"),
+        ("**bold** _it_ `code`", r"\*\*bold\*\* \_it\_ \`code\`"),
+        ("# head", r"\# head"),
+        ("1. list", r"1\. list"),
+        ("- list", r"\- list"),
+        ("http://x.example www.x.example", r"http:\//x.example www\.x.example"),
+        ("a\nb", r"a\\nb"),
+        ("&amp; $x$ @you", r"&amp;amp; \$x\$ \@you"),
+    ],
+)
+def test_a_text_means_nothing_to_markdown(hostile: str, harmless: str) -> None:
+    assert markdown.plainly(hostile) == harmless
+
+
+@pytest.mark.parametrize(
+    ("said", "told"), [("a", "`a`"), ("a`b", "``a`b``"), ("`a`", "`` `a` ``"), ("a```b", "````a```b````")]
+)
+def test_code_ends_where_it_ends(said: str, told: str) -> None:
+    assert markdown.code(said) == told
+
+
+def test_files_are_written_for_their_owner_alone(tidegate: Tidegate, filled: Night) -> None:
+    into = tidegate.place / "deep" / "report"
+    done = tidegate("report", "nightly", "--into", str(into))
+    assert done.returncode == 0, done.stderr
+    written = [Path(line) for line in done.stdout.splitlines()]
+    assert {path.name for path in into.iterdir()} == {path.name for path in written}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in written} == {0o600}
+    assert stat.S_IMODE(into.stat().st_mode) == 0o700
+    assert json.loads((into / "summary.json").read_text())["batch"] == "nightly"
+
+
+def test_one_form_alone_is_written_where_it_is_asked_for(tidegate: Tidegate, filled: Night) -> None:
+    into = tidegate.place / "report"
+    assert tidegate("report", "nightly", "--into", str(into), "--format", "md").returncode == 0
+    assert [path.name for path in into.iterdir()] == ["report.md"]
+
+
+def test_what_cannot_be_reported_gets_one_line(tidegate: Tidegate, filled: Night) -> None:
+    assert "no batch nothing here" in said(tidegate("report", "nothing"))
+    (tidegate.place / "file").write_text("")
+    assert "file: cannot make this directory" in said(tidegate("report", "nightly", "--into", "file"))
+    empty = Tidegate(tidegate.place / "empty")
+    empty.place.mkdir()
+    assert "no batch nightly: nothing has been submitted" in said(empty("report", "nightly"))
