@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from installed import Tidegate, said
 from msgspec.structs import replace
 from test_batch import AROUND, PIPE
 
@@ -17,7 +19,32 @@ from tidegate.errors import BadInput
 from tidegate.model import NewJob
 
 FOUND = {"tests/T0/*": ["tests/T0/01-a.md", "tests/T0/02-b.md"]}
-HERE = replace(AROUND, find=lambda pattern: FOUND.get(pattern, []))
+TEXTS_READ = {
+    "/batches/repos.csv": 'id,repo,note\nweb,org/web,"a, b"\n\napi,org/api,\n',
+    "/batches/rows.jsonl": '{"name": "one", "at": {"x": 1, "y": null}, "l": [1]}\n{"name": "two", "at": {"x": true}}\n',
+    "/home/me/list.txt": "first\n\n  second  \r\n",
+    "/batches/none.txt": "\n",
+    "/batches/bad.csv": "a,b\n1,2\n3\n",
+    "/batches/open.csv": 'a,b\n1,"2\n',
+    "/batches/twice.csv": "a,a\n1,2\n",
+    "/batches/own.csv": "a,group\n1,2\n",
+    "/batches/bad.jsonl": '{"a": 1}\n{"a": }\n',
+}
+
+
+def read(path: Path) -> str:
+    if str(path) not in TEXTS_READ:
+        raise FileNotFoundError(2, "No such file or directory", str(path))
+    return TEXTS_READ[str(path)]
+
+
+def ran(argv: Sequence[str]) -> str:
+    if argv[0] == "fail":
+        raise ValueError("exited with 3")
+    return "\n".join(argv[1:]) + "\n"
+
+
+HERE = replace(AROUND, find=lambda pattern: FOUND.get(pattern, []), read_text=read, run=ran)
 
 
 def jobs(text: str) -> list[NewJob]:
@@ -81,6 +108,87 @@ def test_an_axis_of_files_gives_their_paths_and_names_them_by_their_last_part() 
     assert [job.name for job in made] == ["T0/01-a.md", "T0/02-b.md"]
     assert made[1].spec.prompt == "tests/T0/02-b.md 02-b.md 02-b"
     assert names(text + 'prompt = "x"\nid = "${{ s.stem }}"') == ["T0/01-a", "T0/02-b"]
+
+
+FOREACH = '[groups.R]\nagent = "claude"\nprompt = "${{ %s }}"\nforeach = { %s }\n'
+
+
+def told(text: str) -> list[tuple[str, str | None]]:
+    return [(job.name, job.spec.prompt) for job in jobs(text)]
+
+
+def test_each_row_of_a_csv_file_makes_a_job_named_by_its_id() -> None:
+    assert told(FOREACH % ("note }} ${{repo", 'csv = "repos.csv"')) == [
+        ("R/web", "a, b org/web"),
+        ("R/api", " org/api"),
+    ]
+
+
+def test_each_object_of_a_jsonl_file_makes_a_job_and_what_is_within_has_a_dot() -> None:
+    text = FOREACH % ("at.x", 'jsonl = "rows.jsonl"')
+    assert told(text) == [("R/one", "1"), ("R/two", "true")]
+    assert refusal(text.replace("at.x", "l")) == (
+        "b.toml: [groups.R] (line 2) prompt: ${{ l }} is not defined; defined are at.x, group, name, trial"
+    )
+    assert refusal(text.replace("at.x", "at.y")) == (
+        "b.toml: [groups.R] (line 1) prompt: ${{ at.y }} is not defined; did you mean at.x?"
+    )
+
+
+def test_each_line_of_a_file_or_of_a_program_makes_a_job() -> None:
+    assert told(FOREACH % ("line", 'lines = "~/list.txt"')) == [("R/first", "first"), ("R/second", "second")]
+    assert told(FOREACH % ("line", 'command = ["list", "a", "b"]')) == [("R/a", "a"), ("R/b", "b")]
+    assert told(FOREACH % ("n", """command = ["list", '{"n": 1, "id": "x"}']""")) == [("R/x", "1")]
+
+
+def test_a_group_may_have_no_rows_while_another_has() -> None:
+    text = FOREACH % ("line", 'lines = "none.txt"')
+    assert refusal(text) == "b.toml: no jobs: nothing to do"
+    assert names(text + '[[job]]\nid = "a"\ncommand = ["x"]') == ["a"]
+
+
+def test_each_row_is_met_with_each_combination() -> None:
+    text = FOREACH % ("id", 'csv = "repos.csv"') + 'matrix = { m = ["x", "y"] }\ntrials = 2'
+    assert names(text)[:5] == ["R/web-x", "R/web-x#2", "R/web-y", "R/web-y#2", "R/api-x"]
+    assert refusal(text.replace("m =", "repo =")) == (
+        "b.toml: [groups.R]: repo is an axis of matrix and a name in foreach: rename one"
+    )
+
+
+ROWS = [
+    ('csv = "gone.csv"', "csv: cannot read 'gone.csv': No such file or directory"),
+    ('csv = "bad.csv"', "csv: bad.csv: line 3: has 1 values for 2 columns"),
+    ('csv = "open.csv"', "csv: open.csv: line 2: not CSV: unexpected end of data"),
+    ('csv = "twice.csv"', "csv: twice.csv: two columns are named 'a'"),
+    ('csv = "own.csv"', "csv: own.csv: line 2: group has a meaning of its own: name it otherwise"),
+    ('csv = "none.txt"', "csv: none.txt: must begin with a line that names the columns"),
+    ("csv = 3", 'csv: must be text, not 3 (write "3")'),
+    ('jsonl = "bad.jsonl"', "jsonl: bad.jsonl: line 2, column 7: not JSON: Expecting value"),
+    ('command = "ls"', "command: must be a list, one text for each argument, not 'ls'; there is no shell"),
+    ('command = ["fail"]', "command: 'fail' exited with 3"),
+    ('line = "x"', "line: unknown key; did you mean lines?"),
+]
+
+
+@pytest.mark.parametrize(("source", "line"), ROWS)
+def test_rows_that_cannot_be_read_are_one_line(source: str, line: str) -> None:
+    assert refusal(FOREACH % ("a", source)) == f"b.toml: [groups.R] foreach {line}"
+
+
+def test_a_program_is_run_in_the_batchs_directory_and_its_failure_is_one_line(tmp_path: Path) -> None:
+    tidegate = Tidegate(tmp_path)
+    (tmp_path / "repos").mkdir()
+    (tmp_path / "repos" / "web").mkdir()
+    text = '[groups.R]\ncommand = ["make"]\ncwd = "repos/${{ line }}"\nforeach = { command = ["ls", "repos"] }\n'
+    done = tidegate("plan", tidegate.batch(text))
+    (record,) = map(json.loads, done.stdout.splitlines())
+    assert (record["id"], record["group"], record["cwd"]) == ("R/web", "R", f"{tmp_path}/repos/web")
+    gone = tidegate("plan", tidegate.batch(text.replace('"ls"', '"no-such-program"')))
+    assert (
+        said(gone) == "tidegate: batch.toml: [groups.R] foreach command: 'no-such-program': No such file or directory"
+    )
+    bad = tidegate("plan", tidegate.batch(text.replace('["ls", "repos"]', '["sh", "-c", "exit 7"]')))
+    assert said(bad) == "tidegate: batch.toml: [groups.R] foreach command: 'sh' exited with 7"
 
 
 def test_trials_are_numbered_in_their_ids_and_more_of_them_change_no_id() -> None:

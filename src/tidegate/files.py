@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from tidegate import allowed, batch, places
+from tidegate import allowed, batch, listing, places
 from tidegate.errors import BadInput
 
 STDIN = "-"
@@ -45,6 +45,7 @@ def read_batch(
         has_limits=has_limits,
         read_text=_prompt,
         find=partial(_found, directory),
+        run=partial(listing.printed, directory),
         accounts=accounts or {},
     )
     text = _decoded(raw, place)

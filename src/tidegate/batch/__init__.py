@@ -2,9 +2,9 @@
 
 A TOML document holds `[batch]`, `[defaults]`, `[accounts.NAME]`, `[groups.NAME]` and one `[[job]]` for each job. A
 group has defaults of its own over `[defaults]`, and its jobs from `[[groups.NAME.job]]`, or from its own table as the
-template of one job for each combination of a `matrix`; `trials` makes each of them several times. `${{ name }}` in a
-text stands for a value; `group` and `trial` are always defined in a group. An id is one within its group: `03` in T5 is
-`T5/03`, and its second trial `T5/03#2`.
+template of one job for each row of a `foreach` and combination of a `matrix`; `trials` makes each of them several
+times. `${{ name }}` in a text stands for a value; `group` and `trial` are always defined in a group. An id is one
+within its group: `03` in T5 is `T5/03`, and its second trial `T5/03#2`.
 
 In JSONL, the expanded form, each line is an object: a job, or, before the first job, one that carries any of the tables
 `batch`, `defaults` and `accounts`; null says nothing, and nothing is a template.

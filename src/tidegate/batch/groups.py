@@ -7,7 +7,7 @@ from typing import Any
 
 from tidegate import allowed
 from tidegate.allowed import Wrong
-from tidegate.batch import matrix
+from tidegate.batch import foreach, matrix
 from tidegate.batch.jobs import merged
 from tidegate.batch.matrix import Row
 from tidegate.batch.shapes import Around, Written
@@ -55,16 +55,27 @@ def _own(table: Table) -> Table:
 
 
 def _rows(table: Table, place: str, around: Around) -> Sequence[Row]:
-    if "matrix" in table:
-        return matrix.rows(table["matrix"], f"{place} matrix", around.find)
-    return [Row({})]
+    """The rows of `foreach`, each with every combination of the matrix."""
+    each = foreach.rows(table["foreach"], f"{place} foreach", around) if "foreach" in table else [Row({})]
+    if "matrix" not in table:
+        return each
+    axes = matrix.rows(table["matrix"], f"{place} matrix", around.find)
+    _few(len(each) * len(axes), place)
+    return [_both(one, axis, place) for one in each for axis in axes] if "foreach" in table else axes
+
+
+def _both(row: Row, axis: Row, place: str) -> Row:
+    if twice := sorted(row.values.keys() & axis.values.keys()):
+        raise BadInput(f"{place}: {allowed.shown_key(twice[0])} is an axis of matrix and a name in foreach: rename one")
+    label = f"{row.label}-{axis.label}" if row.label else ""
+    return Row({**row.values, **axis.values}, label, f"{row.at}, {axis.shown}")
 
 
 def _listed(name: str, table: Table, trials: int, defaults: Table, around: Around) -> Iterator[Written]:
     """The jobs of [[groups.NAME.job]], over what the group says."""
     at = f"[groups.{name}]"
     place = f"{around.place}: {at}"
-    for key in ("matrix", "id"):
+    for key in ("matrix", "foreach", "id"):
         if key in table:
             raise BadInput(f"{place}: must say {key} or job, not both")
     jobs = tables(table["job"], f"groups.{name}.job", around.place)

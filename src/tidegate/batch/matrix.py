@@ -24,15 +24,16 @@ Values = dict[str, str]
 
 
 class Row(Struct, frozen=True):
-    """Values by name, and what a job with them is called where it says no id ("" for nothing)."""
+    """Values by name, what a job with them is called where it says no id ("" for nothing), where they were read."""
 
     values: Mapping[str, str]
     label: str = ""
+    at: str = ""
 
     @property
     def shown(self) -> str:
-        """The values in a few words."""
-        return ", ".join(f"{key} {allowed.shown(one)}" for key, one in list(self.values.items())[:3])
+        """Where they were read, or the values themselves, in a few words."""
+        return self.at or ", ".join(f"{key} {allowed.shown(one)}" for key, one in list(self.values.items())[:3])
 
 
 def rows(matrix: object, place: str, find: Find) -> list[Row]:

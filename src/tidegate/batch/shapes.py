@@ -12,6 +12,10 @@ from tidegate.batch.tables import Table
 from tidegate.model import Account, NewJob
 
 
+def _nothing(_: Sequence[str]) -> str:
+    return ""
+
+
 def _none(_: str) -> Sequence[str]:
     return ()
 
@@ -32,7 +36,8 @@ class Around(Struct, frozen=True, kw_only=True):
     `place` names the input in messages. `directory` (absolute) is what relative paths start from, `home` is `~`.
     `name` is that of a batch that says none, None for one made from its jobs. `recognise` gives the agent that a
     command belongs to, "command" for none. `read_text` gives a prompt file's text; it raises OSError or ValueError.
-    `find` gives the paths that a pattern below the directory finds, in order.
+    `find` gives the paths that a pattern below the directory finds, in order; `run` what a program prints there; it
+    raises OSError or ValueError.
     `accounts` are declared elsewhere; the batch's own say wins, key by key.
     """
 
@@ -45,6 +50,7 @@ class Around(Struct, frozen=True, kw_only=True):
     has_limits: Callable[[str], bool]
     read_text: Callable[[Path], str]
     find: Callable[[str], Sequence[str]] = _none
+    run: Callable[[Sequence[str]], str] = _nothing
     accounts: Mapping[str, Declared] = field(default_factory=dict)
 
 

@@ -67,7 +67,7 @@ DEFAULTS: Mapping[str, Check[object]] = {
 }
 JOB: Mapping[str, Check[object]] = {"id": allowed.name, "group": allowed.word, **DEFAULTS}
 OF_GROUP: Mapping[str, Check[object]] = {"id": allowed.name, **DEFAULTS}  # what a group, or a job in it, may say
-SHAPES = ("matrix", "trials", "job")  # what makes several jobs of a group
+SHAPES = ("matrix", "foreach", "trials", "job")  # what makes several jobs of a group
 HEAD = ("batch", "defaults", "accounts")
 TOP = (*HEAD, "groups", "job")
 
