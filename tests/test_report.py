@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 import stat
 from pathlib import Path
 
 import pytest
 from filled import EVIDENCE, TOKEN, Night, night
-from installed import Tidegate, said
+from installed import Tidegate, said, until
 
 from tidegate.report import markdown
+
+LIMIT = 'echo "You\'ve hit your limit · resets 11:59pm (UTC)" >&2; exit 1'
 
 
 @pytest.fixture
@@ -96,3 +99,46 @@ def test_what_cannot_be_reported_gets_one_line(tidegate: Tidegate, filled: Night
     empty = Tidegate(tidegate.place / "empty")
     empty.place.mkdir()
     assert "no batch nightly: nothing has been submitted" in said(empty("report", "nightly"))
+
+
+# --- beside a run ---
+
+
+def test_a_run_keeps_its_summary_up_to_date_and_writes_the_whole_report_when_it_is_left(tidegate: Tidegate) -> None:
+    into = tidegate.place / "report"
+    batch = tidegate.batch(
+        "".join(json.dumps({"id": name, "command": ["sh", "-c", LIMIT]}) + "\n" for name in "ab"), "b.jsonl"
+    )
+    run = tidegate.start("run", batch, "--report", "report")
+    summary = into / "summary.json"
+    until(lambda: summary.exists() and json.loads(summary.read_text())["status"] == "paused_rate_limit")
+    told = json.loads(summary.read_text())
+    assert told["pause_count"] == 1
+    assert told["rate_limit_info"]["evidence"].startswith("You've hit your limit")
+    assert told["rate_limit_until"] > told["at"]
+    assert not (into / "report.md").exists()
+    run.send_signal(signal.SIGTERM)
+    assert run.wait() == 143
+    told = json.loads(summary.read_text())
+    assert (told["status"], told["pause_count"], told["reconciles"]) == ("paused_rate_limit", 1, True)
+    assert "2 jobs were delayed by the usage limit of command since" in (into / "report.md").read_text()
+
+
+def test_a_run_that_cannot_report_does_not_begin(tidegate: Tidegate) -> None:
+    (tidegate.place / "file").write_text("")
+    batch = tidegate.batch(json.dumps({"id": "a", "command": ["true"]}) + "\n", "b.jsonl")
+    done = tidegate("run", batch, "--report", "file")
+    assert (done.returncode, said(done)) == (
+        2,
+        f"tidegate: {tidegate.place}/file: cannot make this directory: File exists",
+    )
+    assert not tidegate.state.exists()
+
+
+def test_a_run_whose_report_cannot_be_written_ends_as_it_would(tidegate: Tidegate) -> None:
+    script = "rm -rf report; echo > report"
+    batch = tidegate.batch(json.dumps({"id": "a", "command": ["sh", "-c", script]}) + "\n", "b.jsonl")
+    done = tidegate("run", batch, "--report", "report")
+    assert done.returncode == 0, done.stderr
+    assert "report not written" in done.stderr
+    assert "1 job: 1 succeeded" in done.stdout

@@ -39,6 +39,7 @@ def run_demo(args: Namespace) -> int:
     print(INTRODUCTION, flush=True)
     code = work(batch(state), said, Known({AGENT: Demo()}), state)
     print(f"  look:  tidegate --state-dir {state} list")
+    print(f"  read:  tidegate --state-dir {state} report demo")
     return code
 
 

@@ -31,6 +31,8 @@ from tidegate.look.words import counted
 from tidegate.model import Batch, State, Submission
 from tidegate.narrate import Tally
 from tidegate.over import Over, View, left_in_words, status_line
+from tidegate.report import keeping
+from tidegate.report.files import ready
 from tidegate.settings import Flag, Settings
 from tidegate.stores import sqlite
 
@@ -48,8 +50,12 @@ class Report:
     code: int = codes.OK
 
 
-async def supervise(batch: Expanded, shift: Shift, *, update: bool = False, bottom: Bottom | None = None) -> Report:
+async def supervise(
+    batch: Expanded, shift: Shift, *, update: bool = False, bottom: Bottom | None = None, into: Path | None = None
+) -> Report:
     """Submit a batch, work on it until it is over, and say how it stands; `bottom` shows what goes on meanwhile.
+
+    A summary is kept up to date in the directory `into`.
 
     Raises AlreadyRunning where another process supervises the state directory, BadSetting where this one cannot have so
     many slots, StoreBroken where the store fails.
@@ -64,6 +70,8 @@ async def supervise(batch: Expanded, shift: Shift, *, update: bool = False, bott
             view = _view(duty, told.batch.id)
             async with anyio.create_task_group() as beside:
                 beside.start_soon(status_line, view, bottom)
+                if into is not None:
+                    beside.start_soon(keeping.keep, view, told.batch, batch.jobs, into)
                 await duty.supervisor.run()
                 beside.cancel_scope.cancel()
             counts = await duty.ask(store.counts, told.batch.id)
@@ -73,7 +81,9 @@ async def supervise(batch: Expanded, shift: Shift, *, update: bool = False, bott
     return Report(batch=batch.name, counts=counts, tally=duty.narrator.tally, left=left, code=code)
 
 
-async def followed(batch: Expanded, shift: Shift, *, update: bool = False, bottom: Bottom | None = None) -> Report:
+async def followed(
+    batch: Expanded, shift: Shift, *, update: bool = False, bottom: Bottom | None = None, into: Path | None = None
+) -> Report:
     """The same where another process serves the state directory: submit the batch to it, and follow it."""
     store = shift.store
     after = store.last_seq()
@@ -83,6 +93,8 @@ async def followed(batch: Expanded, shift: Shift, *, update: bool = False, botto
     async with follow.following(shift, told.batch, batch.accounts, after) as following:
         async with anyio.create_task_group() as beside:
             beside.start_soon(status_line, following.view, bottom)
+            if into is not None:
+                beside.start_soon(keeping.keep, following.view, told.batch, batch.jobs, into)
             await following.until(over)
             beside.cancel_scope.cancel()
         counts = await following.view.ask(store.counts, told.batch.id)
@@ -223,7 +235,10 @@ def run_file(args: Namespace) -> int:
     if args.on_limit:
         batch = replace(batch, on_limit=args.on_limit)
     state = places.state_dir(args.state_dir, os.environ)
-    return work(batch, said, known, state, update=args.update, slots=args.slots, as_json=args.json)
+    into = Path(args.report).absolute() if args.report else None
+    if into is not None:
+        ready(into)
+    return work(batch, said, known, state, update=args.update, slots=args.slots, as_json=args.json, into=into)
 
 
 def _settings(args: Namespace) -> Settings:
@@ -245,8 +260,11 @@ def work(
     update: bool = False,
     slots: str | None = None,
     as_json: bool = False,
+    into: Path | None = None,
 ) -> int:
     """Supervise a batch with these settings, print its summary, and give the exit code.
+
+    Its report is written into the directory `into`, however it ends.
 
     `slots` are those that the command line asks for, which a service that works here already does not heed.
     """
@@ -257,15 +275,26 @@ def work(
         signals.keep(*LISTENED)
         shift = shift_for(said, known, state, store)
         try:
-            report = anyio.run(partial(supervise, batch, shift, update=update, bottom=bottom))
-        except AlreadyRunning:
-            if not follow.is_served(shift):
-                raise
-            if slots is not None:
-                log.warning("slots not heeded", slots=slots, reason=f"pid {follow.pid_of(shift)} serves with its own")
-            report = anyio.run(partial(followed, batch, shift, update=update, bottom=bottom))
+            report = _worked(batch, shift, slots, update=update, bottom=bottom, into=into)
+        finally:
+            if into is not None and keeping.write(store, state, batch.name, into):
+                note(f"report: {into}")
     _print(plain.line(_form(report, state)) if as_json else summary(report, state))
     return report.code
+
+
+def _worked(
+    batch: Expanded, shift: Shift, slots: str | None, *, update: bool, bottom: Bottom | None, into: Path | None
+) -> Report:
+    """Supervise the batch, or follow it where a service works here."""
+    try:
+        return anyio.run(partial(supervise, batch, shift, update=update, bottom=bottom, into=into))
+    except AlreadyRunning:
+        if not follow.is_served(shift):
+            raise
+        if slots is not None:
+            log.warning("slots not heeded", slots=slots, reason=f"pid {follow.pid_of(shift)} serves with its own")
+        return anyio.run(partial(followed, batch, shift, update=update, bottom=bottom, into=into))
 
 
 def _print(text: str) -> None:

@@ -63,7 +63,8 @@ def draw(facts: Facts) -> Picture:
     """The picture that facts add up to."""
     counts = dict.fromkeys(State, 0) | Counter(job.state for job in facts.jobs)
     begin, end = _bounds(facts)
-    mine = closings.binding(facts.events, facts.holds, facts.jobs, facts.batch.name, begin)
+    reached = set[str]().union(*(closings.reach(job, facts.batch.name) for job in facts.jobs))
+    mine = closings.binding(facts.events, facts.holds, reached, begin)
     found = spells.of(facts.jobs, facts.events, facts.needed, facts.now)
     told = ends.count(facts.attempts, facts.events)
     walked = steps.walk(found, mine, facts.batch.name, end)

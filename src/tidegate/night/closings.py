@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tidegate.model import Event, Hold, Job, Origin, Window, family
+from tidegate.model import Event, Hold, Job, NewJob, Origin, Window, family
 from tidegate.night.spells import Kind, Spell
 
 Key = tuple[str, str, str]
@@ -50,7 +50,12 @@ class Closing(Struct, frozen=True, kw_only=True):
 
 def reach(job: Job, batch: str) -> set[str]:
     """Every scope that binds a job, hosts apart."""
-    return {"*", f"batch:{batch}", f"job:{job.id}", job.account, f"{job.account}/{family(job.model)}"}
+    return {f"job:{job.id}", *lane(job, batch)}
+
+
+def lane(job: Job | NewJob, batch: str) -> set[str]:
+    """Every scope that binds a job and others like it, hosts apart."""
+    return {"*", f"batch:{batch}", job.account, f"{job.account}/{family(job.model)}"}
 
 
 def binds(scope: str, reached: set[str]) -> bool:
@@ -58,11 +63,8 @@ def binds(scope: str, reached: set[str]) -> bool:
     return scope in reached or scope.startswith("host:")
 
 
-def binding(
-    events: Iterable[Event], holds: Iterable[Hold], jobs: Sequence[Job], batch: str, begin: datetime
-) -> list[Closing]:
-    """The closings of the scopes that bind these jobs, in the order in which they began."""
-    reached = set().union(*(reach(job, batch) for job in jobs))
+def binding(events: Iterable[Event], holds: Iterable[Hold], reached: set[str], begin: datetime) -> list[Closing]:
+    """The closings of these scopes and of hosts, in the order in which they began."""
     book = _Book(begin)
     for event in events:
         if event.scope is not None and binds(event.scope, reached):

@@ -12,9 +12,10 @@ from tidegate.errors import BadInput
 from tidegate.report import markdown, summary
 from tidegate.report.told import Told
 
+SUMMARY = "summary.json"
 FORMATS: Mapping[str, tuple[str, Callable[[Told], str]]] = {
     "md": ("report.md", markdown.text),
-    "summary": ("summary.json", summary.text),
+    "summary": (SUMMARY, summary.text),
 }
 
 

@@ -17,7 +17,12 @@ from tidegate.report.told import Told
 
 def text(told: Told) -> str:
     """The object, on several lines."""
-    return json.dumps(form(told), indent=2, default=str) + "\n"
+    return as_text(form(told))
+
+
+def as_text(said: plain.Form) -> str:
+    """An object on several lines."""
+    return json.dumps(said, indent=2, default=str) + "\n"
 
 
 def form(told: Told) -> plain.Form:

@@ -15,6 +15,9 @@ def _run(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--on-limit", choices=("wait", "exit"), help="wait for the reset, or leave with exit code 75 (default: wait)"
     )
+    parser.add_argument(
+        "--report", metavar="DIR", help="keep summary.json up to date there, and write the whole report at the end"
+    )
     log_format_flag(parser)
     json_flag(parser, "the summary as one object")
 
