@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
+import stat
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
@@ -28,7 +30,13 @@ def mend(state: Path, finding: Finding) -> bool:
 
 def _close(_state: Path, finding: Finding) -> None:
     if finding.place is not None:
-        finding.place.chmod(finding.place.lstat().st_mode & 0o7700)
+        fd = os.open(finding.place, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)  # an agent may put a link there meanwhile
+        try:
+            found = os.fstat(fd).st_mode
+            if not stat.S_ISLNK(found):
+                Path(f"/proc/self/fd/{fd}").chmod(found & 0o7700)
+        finally:
+            os.close(fd)
 
 
 def _sweep(state: Path, finding: Finding) -> None:
@@ -49,8 +57,9 @@ def _remove(_state: Path, finding: Finding) -> None:
 
 def _end(state: Path, finding: Finding) -> None:
     """TERM, then KILL: each look sees only what carries the mark still."""
+    mark = next((mark for one, mark in running.marked(state).items() if one.pid == finding.pid), None)
     for number, seconds in ((signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
-        for process in (found := _processes(state, finding)):
+        for process in (found := _processes(state, mark)):
             send(process, number)
             send(process, signal.SIGCONT)
         for _ in range(int(seconds / MOMENT)):
@@ -59,9 +68,9 @@ def _end(state: Path, finding: Finding) -> None:
             time.sleep(MOMENT)
 
 
-def _processes(state: Path, finding: Finding) -> list[Process]:
-    marked = running.marked(state)
-    return [one for one, mark in marked.items() if running.parts(mark)[1:] == (finding.job, finding.attempt)]
+def _processes(state: Path, mark: str | None) -> list[Process]:
+    """Those of one attempt; another state directory has jobs and attempts of the same numbers."""
+    return [one for one, its in running.marked(state).items() if its == mark]
 
 
 _MENDS: Mapping[str, Callable[[Path, Finding], None]] = {
