@@ -82,6 +82,17 @@ def test_secrets_and_output_are_in_it_where_they_are_asked_for(tidegate: Tidegat
     assert (tidegate.place / "out/attempts/1/1/stdout.log").read_bytes() == b"one line\n"
 
 
+@pytest.mark.slow
+def test_what_does_not_belong_there_is_left_out_and_keeps_no_backup_from_being_restored(tidegate: Tidegate) -> None:
+    filled(tidegate)
+    for odd in ("attempts/1/1/two words", "attempts/1/1/.hidden", "attempts/lost/found/x", "secrets/key.bak"):
+        (tidegate.state / odd).parent.mkdir(parents=True, exist_ok=True)
+        (tidegate.state / odd).write_text("x")
+    assert tidegate("backup", "b.tar.gz", "--with-secrets", "--with-output").returncode == 0
+    assert not {"attempts/1/1/two words", "secrets/key.bak"} & set(names(tidegate.place / "b.tar.gz"))
+    assert restored(tidegate, "--into", "new/state")["jobs"] == 31
+
+
 def test_where_nothing_was_submitted_there_is_nothing_to_save(tidegate: Tidegate) -> None:
     assert "nothing has been submitted" in said(tidegate("backup"))
     assert not tidegate.state.exists()
@@ -107,7 +118,9 @@ def test_what_is_no_whole_backup_is_refused_in_one_line(tmp_path: Path) -> None:
         changed: "tidegate.db is not as it was",
         packed(("tidegate-backup", b"1\n"), ("../evil", b"x")): "'../evil' in it, which no backup has",
         packed(("tidegate-backup", b"1\n"), ("attempts/1/1/../lock", b"x")): "which no backup has",
+        packed(("tidegate-backup", b"1\n"), ("attempts/1/1/..", b"x")): "which no backup has",
         packed(("tidegate-backup", b"1\n"), ("manifest.json", b"{}")): "its manifest is damaged",
+        packed(("tidegate-backup", b"1\n"), ("manifest.json", b"[" * 100_000)): "damaged",
         gzip.compress(plain[:512] + b"9" + plain[513:]): "made by a newer tidegate",
     }
     for number, (data, words) in enumerate(bad.items()):
@@ -188,6 +201,22 @@ def test_in_its_own_place_a_backup_finds_its_secrets_and_its_output_again(tidega
     assert (Path(told["aside"]) / "tidegate.db").exists()
     assert (tidegate.state / "attempts/1/1/stdout.log").read_bytes() == b"one line\n"
     assert len(tidegate.states()) == 30
+
+
+@pytest.mark.slow
+def test_output_from_a_backup_comes_back_where_other_jobs_had_the_numbers(tidegate: Tidegate) -> None:
+    here, there = (Tidegate(tidegate.place / name) for name in ("here", "there"))
+    for program, word in ((here, "ours"), (there, "theirs")):
+        program.place.mkdir()
+        (program.place / "b.toml").write_text(f'[[job]]\nid = "{word}"\ncommand = ["echo", "{word}"]\n')
+        assert program("run", "b.toml").returncode == 0
+    assert here("backup", str(tidegate.place / "b.tar.gz"), "--with-output").returncode == 0
+    done = there("restore", "--force", "--json", str(tidegate.place / "b.tar.gz"))
+    assert done.returncode == 0, done.stderr
+    assert (there.state / "attempts/1/1/stdout.log").read_bytes() == b"ours\n"
+    aside = Path(json.loads(done.stdout)["aside"])
+    assert (aside / "attempts/1/1/stdout.log").read_bytes() == b"theirs\n"
+    assert audit(there.state) == []
 
 
 @pytest.mark.slow

@@ -108,7 +108,7 @@ def test_files_and_processes_are_mended_after_a_backup(broken: Tidegate) -> None
     (state / "attempts/1/1/stdout.log").chmod(0o644)
     ((uuid,),) = asked(state, "SELECT uuid FROM supervisor")
     process = sleeper(f"{uuid}/1/1", broken.place)
-    until(lambda: Path(f"/proc/{process.pid}/cmdline").read_bytes().startswith(b"sleep"))
+    until(lambda: words(process.pid).startswith(b"sleep"))
     assert {one.kind for one in audit(state)} == {"mode", "secret_orphan", "output_orphan", "leftover"}
     assert mended(state) == []
     assert process.wait() == -15
@@ -117,6 +117,38 @@ def test_files_and_processes_are_mended_after_a_backup(broken: Tidegate) -> None
     (path,) = places.backups(state).iterdir()
     with tarfile.open(path) as archive:
         assert {"attempts/77/1/stdout.log", f"secrets/{'f' * 40}"} <= set(archive.getnames())
+
+
+def words(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_repair_ends_no_process_of_another_state_directory(broken: Tidegate) -> None:
+    ((uuid,),) = asked(broken.state, "SELECT uuid FROM supervisor")
+    ours, others = (sleeper(f"{by}/1/1", broken.place) for by in (uuid, "00000000-0000-4000-8000-00000000000b"))
+    try:
+        until(lambda: all(words(one.pid).startswith(b"sleep") for one in (ours, others)))
+        assert mended(broken.state) == []
+        assert ours.wait() == -15
+        assert others.poll() is None
+    finally:
+        others.kill()
+        others.wait()
+
+
+@pytest.mark.slow
+def test_what_is_no_instant_and_what_is_no_mark_stops_no_repair(broken: Tidegate) -> None:
+    sql(broken.state, "UPDATE supervisor SET started_at = 'whenever'")
+    sql(broken.state, "UPDATE job SET lost = 7 WHERE id = 5")
+    process = sleeper("x/\N{SUPERSCRIPT TWO}/1", broken.place)
+    try:
+        until(lambda: words(process.pid).startswith(b"sleep"))
+        places.lock(broken.state).touch()
+        assert [one.kind for one in repair(broken.state, NOW, "ann").done] == ["job_lost"]
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.slow
@@ -152,8 +184,12 @@ def test_of_a_table_with_a_damaged_page_the_rest_is_saved(tmp_path: Path) -> Non
     leaves = [number for number, page in enumerate(pages, 1) if page[0] == 0x0D and b"x" * 300 in page]
     damage(path, leaves[len(leaves) // 2])
     assert {one.kind for one in audit(state)} == {"damage"}
+    places.lock(state).touch()
+    done = repair(state, NOW, "ann")
     assert mended(state) == []
     ((saved,),) = asked(state, "SELECT count(*) FROM job")
+    assert f"{saved} of definition," in str(asked(state, "SELECT data FROM event WHERE name = 'repaired'"))
+    assert done.rows < 400 * 4  # each counts once, however often it was read
     assert 380 <= int(str(saved)) < 400
     assert asked(state, "SELECT seq FROM sqlite_sequence WHERE name = 'job'") == [(400,)]
 

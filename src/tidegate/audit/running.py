@@ -67,7 +67,7 @@ def findings(state: Path, before: Marked, books: Books) -> Iterator[Finding]:
 def parts(marker: str) -> tuple[str, int, int]:
     """By whom, of which job and attempt a mark is; zeros where it is none of ours."""
     match marker.split("/"):
-        case [supervisor, job, n] if job.isdigit() and n.isdigit():
+        case [supervisor, job, n] if job.isdecimal() and n.isdecimal():
             return supervisor, int(job), int(n)
         case _:
             return "", 0, 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from datetime import datetime
 
 from msgspec import Struct, field
@@ -13,6 +14,9 @@ FORMAT = 1
 HEADER = "tidegate-backup"  # the first member: its text is the format's number
 MANIFEST = "manifest.json"  # the last one: what is cut short has none
 DATABASE, SECRETS, ATTEMPTS = "tidegate.db", "secrets", "attempts"
+ALLOWED = re.compile(  # what else has a place in one
+    r"tidegate\.db(-wal)?|secrets/\w{1,64}|attempts/[1-9]\d{0,17}/[1-9]\d{0,17}/\w[\w.-]{0,63}", re.ASCII
+)
 
 
 class Manifest(Struct, frozen=True, kw_only=True):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import re
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -13,13 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from tidegate.backup.manifest import FORMAT, HEADER, MANIFEST, Manifest, of_text
+from tidegate.backup.manifest import ALLOWED, FORMAT, HEADER, MANIFEST, Manifest, of_text
 from tidegate.errors import BadInput
 from tidegate.stores.vault import private
 
-ALLOWED = re.compile(r"tidegate\.db(-wal)?|secrets/\w{1,64}|attempts/[1-9]\d{0,17}/[1-9]\d{0,17}/[\w.-]{1,64}")
 CHUNK = 1 << 20
 SMALL = 64 << 20  # bytes that a header or a manifest may have
+DAMAGES = (
+    *(tarfile.TarError, zlib.error, ValueError, TypeError),
+    *(KeyError, AttributeError, OverflowError, RecursionError),
+)  # what reading rubbish ends in
 
 
 def unpack(packed: BinaryIO, name: str, into: Path) -> Manifest:
@@ -100,5 +102,5 @@ def _clearly(name: str) -> Iterator[None]:
         raise BadInput(f"{name}: is no backup of tidegate" if whole else f"{name}: this backup is damaged") from None
     except EOFError:
         raise _refused(name, "is cut short") from None
-    except (tarfile.TarError, zlib.error, ValueError, TypeError, KeyError) as error:
+    except DAMAGES as error:
         raise _refused(name, f"is damaged: {error}") from None

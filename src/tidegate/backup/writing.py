@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tidegate import __version__, places
-from tidegate.backup.manifest import ATTEMPTS, DATABASE, FORMAT, HEADER, MANIFEST, SECRETS, Manifest, as_text
+from tidegate.backup.manifest import ALLOWED, ATTEMPTS, DATABASE, FORMAT, HEADER, MANIFEST, SECRETS, Manifest, as_text
 from tidegate.errors import StoreBroken
 from tidegate.stores.snapshot import snapshot
 
@@ -83,12 +83,22 @@ def _write_raw(writing: _Writing, state: Path) -> int:
 
 
 def _files(state: Path, wanted: Wanted) -> Iterator[tuple[str, Path]]:
+    """What belongs there: what somebody has put beside it would keep the backup from being restored."""
+    return ((name, path) for name, path in _there(state, wanted) if ALLOWED.fullmatch(name))
+
+
+def _there(state: Path, wanted: Wanted) -> Iterator[tuple[str, Path]]:
     if wanted.secrets:
         for path in _sorted(places.secrets(state).glob("[!.]*")):
             yield f"{SECRETS}/{path.name}", path
     for place in sorted(places.attempts(state).glob("*/*") if wanted.output else wanted.attempts):
         for path in _sorted(place.glob("*")):
             yield f"{ATTEMPTS}/{path.parent.parent.name}/{path.parent.name}/{path.name}", path
+
+
+def _opened(path: str, how: int) -> int:
+    """Open a file, but no link and no pipe that an agent has put in its place since it was looked at."""
+    return os.open(path, how | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _sorted(paths: Iterable[Path]) -> list[Path]:
@@ -109,7 +119,7 @@ class _Writing:
 
     def file(self, name: str, path: Path) -> None:
         """Add a file as long as it is now: an agent may be writing to it. One that is gone is left out."""
-        with suppress(FileNotFoundError), path.open("rb") as opened:
+        with suppress(FileNotFoundError), open(path, "rb", opener=_opened) as opened:
             found = os.fstat(opened.fileno())
             hashed = _Hashed(opened, path)
             self._archive.addfile(self._info(name, found.st_size, found.st_mtime), hashed)

@@ -80,10 +80,11 @@ def _write_anew(state: Path, now: datetime, by: str, repaired: Repaired) -> None
     new.unlink(missing_ok=True)
     try:
         rows = salvage(path, new)
-        for suffix in ("", "-wal", "-shm"):
+        os.link(path, aside)  # first: one of them lies there whenever this breaks off
+        for suffix in ("-wal", "-shm"):
             with suppress(FileNotFoundError):
                 os.rename(f"{path}{suffix}", f"{aside}{suffix}")  # noqa: PTH104 - three names of one file
-        os.link(new, path)
+        new.replace(path)
     finally:
         new.unlink(missing_ok=True)
     repaired.damaged, repaired.rows = aside, sum(rows.values())

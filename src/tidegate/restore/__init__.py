@@ -83,16 +83,18 @@ def _check(staged: Path, name: str, now: datetime) -> None:
 def _swap(state: Path, staged: Path, whose: Carried, now: datetime) -> Path | None:
     """Exchange what lies there; where what lay there is now, None where nothing did.
 
-    Whenever this breaks off, the old database or the new one is there, with all that belongs to it.
+    Whenever this breaks off, the old database or the new one is there, with all that belongs to it; but for the output
+    of new jobs that have the numbers of old ones.
     """
     aside = None if is_empty(state) else state / f"before-restore-{now:%Y%m%dT%H%M%S}Z"
     if aside is not None:
         swap.keep_old(state, aside)
-    swap.merge(staged, state)
+    swap.merge(staged, state, but=whose.others)
     exchange(places.database(state), places.database(staged), aside or staged)
     swap.sync(state)
     if aside is not None:
         swap.move_others(state, aside, whose)
+        swap.merge(staged, state)  # the output of jobs whose numbers those had
     with closing(sqlite.open(places.database(state))) as store:
         store.sweep()
     return aside

@@ -26,7 +26,7 @@ def carried(state: Path, store: Store) -> Carried:
     kept: set[int] = set()
     others: set[int] = set()
     for place in places.attempts(state).glob("[1-9]*"):
-        if place.name.isdigit() and place.is_dir():
+        if place.name.isdecimal() and place.is_dir():
             (kept if _is_of(place, store) else others).add(int(place.name))
     return Carried(frozenset(kept), frozenset(others))
 
@@ -34,7 +34,9 @@ def carried(state: Path, store: Store) -> Carried:
 def _is_of(place: Path, store: Store) -> bool:
     """Whether the last attempt there says that it is of the job with this number."""
     job = store.job(int(place.name))
-    last = max((one for one in place.glob("[1-9]*") if one.name.isdigit()), key=lambda one: int(one.name), default=None)
+    last = max(
+        (one for one in place.glob("[1-9]*") if one.name.isdecimal()), key=lambda one: int(one.name), default=None
+    )
     if job is None or last is None:
         return False
     intent = intent_of(last)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Container
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,10 +30,13 @@ def keep_secrets(state: Path, staged: Path, wanted: frozenset[str]) -> None:
             (new / name).chmod(0o600)
 
 
-def merge(staged: Path, state: Path) -> None:
-    """Add the files of a restored state to those that lie there; nothing that lies there is replaced."""
+def merge(staged: Path, state: Path, but: Container[int] = ()) -> None:
+    """Add the files of a restored state to those that lie there, `but` for the output of some jobs; nothing that lies
+    there is replaced.
+    """
     for place in places.attempts(staged).glob("*/*"):
-        _move(place, places.attempts(state) / place.parent.name / place.name)
+        if int(place.parent.name) not in but:
+            _move(place, places.attempts(state) / place.parent.name / place.name)
     for place in places.secrets(staged).glob("[!.]*"):
         _move(place, places.secrets(state) / place.name)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -82,9 +82,9 @@ def books(path: Path, now: datetime, most: int = MOST) -> Books:
     try:
         with _look(path) as db:
             return _told(db, now, most)
-    except (apsw.Error, StoreBroken) as error:
+    except (apsw.Error, StoreBroken, UnicodeDecodeError) as error:
         said = f"{type(error).__name__.removesuffix('Error')}: {error}"
-        kind = "damage" if isinstance(error, apsw.CorruptError) else "unreadable"
+        kind = "damage" if isinstance(error, apsw.CorruptError | UnicodeDecodeError) else "unreadable"
         return Books(faults=[Fault(kind=kind, said=said)], is_readable=False)
 
 
@@ -112,7 +112,15 @@ def _told(db: apsw.Connection, now: datetime, most: int) -> Books:
 
 
 def _entered(host: str, pid: int, started_at: str, left_at: str | None) -> Entered:
-    return Entered(host, pid, datetime.fromisoformat(started_at), left_at)
+    return Entered(host, pid, _instant(started_at), left_at)
+
+
+def _instant(said: str) -> datetime:
+    """What a text tells; long ago where it tells none, which is a fault of its own."""
+    try:
+        return datetime.fromisoformat(said).replace(tzinfo=UTC)
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
 
 
 def _first(kind: str, rows: Iterable[tuple[int | None, int | None, str]], most: int) -> Iterator[Fault]:

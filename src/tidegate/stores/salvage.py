@@ -59,12 +59,8 @@ def _copy(source: apsw.Connection, target: apsw.Connection, table: str, key: str
     for row in _rows(source, table, names, key):
         with suppress(apsw.Error):  # what is no row of ours
             target.execute(into, row)
-            count += 1
+            count += target.changes()  # none for a row that was read before
     return count
-
-
-def _columns(db: apsw.Connection, table: str) -> list[str]:
-    return [str(name) for (name,) in _until_damaged(db, "SELECT name FROM pragma_table_info(?)", table)]
 
 
 def _rows(source: apsw.Connection, table: str, names: str, key: str) -> Iterator[Row]:
@@ -81,8 +77,13 @@ def _rows(source: apsw.Connection, table: str, names: str, key: str) -> Iterator
     for at, *row in _until_damaged(source, f"SELECT {key}, {names} FROM {table} NOT INDEXED ORDER BY {key} DESC"):  # noqa: S608
         last = int(str(at))
         yield tuple(row)
+    missing = 0
     for number in range(first + 1, last or first + GAP):
-        yield from _until_damaged(source, f"{read} WHERE {key} = ?", number)
+        found = list(_until_damaged(source, f"{read} WHERE {key} = ?", number))
+        yield from found
+        missing = 0 if found else missing + 1
+        if missing == GAP:  # a damaged page may tell of any number
+            return
 
 
 def _until_damaged(source: apsw.Connection, query: str, *binds: int | str) -> Iterator[Row]:
