@@ -16,7 +16,7 @@ FLOORS = {
     3: "attempt explain retention audit backup forgotten",
     4: "supervisor restore repair",
     5: "settings logs files listing look narrate notify bottom standing headroom over follow run serve reap check demo"
-    " daemon report doctor upkeep cli __main__ examples",
+    " daemon again report doctor upkeep cli __main__ examples",
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}
 FILES = sorted(SRC.rglob("*.py"))

@@ -247,8 +247,8 @@ def _stopped(job: Job, state: State, reason: str, now: datetime) -> Job:
     return replace(_ended(job, state, reason, now), not_before=None) if job.state is State.QUEUED else job
 
 
-def retried(job: Job) -> Job:
-    """A job that has ended, queued anew with all of its attempts, and with its session; any other as it is."""
+def retried(job: Job, *, clean: bool = False) -> Job:
+    """A job that has ended, queued anew with all of its attempts; any other as it is. `clean`: without its session."""
     if not job.state.is_final:
         return job
     return replace(
@@ -260,6 +260,7 @@ def retried(job: Job) -> Job:
         limited_in_a_row=0,
         limited_since=None,
         resumed=False,
+        session=None if clean else job.session,
         reason="",
         ended_at=None,
     )

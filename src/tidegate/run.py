@@ -19,6 +19,7 @@ import structlog
 from msgspec.structs import replace
 
 from tidegate import agents, codes, doorbell, files, follow, logs, places, settings, signals
+from tidegate.again import NOTHING, Again, asked, others, queue
 from tidegate.agents import Known
 from tidegate.batch import Expanded
 from tidegate.bottom import Bottom
@@ -51,7 +52,13 @@ class Report:
 
 
 async def supervise(
-    batch: Expanded, shift: Shift, *, update: bool = False, bottom: Bottom | None = None, into: Path | None = None
+    batch: Expanded,
+    shift: Shift,
+    *,
+    update: bool = False,
+    again: Again = NOTHING,
+    bottom: Bottom | None = None,
+    into: Path | None = None,
 ) -> Report:
     """Submit a batch, work on it until it is over, and say how it stands; `bottom` shows what goes on meanwhile.
 
@@ -64,7 +71,7 @@ async def supervise(
     with owning(shift.state):
         make_room(shift, slots=shift.slots)
         store.keep_hours(CONFIGURATION, shift.hours, now)
-        told = _submitted(batch, shift, update=update)
+        told = _submitted(batch, shift, update=update, again=again)
         over = Over(on_limit=batch.on_limit)
         async with on_duty(shift, told.batch.id, lambda duty: over(_view(duty, told.batch.id))) as duty:
             view = _view(duty, told.batch.id)
@@ -82,12 +89,18 @@ async def supervise(
 
 
 async def followed(
-    batch: Expanded, shift: Shift, *, update: bool = False, bottom: Bottom | None = None, into: Path | None = None
+    batch: Expanded,
+    shift: Shift,
+    *,
+    update: bool = False,
+    again: Again = NOTHING,
+    bottom: Bottom | None = None,
+    into: Path | None = None,
 ) -> Report:
     """The same where another process serves the state directory: submit the batch to it, and follow it."""
     store = shift.store
     after = store.last_seq()
-    told = _submitted(batch, shift, update=update)
+    told = _submitted(batch, shift, update=update, again=again)
     doorbell.ring(shift.state)
     over = Over(on_limit=batch.on_limit)
     async with follow.following(shift, told.batch, batch.accounts, after) as following:
@@ -118,12 +131,15 @@ def _view(duty: Duty, batch: int) -> View:
     )
 
 
-def _submitted(batch: Expanded, shift: Shift, *, update: bool) -> Submission:
+def _submitted(batch: Expanded, shift: Shift, *, update: bool, again: Again) -> Submission:
     store, now = shift.store, shift.clock.now()
     store.set_accounts(batch.accounts, now)
     store.keep_hours(f"batch:{batch.name}", batch.hours, now)
-    told = store.submit(Batch(batch.name), batch.jobs, now, update=update)
+    queue(store, batch, again, now)
+    told = store.submit(Batch(batch.name), batch.jobs, now, update=update, whole=not again.only)
     _tell(told)
+    if again.only and (more := others(store, batch)):
+        log.warning("others run too", jobs=more, reason="queued in this batch before, and not selected now")
     return told
 
 
@@ -232,13 +248,24 @@ def run_file(args: Namespace) -> int:
         has_limits=known.has_limits,
         accounts=settings.accounts(said),
     )
+    batch, again = asked(batch, args)
     if args.on_limit:
         batch = replace(batch, on_limit=args.on_limit)
     state = places.state_dir(args.state_dir, os.environ)
     into = Path(args.report).absolute() if args.report else None
     if into is not None:
         ready(into)
-    return work(batch, said, known, state, update=args.update, slots=args.slots, as_json=args.json, into=into)
+    return work(
+        batch,
+        said,
+        known,
+        state,
+        update=args.update,
+        again=again,
+        slots=args.slots,
+        as_json=args.json,
+        into=into,
+    )
 
 
 def _settings(args: Namespace) -> Settings:
@@ -258,6 +285,7 @@ def work(
     state: Path,
     *,
     update: bool = False,
+    again: Again = NOTHING,
     slots: str | None = None,
     as_json: bool = False,
     into: Path | None = None,
@@ -275,7 +303,7 @@ def work(
         signals.keep(*LISTENED)
         shift = shift_for(said, known, state, store)
         try:
-            report = _worked(batch, shift, slots, update=update, bottom=bottom, into=into)
+            report = _worked(batch, shift, slots, update=update, again=again, bottom=bottom, into=into)
         finally:
             if into is not None and keeping.write(store, state, batch.name, into):
                 note(f"report: {into}")
@@ -284,17 +312,24 @@ def work(
 
 
 def _worked(
-    batch: Expanded, shift: Shift, slots: str | None, *, update: bool, bottom: Bottom | None, into: Path | None
+    batch: Expanded,
+    shift: Shift,
+    slots: str | None,
+    *,
+    update: bool,
+    again: Again,
+    bottom: Bottom | None,
+    into: Path | None,
 ) -> Report:
     """Supervise the batch, or follow it where a service works here."""
     try:
-        return anyio.run(partial(supervise, batch, shift, update=update, bottom=bottom, into=into))
+        return anyio.run(partial(supervise, batch, shift, update=update, again=again, bottom=bottom, into=into))
     except AlreadyRunning:
         if not follow.is_served(shift):
             raise
         if slots is not None:
             log.warning("slots not heeded", slots=slots, reason=f"pid {follow.pid_of(shift)} serves with its own")
-        return anyio.run(partial(followed, batch, shift, update=update, bottom=bottom, into=into))
+        return anyio.run(partial(followed, batch, shift, update=update, again=again, bottom=bottom, into=into))
 
 
 def _print(text: str) -> None:

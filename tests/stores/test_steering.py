@@ -202,6 +202,14 @@ def test_a_job_that_has_ended_is_queued_with_all_of_its_attempts_and_its_session
     assert world.take()[1].n == 2
 
 
+def test_a_clean_retry_leaves_the_session_behind(world: World) -> None:
+    failed(world)
+    assert world.store.retry(world.job("a").id, world.now, by="ann", clean=True).session is None
+    job = world.job("a")
+    assert (job.state, job.session, job.attempts) == (State.QUEUED, None, 0)
+    assert [event.data for event in world.events("job retried")] == [{"by": "ann", "clean": True}]
+
+
 def test_a_job_that_has_not_ended_is_not_retried(world: World) -> None:
     world.submit("a", "b")
     world.take()

@@ -77,6 +77,18 @@ def scope_argument(parser: ArgumentParser, what: str) -> None:
     json_flag(parser, "one object")
 
 
+def only_flag(parser: ArgumentParser) -> None:
+    """Add --only."""
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        type=text,
+        metavar="GROUP",
+        help="only the jobs of this group, or whose ids fit a pattern in quotes ('T5/*'); may be said several times",
+    )
+
+
 def whole(said: str) -> int:
     """A whole number, 1 or more. Raises ArgumentTypeError."""
     if said.isascii() and said.isdigit() and 0 < len(said) < 7 and int(said) > 0:

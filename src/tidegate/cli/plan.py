@@ -1,16 +1,43 @@
-"""The verb `plan`: the jobs that a batch file means."""
+"""The verb `plan`: the jobs that a batch file means, and how they stand against what is in the store."""
 
 from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
-from tidegate import agents, batch, files, settings
+from msgspec import Struct
+
+from tidegate import again, agents, batch, files, settings
+from tidegate.batch import Expanded
 from tidegate.cli.config import loaded
+from tidegate.look import plain, why
+from tidegate.look.desk import Desk, opened
+from tidegate.look.why import Picture
+from tidegate.look.words import Page, clean, counted, page
+from tidegate.model import Job, NewJob, State
+from tidegate.settings import Settings
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What a run would find: names by how they stand, and the jobs that would be queued, ready or kept back."""
+
+    new: Sequence[str]
+    unchanged: Sequence[str]
+    changed: Sequence[str]
+    absent: Sequence[str]
+    ended: Mapping[State, int]
+    ready: Counter[str]
+    kept: Mapping[str, int]
+    now: int
 
 
 def plan(args: Namespace) -> int:
-    """Print the expanded jobs, and the hours that were said, as lines of a JSONL batch; 0. Raises BadInput."""
+    """Print the expanded jobs, and the hours that were said, as lines of a JSONL batch, or a summary; 0.
+
+    Raises BadInput.
+    """
     said = loaded(args).settings
     known = agents.known(settings.agents(said))
     read = files.read_batch(
@@ -20,5 +47,138 @@ def plan(args: Namespace) -> int:
         has_limits=known.has_limits,
         accounts=settings.accounts(said),
     )
-    sys.stdout.write(batch.head_as_jsonl(read) + batch.as_jsonl(read.jobs))
+    part = again.selected(read, args.only)
+    if not args.summary:
+        sys.stdout.write(batch.head_as_jsonl(part) + batch.as_jsonl(part.jobs))
+        return 0
+    with opened(args) as desk:
+        told = _told(part, desk, said, whole=not args.only)
+    for line in [plain.line(_form(part, told))] if args.json else _lines(part, told, page()):
+        print(line)
     return 0
+
+
+def _told(read: Expanded, desk: Desk | None, said: Settings, *, whole: bool) -> Plan:
+    stored = again.stored(desk.store, read.name) if desk is not None else {}
+    same = _same(read.jobs, stored, desk)
+    names = {job.name for job in read.jobs}
+    queued = [stored.get(job.name) or _as_queued(job, read.name, page()) for job in read.jobs]
+    seen = _picture(read, desk)
+    kept, ready = _waiting([job for job in queued if job.state is State.QUEUED], seen)
+    free = said.supervisor.slots - len(seen.running)
+    return Plan(
+        new=[job.name for job in read.jobs if job.name not in stored],
+        unchanged=[name for name, is_same in same.items() if is_same],
+        changed=[name for name, is_same in same.items() if not is_same],
+        absent=[name for name in stored if name not in names] if whole else [],
+        ended=Counter(stored[name].state for name in same if stored[name].state is not State.QUEUED),
+        ready=ready,
+        kept=kept,
+        now=max(0, min(free, sum(min(number, _free(account, seen, number)) for account, number in ready.items()))),
+    )
+
+
+def _same(jobs: Sequence[NewJob], stored: Mapping[str, Job], desk: Desk | None) -> dict[str, bool]:
+    """Of each known job whether it is as it was."""
+    if desk is None:
+        return {}
+    return {job.name: again.is_same(desk.store, stored[job.name], job) for job in jobs if job.name in stored}
+
+
+def _as_queued(new: NewJob, batch_name: str, on: Page) -> Job:
+    return Job(
+        id=0,
+        batch=0,
+        batch_name=batch_name,
+        name=new.name,
+        account=new.account,
+        spec=new.spec,
+        model=new.model,
+        group=new.group,
+        priority=new.priority,
+        created_at=on.now,
+    )
+
+
+def _picture(read: Expanded, desk: Desk | None) -> Picture:
+    """What would decide if somebody worked here."""
+    if desk is None:
+        accounts = {one.name: one for one in read.accounts}
+        return Picture(now=page().now, host="", holds=[], running=[], accounts=accounts, supervised=True)
+    seen = why.picture(desk.store, desk.page.now, desk.host, supervised=True)
+    seen.accounts.update({one.name: one for one in read.accounts})
+    return seen
+
+
+def _waiting(queued: Sequence[Job], seen: Picture) -> tuple[dict[str, int], Counter[str]]:
+    """How many jobs each cause keeps back, in words, and how many are ready, by account."""
+    kept: Counter[str] = Counter()
+    ready: Counter[str] = Counter()
+    on = page()
+    for job in queued:
+        wait = why.waits(job, seen)[0]
+        if wait.kind in ("slot", "account"):
+            ready[job.account] += 1
+        elif wait.hold is not None:
+            kept[f"{why.scope_words(wait.hold.scope)} {why.hold_words(wait.hold, on)}"] += 1
+        else:
+            kept["waits for its time" if wait.until is not None else "waits for other jobs"] += 1
+    return dict(kept), ready
+
+
+def _free(account: str, seen: Picture, number: int) -> int:
+    most = seen.most(account)
+    return number if most is None else max(0, most - len(seen.epochs[account]))
+
+
+# --- what a person sees ---
+
+
+def _groups(read: Expanded) -> dict[str, Counter[str]]:
+    groups: dict[str, Counter[str]] = {}
+    for job in read.jobs:
+        groups.setdefault(job.group, Counter())[job.account] += 1
+    return groups
+
+
+def _form(read: Expanded, told: Plan) -> plain.Form:
+    return {
+        "batch": read.name,
+        "jobs": len(read.jobs),
+        "groups": {name or "": dict(accounts) for name, accounts in _groups(read).items()},
+        "new": list(told.new),
+        "unchanged": len(told.unchanged),
+        "changed": list(told.changed),
+        "absent": list(told.absent),
+        "states": {state.value: number for state, number in told.ended.items()},
+        "ready": dict(told.ready),
+        "kept": dict(told.kept),
+        "now": told.now,
+    }
+
+
+def _lines(read: Expanded, told: Plan, on: Page) -> Iterator[str]:
+    yield from on.wrap(f"{clean(read.name)}: {counted(len(read.jobs), 'job')}")
+    for name, accounts in _groups(read).items():
+        shares = ", ".join(f"{number} of {account}" for account, number in accounts.items())
+        yield from on.wrap(f"{clean(name) or 'no group'}: {counted(sum(accounts.values()), 'job')}: {shares}", indent=2)
+    known = len(told.unchanged) + len(told.changed)
+    ended = ", ".join(f"{number} {state}" for state, number in told.ended.items())
+    yield from on.wrap(
+        f"against what is there: {len(told.new)} new, {known} known" + (f" ({ended})" if ended else ""), indent=2
+    )
+    if told.changed:
+        yield from on.wrap(
+            f"{len(told.changed)} changed: {_some(told.changed)}; --update gives queued ones the new definition",
+            indent=2,
+        )
+    if told.absent:
+        yield from on.wrap(f"{len(told.absent)} not in the file any more, and kept: {_some(told.absent)}", indent=2)
+    for words, number in told.kept.items():
+        yield from on.wrap(f"{counted(number, 'job')} kept back: {words}", indent=2)
+    ready = ", ".join(f"{number} of {account}" for account, number in told.ready.items())
+    yield from on.wrap(f"would start at once: at most {told.now}" + (f"; ready are {ready}" if ready else ""), indent=2)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(clean(name) for name in names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

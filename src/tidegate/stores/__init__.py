@@ -109,8 +109,10 @@ class Store(Protocol):
         Raises BadInput for an unknown id, as the two below.
         """
 
-    def retry(self, job: int, now: datetime, *, by: str) -> Job:
-        """Queue a job that has ended anew, with all of its attempts and its session; any other stays as it is.
+    def retry(self, job: int, now: datetime, *, by: str, clean: bool = False) -> Job:
+        """Queue a job that has ended anew, with all of its attempts, and with its session unless `clean`.
+
+        Any other stays as it is.
 
         One that needs a job which has ended without success is skipped again at once: retry that one first.
         """

@@ -30,13 +30,13 @@ def _unstick(rows: Rows, job: Job, now: datetime, by: str) -> None:
             rows.event(now, "gate lifted", scope=hold.scope, data={**about(hold), "by": by})
 
 
-def retry(rows: Rows, job: Job, now: datetime, by: str) -> Job:
+def retry(rows: Rows, job: Job, now: datetime, by: str, *, clean: bool) -> Job:
     """Queue a job that has ended anew; where one that it needs has ended without success it is skipped again."""
-    again = policy.retried(job)
+    again = policy.retried(job, clean=clean)
     dead = dead_need(rows, job.id)
     if again is job or (dead is not None and job.state is State.SKIPPED):
         return job
-    rows.event(now, "job retried", job=job.id, data={"by": by})
+    rows.event(now, "job retried", job=job.id, data={"by": by, **({"clean": True} if clean else {})})
     if dead is not None:
         again = policy.skipped(again, dead, now)
         _tell(rows, again, now, None)

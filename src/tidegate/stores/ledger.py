@@ -112,10 +112,10 @@ class Ledger:
         with self._rows.transaction():
             return ends.cancel(self._rows, self._job(job), now, _kept(by))
 
-    def retry(self, job: int, now: datetime, *, by: str) -> Job:
-        """Queue a job that has ended anew, with all of its attempts and its session; any other stays as it is."""
+    def retry(self, job: int, now: datetime, *, by: str, clean: bool = False) -> Job:
+        """Queue a job that has ended anew, with all of its attempts; any other stays as it is."""
         with self._rows.transaction():
-            return ends.retry(self._rows, self._job(job), now, _kept(by))
+            return ends.retry(self._rows, self._job(job), now, _kept(by), clean=clean)
 
     def edit(self, job: int, new: NewJob, now: datetime, *, by: str) -> Job:
         """A queued job's new definition, account, model, group and priority; its name, batch, needs and times stay.

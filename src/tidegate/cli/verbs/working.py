@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from tidegate.cli.arguments import Verb, config_flag, json_flag, log_format_flag, whole
+from tidegate.cli.arguments import Verb, config_flag, json_flag, log_format_flag, only_flag, text, whole
 
 
 def _run(parser: ArgumentParser) -> None:
@@ -17,6 +17,23 @@ def _run(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--report", metavar="DIR", help="keep summary.json up to date there, and write the whole report at the end"
+    )
+    only_flag(parser)
+    parser.add_argument(
+        "--retry",
+        action="append",
+        default=[],
+        type=text,
+        metavar="ENDS",
+        help="queue those again that ended so (failed, error, cancelled, skipped; with commas), with their sessions",
+    )
+    parser.add_argument(
+        "--rerun",
+        action="append",
+        default=[],
+        type=text,
+        metavar="GROUP",
+        help="run the ended jobs of a group, or of a pattern in quotes ('T2/*'), anew, in new sessions",
     )
     log_format_flag(parser)
     json_flag(parser, "the summary as one object")
@@ -36,7 +53,11 @@ def _demo(parser: ArgumentParser) -> None:
 def _plan(parser: ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="a batch as TOML or JSONL; - reads JSONL from standard input")
     config_flag(parser)
-    json_flag(parser, "as without it")
+    only_flag(parser)
+    parser.add_argument(
+        "--summary", action="store_true", help="how many jobs, what of them is new or changed, and what would start now"
+    )
+    json_flag(parser, "the summary as one object; jobs are printed as without it")
 
 
 def _check(parser: ArgumentParser) -> None:

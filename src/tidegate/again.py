@@ -1,0 +1,120 @@
+"""What a command line asks of a part of a batch: these jobs alone, those that ended badly again, or all anew."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from fnmatch import fnmatchcase
+
+import structlog
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tidegate import allowed
+from tidegate.batch import Expanded
+from tidegate.errors import BadInput
+from tidegate.look.desk import person
+from tidegate.look.words import counted
+from tidegate.model import Job, NewJob, State
+from tidegate.stores import Store
+
+RETRIED = ("failed", "error", "cancelled", "skipped")  # ends that --retry may name
+PAGE = 1000
+
+log = structlog.get_logger()
+
+
+class Again(Struct, frozen=True, kw_only=True):
+    """Ends whose jobs are retried, names of jobs that are run anew, and by what (`only`) a part was picked."""
+
+    retry: Collection[State] = ()
+    rerun: Collection[str] = ()
+    only: Sequence[str] = ()
+
+
+NOTHING = Again()
+
+
+def selected(batch: Expanded, patterns: Sequence[str], flag: str = "--only") -> Expanded:
+    """The batch with the jobs of these groups, or whose names these patterns fit. Raises BadInput for one of none."""
+    if not patterns:
+        return batch
+    names = {name for pattern in patterns for name in _named(batch, pattern, flag)}
+    return replace(batch, jobs=tuple(job for job in batch.jobs if job.name in names))
+
+
+def _named(batch: Expanded, pattern: str, flag: str) -> list[str]:
+    found = [job.name for job in batch.jobs if job.group == pattern or fnmatchcase(job.name, pattern)]
+    if not found:
+        groups = list(dict.fromkeys(job.group for job in batch.jobs if job.group))
+        there = f"; groups are {', '.join(groups[:5])}{' and more' if groups[5:] else ''}" if groups else ""
+        raise BadInput(
+            f"{flag}: no group and no job is {allowed.shown(pattern)}{allowed.meant(pattern, groups) or there}"
+        )
+    return found
+
+
+def asked(batch: Expanded, args: Namespace) -> tuple[Expanded, Again]:
+    """The part of a batch that a command line is about, and what of it is to run again. Raises BadInput."""
+    part = selected(batch, args.only)
+    anew = selected(part, args.rerun, "--rerun").jobs if args.rerun else ()
+    again = Again(retry=_ends(args.retry), rerun={job.name for job in anew}, only=args.only)
+    return part, again
+
+
+def _ends(said: Sequence[str]) -> set[State]:
+    ends = [one.strip() for text in said for one in text.split(",")]
+    for one in ends:
+        if one not in RETRIED:
+            raise BadInput(f"--retry: must be {' or '.join(RETRIED)}, {allowed.but(one)}{allowed.meant(one, RETRIED)}")
+    return {State(one) for one in ends}
+
+
+def queue(store: Store, batch: Expanded, again: Again, now: datetime) -> None:
+    """Queue the jobs of a batch anew that are to run again, and tell how many."""
+    if again.only:
+        log.info("jobs selected", jobs=len(batch.jobs), only=", ".join(again.only))
+    if not again.retry and not again.rerun:
+        return
+    known = stored(store, batch.name)
+    mine = [known[job.name] for job in batch.jobs if job.name in known]
+    anew = [job for job in mine if job.name in again.rerun]
+    retried = [job for job in mine if job.name not in again.rerun and job.state in again.retry]
+    for jobs, clean in ((retried, False), (anew, True)):
+        for start in range(0, len(jobs), PAGE):
+            with store.group():
+                for job in jobs[start : start + PAGE]:
+                    store.retry(job.id, now, by=person(), clean=clean)
+    runs = sum(job.state is State.RUNNING for job in anew)
+    if again.retry:
+        ends = ", ".join(sorted(again.retry))
+        log.info("jobs retried", jobs=len(retried), ended=ends)
+    if again.rerun:
+        log.info("jobs run anew", jobs=sum(job.state.is_final for job in anew), of=len(again.rerun))
+    if runs:
+        log.warning("not run anew", jobs=runs, reason="running now: " + counted(runs, "job goes", "jobs go") + " on")
+
+
+def stored(store: Store, name: str) -> dict[str, Job]:
+    """The jobs that a batch has in a store, by name."""
+    batch = next((one for one in store.batches() if one.name == name), None)
+    found: dict[str, Job] = {}
+    after = 0
+    while batch is not None and (some := store.jobs(batch=batch.id, after=after, most=PAGE)):
+        found |= {job.name: job for job in some}
+        after = some[-1].id
+    return found
+
+
+def others(store: Store, batch: Expanded) -> int:
+    """How many queued jobs a batch has in a store besides those handed in."""
+    mine = {job.name for job in batch.jobs}
+    return sum(job.state is State.QUEUED and job.name not in mine for job in stored(store, batch.name).values())
+
+
+def is_same(store: Store, job: Job, new: NewJob) -> bool:
+    """Whether a job stands in the store as the file defines it; that a person has moved it up or down is no change."""
+    if (job.account, job.model, job.group, job.spec) != (new.account, new.model, new.group, new.spec):
+        return False
+    return job.priority == new.priority or any("priority" in event.data for event in store.events(job=job.id))
