@@ -106,7 +106,7 @@ def test_a_closing_says_who_was_delayed_and_what_came_of_the_reset(world: World,
     first, second = report.picture.closings
     assert words.delayed(report, first) == "4 jobs were delayed by the 5h limit of acct from 18:40:00 to 20:00:00"
     assert "stated reset 20:00:00, the first was let go at 20:00:00 (0 s after it)" in words.resets(report, first)
-    assert words.effects(first).startswith("1 attempt cut off, of which 0 resumed in the session; 0 launches refused")
+    assert words.effects(first) == "1 attempt cut off, 0 resumed the session; nothing was launched while it was shut"
     assert (first.evidence, first.stated) == ("no more", START + timedelta(minutes=90))
     assert second.shut_at == START + timedelta(minutes=110)
 
@@ -155,6 +155,14 @@ def test_a_refusal_while_the_gate_opens_again_is_a_closing_of_its_own(world: Wor
     assert first.again
     assert (first.cut_off, second.cut_off) == (1, 1)
     assert first.opened_at == second.shut_at
+
+
+def test_what_shut_after_the_last_job_had_ended_is_no_part_of_the_night(world: World, tmp_path: Path) -> None:
+    world.submit("a")
+    world.finish(world.take())
+    world.wait(60)
+    world.pause("acct")
+    assert told(world, tmp_path).picture.closings == []
 
 
 # --- one word ---

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 import signal
 import stat
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree as ET
+from zoneinfo import ZoneInfo
 
 import pytest
-from filled import EVIDENCE, TOKEN, Night, night
+from filled import EVIDENCE, TOKEN, Night, job, limit_hold, night
 from installed import Tidegate, said, until
+from msgspec.structs import replace
 
-from tidegate.report import markdown
+from tidegate.model import Failed
+from tidegate.night.steps import WORKING, Step
+from tidegate.report import markdown, plot, tables
 
 LIMIT = 'echo "You\'ve hit your limit · resets 11:59pm (UTC)" >&2; exit 1'
 
@@ -99,6 +108,116 @@ def test_what_cannot_be_reported_gets_one_line(tidegate: Tidegate, filled: Night
     empty = Tidegate(tidegate.place / "empty")
     empty.place.mkdir()
     assert "no batch nightly: nothing has been submitted" in said(empty("report", "nightly"))
+
+
+# --- what others wrote, in every form ---
+
+EVIL = "<script>alert(\"1\")</script> & 'x' ]]> --> =1+1"
+
+
+class Tags(HTMLParser):
+    """Every element of a page, with its attributes, and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.values: list[str] = []
+        self.words: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.values += [value or "" for _, value in attrs]
+        assert not [name for name, _ in attrs if name.startswith("on") or name in ("src", "href")]
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+@pytest.fixture
+def evil(tidegate: Tidegate) -> Path:
+    """The report of a batch whose every name and word is hostile."""
+    made = Night(tidegate.state)
+    new = replace(job(f"={EVIL}", f"{EVIL}acct"), group=f"@{EVIL}")
+    made.submit(EVIL, new, replace(new, name=f"-{EVIL}"), replace(new, name=f"+{EVIL}"))
+    made.enter()
+    for claimed, attempt in made.claim(2):
+        ended = Failed(reason=f"{EVIL} {TOKEN}", retry=False, valid=claimed.name.startswith("="))
+        made.store.finish(attempt, ended, made.now, exit=1)
+    made.store.hold(limit_hold(f"{EVIL}acct", made.now, made.now + timedelta(days=1), evidence=EVIL), made.now)
+    made.store.close()
+    into = tidegate.place / "report"
+    done = tidegate("report", "#1", "--into", str(into))
+    assert done.returncode == 0, done.stderr
+    return into
+
+
+def test_a_page_runs_nothing_loads_nothing_and_shows_what_others_wrote_as_text(evil: Path) -> None:
+    page = (evil / "report.html").read_text()
+    told = Tags(page)
+    assert set(told.tags) & {"script", "img", "link", "iframe", "object", "form", "a", "base"} == set()
+    assert any(value.startswith("default-src 'none'") for value in told.values)
+    assert told.words.count(EVIL) >= 2
+    assert not re.search(r"https?://|url\(|@import", page)
+
+
+def test_no_form_tells_a_secret(evil: Path) -> None:
+    assert len(list(evil.iterdir())) == 6
+    for path in evil.iterdir():
+        assert TOKEN not in path.read_text(), path.name
+
+
+def test_no_cell_of_a_table_is_a_formula(evil: Path) -> None:
+    rows = list(csv.DictReader((evil / "attempts.csv").read_text().splitlines()))
+    assert [row["outcome"] for row in rows] == ["failed", "failed"]
+    assert [row["job"][:3] for row in rows] == ["'=<", "'-<"]
+    assert all(row["group"].startswith("'@") for row in rows)
+    assert rows[0]["cost_usd"] == ""
+
+
+def test_junit_has_a_case_for_each_job(evil: Path) -> None:
+    root = ET.parse(evil / "junit.xml").getroot()
+    assert (root.get("tests"), root.get("failures"), root.get("errors"), root.get("skipped")) == ("3", "1", "1", "1")
+    (suite,) = root
+    assert [case.get("name") for case in suite] == [f"={EVIL}", f"-{EVIL}", f"+{EVIL}"]
+    assert [child.tag for case in suite for child in case] == ["failure", "error", "skipped"]
+
+
+def test_results_are_one_object_for_each_job_with_its_attempts(evil: Path) -> None:
+    lines = [json.loads(line) for line in (evil / "results.jsonl").read_text().splitlines()]
+    assert [(one["state"], len(one["tries"]), one["interrupted"]) for one in lines] == [
+        ("failed", 1, False),
+        ("error", 1, False),
+        ("queued", 0, False),
+    ]
+    assert lines[0]["cost_usd"] is None
+
+
+@pytest.mark.parametrize(
+    ("said", "told"), [(None, ""), (True, "true"), (-1.5, "-1.5"), (" =x", "' =x"), ("a=b", "a=b"), ("\t@x", "\\t@x")]
+)
+def test_a_cell_is_what_it_says(said: object, told: str) -> None:
+    assert tables.cell(said) == told
+
+
+# --- plots ---
+
+
+@pytest.mark.parametrize("hours", [0.01, 0.5, 7, 30, 24 * 9, 24 * 400])
+def test_an_axis_has_a_few_round_times_inside_of_it(hours: float) -> None:
+    begin = datetime(2026, 1, 9, 18, 31, 7, tzinfo=UTC)
+    marks = list(plot.Scale(begin, begin + timedelta(hours=hours)).marks(ZoneInfo("Europe/Berlin")))
+    assert 1 <= len(marks) <= 7
+    assert all(0 <= place <= 100 for place, _ in marks)
+
+
+def test_a_long_night_is_drawn_with_a_bounded_number_of_points() -> None:
+    begin = datetime(2026, 1, 9, tzinfo=UTC)
+    steps = [Step(begin + timedelta(seconds=second), {WORKING: second % 7 + 1}) for second in range(20_000)]
+    scale = plot.Scale(begin, begin + timedelta(seconds=20_000))
+    columns = list(plot.columns(steps, scale, begin + timedelta(seconds=20_000)))
+    assert len(columns) <= 1000
+    assert max(jobs[WORKING] for _, _, jobs in columns) == plot.peak(steps) == 7
 
 
 # --- beside a run ---

@@ -64,7 +64,8 @@ def draw(facts: Facts) -> Picture:
     counts = dict.fromkeys(State, 0) | Counter(job.state for job in facts.jobs)
     begin, end = _bounds(facts)
     reached = set[str]().union(*(closings.reach(job, facts.batch.name) for job in facts.jobs))
-    mine = closings.binding(facts.events, facts.holds, reached, begin)
+    found_shut = closings.binding(facts.events, facts.holds, reached, begin)
+    mine = [one for one in found_shut if one.shut_at <= end]
     found = spells.of(facts.jobs, facts.events, facts.needed, facts.now)
     told = ends.count(facts.attempts, facts.events)
     walked = steps.walk(found, mine, facts.batch.name, end)

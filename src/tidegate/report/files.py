@@ -9,12 +9,16 @@ from contextlib import suppress
 from pathlib import Path
 
 from tidegate.errors import BadInput
-from tidegate.report import markdown, summary
+from tidegate.report import junit, markdown, page, summary, tables
 from tidegate.report.told import Told
 
 SUMMARY = "summary.json"
 FORMATS: Mapping[str, tuple[str, Callable[[Told], str]]] = {
     "md": ("report.md", markdown.text),
+    "html": ("report.html", page.text),
+    "jsonl": ("results.jsonl", tables.jsonl),
+    "csv": ("attempts.csv", tables.csv_text),
+    "junit": ("junit.xml", junit.text),
     "summary": (SUMMARY, summary.text),
 }
 

@@ -45,8 +45,11 @@ def code(said: str) -> str:
 
 
 def _head(told: Told) -> Iterator[str]:
-    yield f"# {plainly(told.batch)}"
+    name, path = words.title_of(told.batch)
+    yield f"# {plainly(name)}"
     yield ""
+    if path:
+        yield f"{code(path)}  "
     yield plainly(words.when(told))
 
 
@@ -122,7 +125,7 @@ def _failures(told: Told) -> Iterator[str]:
     yield "## What did not succeed"
     yield ""
     for one in told.picture.failures:
-        yield f"- {plainly(words.title(one))}"
+        yield f"- {plainly(words.kind(one))}"
         yield f"  - {plainly(words.named(one.jobs))}"
         if place := words.log(told, one):
             yield f"  - output: {code(place)}"

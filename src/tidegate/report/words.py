@@ -51,6 +51,16 @@ def at(told: Told, instant: datetime | None) -> str:
     return f"{instant.astimezone(page.zone):%H:%M:%S}" if len(days) == 1 else page.stamp(instant)
 
 
+def sentence(said: str) -> str:
+    """The same beginning with a capital."""
+    return said[:1].upper() + said[1:]
+
+
+def title_of(batch: str) -> tuple[str, str]:
+    """The name that heads a report, and the whole of it where it is the path of a file."""
+    return (batch.rpartition("/")[2] or batch, batch) if batch.startswith("/") else (batch, "")
+
+
 def when(told: Told) -> str:
     """From when to when the batch went on, and in which zone times are told."""
     picture, page = told.picture, told.page
@@ -169,15 +179,16 @@ def _wide(told: Told, one: Closing) -> str:
 def effects(one: Closing) -> str:
     """Whom it cut off and what it kept from starting."""
     cut = f"{counted(one.cut_off, 'attempt')} cut off"
-    cut += f", of which {one.resumed} resumed in the session" if one.cut_off else ""
-    refused = f"{counted(one.refused, 'launch', 'launches')} refused after the claim"
-    return f"{cut}; {refused}; {one.launched} launched while it was shut"
+    went_on = f", {one.resumed} resumed the session" if one.cut_off else ""
+    back = f"; {counted(one.refused, 'launch', 'launches')} taken back between claim and start" if one.refused else ""
+    launched = f"{one.launched} launched" if one.launched else "nothing was launched"
+    return f"{cut}{went_on}{back}; {launched} while it was shut"
 
 
 # --- failures ----------------------------------------------------------------------------------
 
 
-def title(one: Failures) -> str:
+def kind(one: Failures) -> str:
     """How many jobs ended so, and their words."""
     return f"{counted(len(one.jobs), 'job')} {one.state.value}: {shown(one.evidence) or 'no reason told'}"
 

@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 
 from tidegate.cli.arguments import Verb, jobs_argument, json_flag, text, whole
 
-REPORTS = ("md", "summary")
+REPORTS = ("md", "html", "jsonl", "csv", "junit", "summary")
 STATES = ("queued", "running", "succeeded", "failed", "error", "cancelled", "skipped")
 
 

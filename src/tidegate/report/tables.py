@@ -1,0 +1,68 @@
+"""The report as rows: results.jsonl has one object for each job, attempts.csv one row for each attempt."""
+
+from __future__ import annotations
+
+import csv
+from io import StringIO
+
+from tidegate.look import plain
+from tidegate.look.words import shown
+from tidegate.model import Attempt, Job, Usage
+from tidegate.night.ends import NEVER_BEGUN
+from tidegate.night.groups import interrupted
+from tidegate.report.told import Told
+
+COLUMNS = (
+    *("batch", "group", "job", "number", "account", "agent", "model", "attempt", "started_at", "ended_at", "seconds"),
+    *("outcome", "exit", "canary", "session", "cost_usd", "input_tokens", "output_tokens", "detail"),
+)
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "|", "%")  # how what a spreadsheet would run begins
+
+
+def jsonl(told: Told) -> str:
+    """A line for each job: as `tidegate list --json`, with its attempts and whether it was ever interrupted."""
+    attempts, cut = told.attempts(), interrupted(told.picture.facts.attempts)
+    return "".join(f"{plain.line(_result(job, attempts[job.id], cut))}\n" for job in told.jobs)
+
+
+def _result(job: Job, attempts: list[Attempt], cut: set[int]) -> plain.Form:
+    begun = [one for one in attempts if one.outcome != NEVER_BEGUN]
+    forms = [plain.attempt(one) for one in begun]
+    ran = [form["seconds"] for form in forms]
+    known = [one.usage.cost_usd for one in begun if one.usage is not None and one.usage.cost_usd is not None]
+    return {
+        **plain.job(job),
+        "interrupted": job.id in cut,
+        "seconds": round(sum(ran), 3) if ran and None not in ran else None,
+        "cost_usd": sum(known) if known and len(known) == len(begun) else None,
+        "tries": forms,
+    }
+
+
+def csv_text(told: Told) -> str:
+    """A row for each attempt; a cell that is empty is unknown, and none is a formula."""
+    attempts = told.attempts()
+    into = StringIO()
+    rows = csv.writer(into, lineterminator="\n")
+    rows.writerow(COLUMNS)
+    for job in told.jobs:
+        rows.writerows(_row(told.batch, job, one) for one in attempts[job.id])
+    return into.getvalue()
+
+
+def _row(batch: str, job: Job, one: Attempt) -> list[str]:
+    form, usage = plain.attempt(one), one.usage or Usage()
+    names = (batch, job.group, job.name, job.id, job.account, job.spec.agent, job.model)
+    times = (one.n, form["started_at"], form["ended_at"], form["seconds"], one.outcome, one.exit, one.canary)
+    spent = (one.session, usage.cost_usd, usage.input_tokens, usage.output_tokens, one.detail)
+    return [cell(said) for said in (*names, *times, *spent)]
+
+
+def cell(said: object) -> str:
+    """A value as a cell; a text that a spreadsheet would take for a formula begins with an apostrophe."""
+    if said is None:
+        return ""
+    if not isinstance(said, str):
+        return str(said).lower() if isinstance(said, bool) else str(said)
+    text = shown(said)
+    return f"'{text}" if text.lstrip().startswith(FORMULA) else text
