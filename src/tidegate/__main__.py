@@ -35,12 +35,22 @@ def main() -> NoReturn:
 
 def _hold_back() -> None:
     """Let what is no reason to end wait until `serve` and `run` listen: all that they are is still to be imported."""
-    verb = "".join(sys.argv[1:2])
+    verb = _verb(iter(sys.argv[1:]))
     if verb in ("serve", "run", "demo"):
         import signal  # noqa: PLC0415 - makes classes of names as it is imported, which no look needs
 
         early = {signal.SIGUSR1, signal.SIGUSR2} | ({signal.SIGHUP} if verb == "serve" else set())
         signal.pthread_sigmask(signal.SIG_BLOCK, early)
+
+
+def _verb(words: Iterator[str]) -> str:
+    """The first word that is no flag, nor the value of one."""
+    for word in words:
+        if word == "--state-dir":
+            next(words, "")
+        elif not word.startswith("-"):
+            return word
+    return ""
 
 
 def done() -> int:

@@ -28,7 +28,7 @@ def state(pid: int) -> str:
 def test_a_signal_that_asks_for_no_end_is_heard_however_early_it_comes(tidegate: Tidegate) -> None:
     tidegate.program = [sys.executable, str(Path(__file__).with_name("signalled_early.py"))]
     tidegate.env["EARLY"] = f"{signal.SIGHUP:d} {signal.SIGUSR1:d}"
-    process = tidegate.start("serve")
+    process = tidegate.start("--state-dir", str(tidegate.state), "serve")
     until(lambda: '"configuration read"' in said(tidegate))
     until(lambda: '"gate shut"' in said(tidegate))
     assert process.poll() is None
