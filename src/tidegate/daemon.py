@@ -199,10 +199,7 @@ async def on_duty(
     async with Writer(shift.store, partial(_tell_blocked, news)) as ask, Watcher(shift.clock) as watcher:
         last = await ask(shift.store.last_seq)
         asked = await ask(shift.store.requests)
-        await ask(shift.store.enter, me)
-        if jobs := await ask(take_up_all, shift.state, shift.store, me.host, shift.clock.now()):
-            log.warning("attempts found that the database did not know", jobs=len(jobs), first=jobs[0])
-        await ask(shift.store.lift, f"host:{me.host}", shift.clock.now(), by="start", origins=(Origin.HOST,))
+        await _enter(shift, ask, me)
         notifier = Notifier(shift.notify, shift.store, ask, shift.clock, me.host)
         duty = Duty(shift, ask, me, batch, Narrator(shift.store, ask, last, notifier.hear), notifier, news)
         duty.before = max((request.id for request in asked), default=0)
@@ -224,6 +221,14 @@ async def on_duty(
             await ask(shift.store.leave, me.uuid, shift.clock.now())
         await duty.narrator.catch_up()
         await notifier.finish()
+
+
+async def _enter(shift: Shift, ask: Writer, me: Incarnation) -> None:
+    """Take up what is there: what the database does not know, and what an incarnation before has paused for itself."""
+    await ask(shift.store.enter, me)
+    if jobs := await ask(take_up_all, shift.state, shift.store, me.host, shift.clock.now()):
+        log.warning("attempts found that the database did not know", jobs=len(jobs), first=jobs[0])
+    await ask(shift.store.lift, f"host:{me.host}", shift.clock.now(), by="start", origins=(Origin.HOST,))
 
 
 def _tell_blocked(news: Bell, why: str) -> None:

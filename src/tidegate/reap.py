@@ -81,7 +81,8 @@ async def _end_one(place: Path, grace: float) -> None:
     try:
         child = await launch.adopt(place)
     except NotLaunched:  # its agent has spoilt the files that tell who it is
-        await launch.put_down(place, str(launch.intent_of(place).get("marker", "")))
+        if marker := launch.intent_of(place).get("marker"):
+            await launch.put_down(place, str(marker))
         return
     handover.write_asked(place, Interrupted(reason=WHY))
     await child.end(grace)

@@ -288,16 +288,8 @@ class Ledger:
             job, mine = self._owned(attempt)
             blank = self._is_blank(job, mine, outcome, now, rules)
             known = _session_kept(session) if session else mine.session
-            ended = replace(
-                mine,
-                ended_at=now,
-                outcome=type(outcome).__name__.lower(),
-                exit=exit,
-                session=known,
-                usage=usage or mine.usage,
-                detail=_kept(_detail(outcome)),
-                progressed=mine.progressed or (_answers(outcome) and not blank),
-            )
+            ended = _ended(mine, outcome, answers=_answers(outcome) and not blank)
+            ended = replace(ended, ended_at=now, exit=exit, session=known, usage=usage or mine.usage)
             if mine.ended_at is not None:
                 _same_end(mine, ended)
                 return job
@@ -503,6 +495,16 @@ def _who(supervisor: Supervisor) -> dict[str, str | int]:
 
 def _not_owner(attempt: Attempt) -> NotOwner:
     return NotOwner(f"attempt {attempt.n} of job {attempt.job} is not run by {attempt.supervisor} any more")
+
+
+def _ended(mine: Attempt, outcome: Outcome, *, answers: bool) -> Attempt:
+    """The row of an attempt as its outcome tells; `answers`: that proves that the provider does."""
+    return replace(
+        mine,
+        outcome=type(outcome).__name__.lower(),
+        detail=_kept(_detail(outcome)),
+        progressed=mine.progressed or answers,
+    )
 
 
 def _same_end(recorded: Attempt, told: Attempt) -> None:

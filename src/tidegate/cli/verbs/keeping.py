@@ -147,7 +147,7 @@ VERBS = {
         _backup,
         "tidegate backup /var/backups --with-secrets",
         "Without FILE it goes into the directory `backups` of the state directory. A job whose secret is in no backup\n"
-        "waits for a person after a restore.",
+        "waits for a person after a restore. Exit codes: 0, 2 where nothing is there to save or the file is there, 5.",
     ),
     "restore": Verb(
         "Put a backup in the place of a state directory; what ran when it was made is followed or queued again",
