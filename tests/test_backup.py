@@ -62,6 +62,7 @@ def test_a_backup_is_one_file_for_its_owner_alone(tidegate: Tidegate) -> None:
     assert names(path) == ["tidegate-backup", "tidegate.db", "manifest.json"]
     assert b"hush-hush" not in gzip.decompress(path.read_bytes())
     assert "is there already" in said(tidegate("backup", "here.tar.gz"))
+    assert said(tidegate("backup", "none/b.gz")) == "tidegate: none/b.gz: cannot write it: No such file or directory"
     assert {one.name for one in tidegate.state.iterdir()} >= {"tidegate.db", "attempts", "secrets"}
     assert not list(tidegate.state.glob(".backup-*"))
 

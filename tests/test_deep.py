@@ -218,7 +218,7 @@ def test_the_doctor_repairs_and_says_what_it_did_but_not_under_a_supervisor(tide
     assert "job 1 counts 7 lost attempts, but its events say 0: they are counted again" in done.stdout
     (event,) = tidegate.events("repaired")
     assert (event["job"], event["data"]["kind"]) == ("1", "job_lost")
-    assert "nothing is there to be repaired" in tidegate("doctor", "--repair").stdout
+    assert "there is nothing that it can mend" in tidegate("doctor", "--repair").stdout
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from tidegate import places
 from tidegate.backup.manifest import Manifest
 from tidegate.backup.writing import Wanted, write
 from tidegate.errors import BadInput
-from tidegate.stores.vault import private
+from tidegate.stores.vault import private, sync
 
 
 def save(state: Path, path: Path, now: datetime, wanted: Wanted) -> Manifest:
@@ -24,8 +24,13 @@ def save(state: Path, path: Path, now: datetime, wanted: Wanted) -> Manifest:
             opened.flush()
             os.fsync(fd)
         os.link(part, path)  # which replaces nothing
+        sync(path.parent)
     except FileExistsError:
         raise BadInput(f"{path}: is there already") from None
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        if error.filename not in (part, str(part)):
+            raise
+        raise BadInput(f"{path}: cannot write it: {error.strerror}") from None
     finally:
         part.unlink(missing_ok=True)
     return manifest

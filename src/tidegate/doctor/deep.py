@@ -32,7 +32,7 @@ def repaired(place: Path) -> Iterator[Finding]:
     with owning(place):
         done = repair(place, SystemClock().now(), person())
     if done.backup is None:
-        yield ok("repair", "nothing is there to be repaired")
+        yield ok("repair", "there is nothing that it can mend")
         return
     yield ok("repair", f"before it, a backup: {done.backup}")
     if done.damaged is not None:

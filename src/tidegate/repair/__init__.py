@@ -19,6 +19,7 @@ from tidegate.repair import files
 from tidegate.stores.books import BLINDING, Fault, books
 from tidegate.stores.mending import mend
 from tidegate.stores.salvage import salvage
+from tidegate.stores.vault import sync
 
 ROUNDS = 8  # what one repair uncovers the next one mends
 EVERY = 10**9
@@ -85,6 +86,7 @@ def _write_anew(state: Path, now: datetime, by: str, repaired: Repaired) -> None
             with suppress(FileNotFoundError):
                 os.rename(f"{path}{suffix}", f"{aside}{suffix}")  # noqa: PTH104 - three names of one file
         new.replace(path)
+        sync(state)
     finally:
         new.unlink(missing_ok=True)
     repaired.damaged, repaired.rows = aside, sum(rows.values())

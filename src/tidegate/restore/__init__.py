@@ -20,6 +20,7 @@ from tidegate.restore.swap import is_empty
 from tidegate.stores import sqlite
 from tidegate.stores.books import BLINDING, books
 from tidegate.stores.exchange import exchange
+from tidegate.stores.vault import sync
 
 __all__ = ["Restored", "is_empty", "restore"]
 
@@ -91,7 +92,7 @@ def _swap(state: Path, staged: Path, whose: Carried, now: datetime) -> Path | No
         swap.keep_old(state, aside)
     swap.merge(staged, state, but=whose.others)
     exchange(places.database(state), places.database(staged), aside or staged)
-    swap.sync(state)
+    sync(state)
     if aside is not None:
         swap.move_others(state, aside, whose)
         swap.merge(staged, state)  # the output of jobs whose numbers those had

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tidegate import places
 from tidegate.restore.agents import Carried
-from tidegate.stores.vault import KEY, private
+from tidegate.stores.vault import KEY, private, sync
 
 OURS = ("tidegate.db", "tidegate.db-wal", "tidegate.db-shm", "secrets", "attempts")
 
@@ -62,12 +62,3 @@ def move_others(state: Path, aside: Path, whose: Carried) -> None:
         private(places.attempts(aside))
         with suppress(FileNotFoundError):
             (places.attempts(state) / str(job)).rename(places.attempts(aside) / str(job))
-
-
-def sync(directory: Path) -> None:
-    """See that the names in a directory are on the disk."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -102,7 +102,7 @@ class Vault:
         with suppress(FileExistsError):  # another process was faster: its value is the one
             os.link(new, self._directory / name)
         new.unlink()
-        _sync_directory(self._directory)
+        sync(self._directory)
 
 
 def private(directory: Path) -> None:
@@ -115,14 +115,15 @@ def private(directory: Path) -> None:
         directory.chmod(0o700)
 
 
-def _write_all(fd: int, raw: bytes) -> None:
-    while raw:
-        raw = raw[os.write(fd, raw) :]
-
-
-def _sync_directory(directory: Path) -> None:
+def sync(directory: Path) -> None:
+    """See that the names in a directory are on the disk."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _write_all(fd: int, raw: bytes) -> None:
+    while raw:
+        raw = raw[os.write(fd, raw) :]
