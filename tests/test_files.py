@@ -99,8 +99,8 @@ def test_what_cannot_be_read_is_one_line_with_the_name_of_the_file(tmp_path: Pat
     assert refused(tmp_path) == f"{tmp_path}: cannot read it: Is a directory"
     assert refused("a\0b") == "'a\\x00b': cannot read it: embedded null byte"
     assert refused("/dev/null") == "/dev/null: no jobs: nothing to do"
-    assert refused(write(tmp_path / "b.yaml", "jobs: []")) == (
-        f"{tmp_path}/b.yaml: a batch is TOML (.toml) or JSONL (.jsonl), not .yaml"
+    assert refused(write(tmp_path / "b.tsv", "id")) == (
+        f"{tmp_path}/b.tsv: a batch is TOML, YAML, JSONL, CSV or lines, not .tsv (or say --format)"
     )
     assert (
         refused(write(tmp_path / "b.toml", b"[batch]\nname = '\xff'")) == f"{tmp_path}/b.toml: line 2: not UTF-8 text"

@@ -17,7 +17,17 @@ from tidegate.errors import BadInput
 
 STDIN = "-"
 LARGEST = 512 * 1024 * 1024  # bytes of a batch
-TOML, JSONL, FOREIGN = (".toml",), (".jsonl", ".ndjson", ".json"), (".yaml", ".yml", ".csv", ".tsv")
+TABLES = ("csv", "lines")  # forms without a place for defaults
+SUFFIXES = {
+    ".toml": "toml",
+    ".yaml": "yaml",
+    ".yml": "yaml",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".csv": "csv",
+}
+FOREIGN = (".tsv", ".xlsx", ".ods", ".xml", ".ini")
 
 
 def read_batch(
@@ -27,10 +37,13 @@ def read_batch(
     recognise: Callable[[Sequence[str]], str],
     has_limits: Callable[[str], bool],
     accounts: Mapping[str, batch.Declared] | None = None,
+    form: str | None = None,
+    defaults: Sequence[str] = (),
 ) -> batch.Expanded:
     """The batch in a file, or on standard input for "-". Raises BadInput.
 
-    TOML or JSONL by the file's suffix; without a telling one, a text that begins with { is JSONL. What came through a
+    Its form is one of those of --format, else told by the file's suffix; without a telling one, a text that begins with
+    { is JSONL, and any other TOML. `defaults` are KEY=VALUE for the forms that say none themselves. What came through a
     pipe has neither a directory (relative paths start from the present one) nor a path that could name the batch.
     """
     place, path, raw = _input(file)
@@ -49,14 +62,41 @@ def read_batch(
         accounts=accounts or {},
     )
     text = _decoded(raw, place)
-    return batch.from_jsonl(text, around) if _is_jsonl(file, text) else batch.from_toml(text, around)
+    form = form or _form(file, text)
+    if defaults and form not in TABLES:
+        raise BadInput(f"--default: is for {' and '.join(TABLES)}; a batch in {form.upper()} says [defaults] itself")
+    return _read(form, text, around, _pairs(defaults))
 
 
-def _is_jsonl(file: str, text: str) -> bool:
+def _read(form: str, text: str, around: batch.Around, defaults: Mapping[str, str]) -> batch.Expanded:
+    match form:
+        case "csv":
+            return batch.from_csv(text, around, defaults)
+        case "lines":
+            return batch.from_prompts(text, around, defaults)
+        case "yaml":
+            return batch.from_yaml(text, around)
+        case "jsonl":
+            return batch.from_jsonl(text, around)
+        case _:
+            return batch.from_toml(text, around)
+
+
+def _pairs(said: Sequence[str]) -> dict[str, str]:
+    pairs = {}
+    for one in said:
+        key, equals, value = one.partition("=")
+        if not equals or not value:
+            raise BadInput(f"--default: must be KEY=VALUE, {allowed.but(one)}")
+        pairs[key] = value
+    return pairs
+
+
+def _form(file: str, text: str) -> str:
     suffix = Path(file).suffix.lower()
     if suffix in FOREIGN:
-        raise BadInput(f"{_shown(file)}: a batch is TOML (.toml) or JSONL (.jsonl), not {suffix}")
-    return suffix in JSONL or (suffix not in TOML and text.lstrip().startswith("{"))
+        raise BadInput(f"{_shown(file)}: a batch is TOML, YAML, JSONL, CSV or lines, not {suffix} (or say --format)")
+    return SUFFIXES.get(suffix) or ("jsonl" if text.lstrip().startswith("{") else "toml")
 
 
 def _input(file: str) -> tuple[str, Path | None, bytes]:

@@ -247,6 +247,8 @@ def run_file(args: Namespace) -> int:
         recognise=known.recognise,
         has_limits=known.has_limits,
         accounts=settings.accounts(said),
+        form=args.format,
+        defaults=args.default,
     )
     batch, again = asked(batch, args)
     if args.on_limit:

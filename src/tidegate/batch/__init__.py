@@ -1,13 +1,14 @@
-"""A batch as it is written, in TOML or JSONL, becomes the expanded jobs, and a job becomes a record again.
+"""A batch as it is written becomes the expanded jobs, and a job becomes a record again.
 
-A TOML document holds `[batch]`, `[defaults]`, `[accounts.NAME]`, `[groups.NAME]` and one `[[job]]` for each job. A
-group has defaults of its own over `[defaults]`, and its jobs from `[[groups.NAME.job]]`, or from its own table as the
-template of one job for each row of a `foreach` and combination of a `matrix`; `trials` makes each of them several
-times. `${{ name }}` in a text stands for a value; `group` and `trial` are always defined in a group. An id is one
-within its group: `03` in T5 is `T5/03`, and its second trial `T5/03#2`.
+A document, TOML or YAML, holds `[batch]`, `[defaults]`, `[accounts.NAME]`, `[groups.NAME]` and one `[[job]]` for each
+job. A group has defaults of its own over `[defaults]`, and its jobs from `[[groups.NAME.job]]`, or from its own table
+as the template of one job for each row of a `foreach` and combination of a `matrix`; `trials` makes each of them
+several times. `${{ name }}` in a text stands for a value; `group` and `trial` are always defined in a group. An id is
+one within its group: `03` in T5 is `T5/03`, and its second trial `T5/03#2`.
 
 In JSONL, the expanded form, each line is an object: a job, or, before the first job, one that carries any of the tables
-`batch`, `defaults` and `accounts`; null says nothing, and nothing is a template.
+`batch`, `defaults` and `accounts`; null says nothing, and nothing is a template. A CSV table is the same with a column
+for each key, plain lines with the prompt alone.
 
 A job without an id is known by what its own table says is to be done (not by its place, so that a job put before it
 changes nothing; not by `[defaults]`, a priority or a time-out): `make-1b9d0f3a`, and `make-1b9d0f3a#2` for the second
@@ -17,11 +18,12 @@ expanded jobs, so that the same input from the same directory continues, and any
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 
+from tidegate import allowed
 from tidegate.batch import reading
 from tidegate.batch.accounts import accounts_of, declared_by, hours_by, probes_of
 from tidegate.batch.jobs import Expand
@@ -37,6 +39,7 @@ from tidegate.batch.tables import (
     HEAD,
     JOB,
     JOBS_MOST,
+    MERGED,
     PIDS,
     PREFLIGHT,
     TOP,
@@ -69,8 +72,11 @@ __all__ = [
     "account_of",
     "as_jsonl",
     "as_record",
+    "from_csv",
     "from_jsonl",
+    "from_prompts",
     "from_toml",
+    "from_yaml",
     "head_as_jsonl",
     "hours",
     "single",
@@ -89,6 +95,51 @@ class Head(Struct, frozen=True, kw_only=True):
 def from_toml(text: str, around: Around) -> Expanded:
     """The batch in a TOML document. Raises BadInput."""
     return _from_document(toml(text, around.place), around)
+
+
+def from_yaml(text: str, around: Around) -> Expanded:
+    """The batch in a YAML document, of the same tables. Raises BadInput."""
+    document = reading.yaml(text, around.place)
+    groups = document.get("groups")
+    within = {f"groups.{name}.job": one for name, one in groups.items()} if isinstance(groups, dict) else {}
+    for key, table in {"job": document, **within}.items():
+        if isinstance(table, dict) and isinstance(table.get("job"), dict):
+            raise BadInput(f"{around.place}: {key}: must be a list of tables, not a table")
+    return _from_document(document, around)
+
+
+def from_csv(text: str, around: Around, defaults: Table) -> Expanded:
+    """The batch in a table with a column for each key ("labels.tier" is one of labels). Raises BadInput."""
+    from tidegate.batch import foreach  # noqa: PLC0415 - only a table needs it
+
+    rows = [(cells, f"line {number}") for number, cells in foreach.records(text, around.place)]
+    for column in rows[0][0] if rows else ():
+        known(f"{around.place}: line 1", {_key(column): None}, JOB)
+    return _from_lines({"defaults": _typed(defaults)}, [(_typed(cells), at) for cells, at in rows], around)
+
+
+def from_prompts(text: str, around: Around, defaults: Table) -> Expanded:
+    """The batch of one job for each line that is not blank: its prompt. Raises BadInput."""
+    said = [({"prompt": line.strip()}, f"line {at}") for at, line in enumerate(text.splitlines(), 1) if line.strip()]
+    return _from_lines({"defaults": _typed(defaults)}, said, around)
+
+
+def _key(column: str) -> str:
+    """The key that a column belongs to."""
+    key, dot, _ = column.partition(".")
+    return key if dot and key in MERGED else column
+
+
+def _typed(cells: Mapping[str, str]) -> Table:
+    """A table of cells; an empty one says nothing."""
+    said: dict[str, Any] = {}
+    for column, cell in cells.items():
+        key = _key(column)
+        if key != column and cell:
+            said.setdefault(key, {})[column.removeprefix(f"{key}.")] = cell
+        elif cell:
+            said[key] = allowed.Typed(cell)
+    return said
 
 
 def _from_document(document: Table, around: Around) -> Expanded:

@@ -1,10 +1,11 @@
-"""Texts become tables: a TOML document, the objects of JSONL."""
+"""Texts become tables: a TOML or YAML document, the objects of JSONL."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any, NoReturn
 
 from tidegate import allowed
@@ -69,3 +70,71 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_number(said: str) -> NoReturn:
     raise Wrong(f"{said} is no number")
+
+
+# --- YAML ---
+
+
+def yaml(text: str, place: str) -> dict[str, Any]:
+    """A parsed YAML document, by its safe loader. Raises BadInput with the line and the column of a mistake."""
+    try:
+        library: Any = import_module("yaml")
+    except ImportError:
+        raise BadInput(f"{place}: YAML needs PyYAML: pip install 'tidegate[yaml]', or write TOML") from None
+    try:
+        document = _document(library, text)
+    except library.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        at = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
+        raise BadInput(f"{place}: {at}: not YAML: {_one_line(error.problem or error.context)}") from None
+    except library.YAMLError as error:
+        raise BadInput(f"{place}: not YAML: {_one_line(str(error))}") from None
+    except RecursionError:
+        raise BadInput(f"{place}: not read: nested too deeply") from None
+    except (ValueError, OverflowError) as error:  # a date that is none, a number of thousands of digits
+        raise BadInput(f"{place}: not YAML: {_one_line(str(error))}") from None
+    if document is not None and not isinstance(document, dict):
+        raise BadInput(f"{place}: must be tables, such as batch, defaults and job, {allowed.but(document)}")
+    return document or {}
+
+
+def _document(library: Any, text: str) -> object:  # noqa: ANN401 - PyYAML may be missing, and so are its types
+    loader = getattr(library, "CSafeLoader", library.SafeLoader)(text)
+    try:
+        root = loader.get_single_node()
+        _each_key_once(root, library)
+        return None if root is None else loader.construct_document(root)
+    finally:
+        loader.dispose()
+
+
+def _each_key_once(root: Any, library: Any) -> None:  # noqa: ANN401 - as above
+    """Refuse equal keys, of which PyYAML would take the last, and those that are no text."""
+    nodes, met = [root], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or id(node) in met or isinstance(node, library.ScalarNode):
+            continue
+        met.add(id(node))
+        if not isinstance(node, library.MappingNode):
+            nodes += node.value
+            continue
+        seen: set[str] = set()
+        for key, value in node.value:
+            nodes.append(value)
+            if said := _wrong_key(key, seen):
+                raise library.MarkedYAMLError(problem=said, problem_mark=key.start_mark)
+            seen.add(str(key.value))
+
+
+def _wrong_key(key: Any, seen: set[str]) -> str:  # noqa: ANN401 - as above
+    if key.tag.endswith(":merge"):
+        return ""
+    if not key.tag.endswith(":str"):
+        return "a key must be text: quote it"
+    return f"the key {allowed.shown_key(key.value)} is there twice" if key.value in seen else ""
+
+
+def _one_line(said: str | None) -> str:
+    text = " ".join((said or "no reason told").split())[:120]
+    return text if text.isprintable() else allowed.shown(text)

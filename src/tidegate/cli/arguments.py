@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
 
+FORMS = ("toml", "yaml", "jsonl", "csv", "lines")  # of batch files, as `files` reads them
 SHELLS = ("bash", "zsh", "fish")
 TEMPLATES = ("night", "compare", "config")  # what `init` can write; the first is its default
 
@@ -77,8 +78,22 @@ def scope_argument(parser: ArgumentParser, what: str) -> None:
     json_flag(parser, "one object")
 
 
-def only_flag(parser: ArgumentParser) -> None:
-    """Add --only."""
+def batch_arguments(parser: ArgumentParser) -> None:
+    """Add the batch file, how it is to be read, and what part of it is meant."""
+    parser.add_argument("file", metavar="FILE", help="a batch; - is standard input")
+    parser.add_argument(
+        "--format",
+        choices=FORMS,
+        help="what the file is (default: as its name ends; else JSONL where it begins with {, or TOML)",
+    )
+    parser.add_argument(
+        "--default",
+        action="append",
+        default=[],
+        type=text,
+        metavar="KEY=VALUE",
+        help="what each job of a CSV table or of lines is that does not say it itself, as agent=claude",
+    )
     parser.add_argument(
         "--only",
         action="append",

@@ -46,6 +46,8 @@ def plan(args: Namespace) -> int:
         recognise=known.recognise,
         has_limits=known.has_limits,
         accounts=settings.accounts(said),
+        form=args.format,
+        defaults=args.default,
     )
     part = again.selected(read, args.only)
     if not args.summary:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from tidegate.cli.arguments import Verb, config_flag, json_flag, log_format_flag, only_flag, text, whole
+from tidegate.cli.arguments import Verb, batch_arguments, config_flag, json_flag, log_format_flag, text, whole
 
 
 def _run(parser: ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="a batch as TOML or JSONL; - reads JSONL from standard input")
+    batch_arguments(parser)
     config_flag(parser)
     parser.add_argument("--slots", type=whole, metavar="N", help="how many agents run at once on this host")
     parser.add_argument("--update", action="store_true", help="queued jobs take a definition that has changed")
@@ -18,7 +18,6 @@ def _run(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--report", metavar="DIR", help="keep summary.json up to date there, and write the whole report at the end"
     )
-    only_flag(parser)
     parser.add_argument(
         "--retry",
         action="append",
@@ -51,9 +50,8 @@ def _demo(parser: ArgumentParser) -> None:
 
 
 def _plan(parser: ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE", help="a batch as TOML or JSONL; - reads JSONL from standard input")
+    batch_arguments(parser)
     config_flag(parser)
-    only_flag(parser)
     parser.add_argument(
         "--summary", action="store_true", help="how many jobs, what of them is new or changed, and what would start now"
     )
