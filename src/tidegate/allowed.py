@@ -13,6 +13,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 Check = Callable[[object], T]
+Schema = Mapping[str, object]
 
 NAME_MOST = 200  # characters of an id, a name, a model
 TEXT_MOST = 8 * 1024 * 1024  # bytes of a prompt
@@ -25,8 +26,10 @@ UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "min": 60.0, "s": 1.0}
 PART = r"(\d{1,12}(?:\.\d{1,6})?)\s*(d|h|min|m|s)"
 DURATION = re.compile(rf"{PART}(?:\s*{PART})*", re.ASCII)
 SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)\s*([KMGTkmgt]?)(i?)[Bb]?", re.ASCII)
+BYTES = rf"^\s*{SIZE.pattern}\s*$"
 SIZE_MOST = 10**15  # bytes
 PLAIN = re.compile(r"\d{1,12}(?:\.\d{1,6})?", re.ASCII)
+LENGTH = rf"^\s*(?:{PLAIN.pattern}|{DURATION.pattern})\s*$"  # a duration as text
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]*", re.ASCII)
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
@@ -48,6 +51,25 @@ class Typed(str):
     __slots__ = ()
 
 
+# --- what a check allows, as JSON Schema ---
+
+
+def says(check: Check[T], schema: Schema) -> Check[T]:
+    """The same check, which can also tell an editor what it allows."""
+    check.__dict__["schema"] = schema
+    return check
+
+
+def schema(check: Check[object]) -> Schema:
+    """What a check allows, as JSON Schema: it may allow a little less; {} where it does not say."""
+    said: Schema = check.__dict__.get("schema", {})
+    return said
+
+
+def _whole_text(pattern: re.Pattern[str]) -> str:
+    return f"^(?:{pattern.pattern})$"
+
+
 # --- numbers ---
 
 
@@ -60,7 +82,7 @@ def whole(least: int, most: int) -> Check[int]:
             return number
         raise Wrong(f"must be a whole number from {least} to {most}, {but(value)}")
 
-    return check
+    return says(check, {"type": "integer", "minimum": least, "maximum": most})
 
 
 def seconds(*, zero: bool = False) -> Check[float]:
@@ -77,7 +99,8 @@ def seconds(*, zero: bool = False) -> Check[float]:
             raise Wrong(f"must be at most {DAYS_MOST} days, {but(value)}")
         return float(length)
 
-    return check
+    number = {"type": "number", "minimum": 0, "maximum": DAYS_MOST * 86400}
+    return says(check, {"anyOf": [number, {"type": "string", "pattern": LENGTH}]})
 
 
 def size(value: object) -> int:
@@ -93,12 +116,18 @@ def size(value: object) -> int:
     return int(number)
 
 
+says(size, {"anyOf": [{"type": "number", "minimum": 0, "maximum": SIZE_MOST}, {"type": "string", "pattern": BYTES}]})
+
+
 def some_size(value: object) -> int:
     """A number of bytes as `size`, at least one."""
     number = size(value)
     if not number:
         raise Wrong(f"must be more than 0 bytes, {but(value)}")
     return number
+
+
+says(some_size, schema(size))
 
 
 def or_none(check: Check[T]) -> Check[T | None]:
@@ -148,6 +177,9 @@ def text(value: object, *, most: int = TEXT_MOST) -> str:
     return said
 
 
+says(text, {"type": "string", "minLength": 1})
+
+
 def any_text(value: object, *, most: int = ARG_MOST) -> str:
     """Text that a program can be given; it may be empty."""
     if not isinstance(value, str):
@@ -155,6 +187,9 @@ def any_text(value: object, *, most: int = ARG_MOST) -> str:
         raise Wrong(f"must be text, {but(value)}" + (f" (write {json.dumps(shown(value))})" if number else ""))
     _passable(value, most)
     return str(value)
+
+
+says(any_text, {"type": "string"})
 
 
 def _passable(value: str, most: int) -> None:
@@ -180,6 +215,9 @@ def name(value: object) -> str:
     return said
 
 
+says(name, {"type": "string", "minLength": 1, "maxLength": NAME_MOST})
+
+
 def word(value: object) -> str:
     """A name that scopes are built from (an account's, an agent's): letters, digits and . _ @ + -."""
     said = name(value)
@@ -188,9 +226,15 @@ def word(value: object) -> str:
     return said
 
 
+says(word, {"type": "string", "maxLength": NAME_MOST, "pattern": _whole_text(WORD)})
+
+
 def path(value: object) -> str:
     """A path, as it is written."""
     return text(value, most=4095)  # the kernel's PATH_MAX without its NUL
+
+
+says(path, {"type": "string", "minLength": 1, "maxLength": 4095})
 
 
 def pattern(value: object) -> str:
@@ -199,6 +243,9 @@ def pattern(value: object) -> str:
     if said.startswith(("/", "~")) or ".." in said.split("/"):
         raise Wrong(f"must be a pattern of files below the job's directory, {but(value)}")
     return said
+
+
+says(pattern, schema(path))
 
 
 def one_of(*choices: str) -> Check[str]:
@@ -210,7 +257,7 @@ def one_of(*choices: str) -> Check[str]:
             return value.lower()
         raise Wrong(f"must be {listed}, {but(value)}{meant(value, choices) if isinstance(value, str) else ''}")
 
-    return check
+    return says(check, {"enum": list(choices)})
 
 
 # --- collections ---
@@ -228,12 +275,18 @@ def argv(value: object) -> tuple[str, ...]:
     return said
 
 
+says(argv, {"type": "array", "items": {"type": "string"}, "minItems": 1})
+
+
 def args(value: object) -> tuple[str, ...]:
     """A list of arguments; each may be empty text."""
     said = tuple_of(any_text)(value)
     if sum(len(arg.encode()) + 1 for arg in said) > ARGV_MOST:
         raise Wrong(f"must be at most {ARGV_MOST:,} bytes together")
     return said
+
+
+says(args, {"type": "array", "items": schema(any_text)})
 
 
 def tuple_of(check: Check[T]) -> Check[tuple[T, ...]]:
@@ -245,7 +298,7 @@ def tuple_of(check: Check[T]) -> Check[tuple[T, ...]]:
             raise Wrong(f"must be a list, {but(value)}")
         return tuple(_inside(f"[{place}]", check, one) for place, one in enumerate(listed))
 
-    return each
+    return says(each, {"type": "array", "items": schema(check)})
 
 
 def mapping_of(key: Check[str], check: Check[T]) -> Check[dict[str, T]]:
@@ -257,7 +310,8 @@ def mapping_of(key: Check[str], check: Check[T]) -> Check[dict[str, T]]:
             raise Wrong(f"must be a table, {but(value)}")
         return {_inside(_dotted(one), key, one): _inside(_dotted(one), check, table[one]) for one in table}
 
-    return each
+    names = {key: one for key, one in schema(key).items() if key != "type"}
+    return says(each, {"type": "object", "propertyNames": names, "additionalProperties": schema(check)})
 
 
 def _dotted(key: str) -> str:
@@ -272,12 +326,21 @@ def variables(value: object) -> dict[str, str]:
     return said
 
 
+says(
+    variables,
+    {"type": "object", "propertyNames": {"pattern": _whole_text(VARIABLE)}, "additionalProperties": schema(any_text)},
+)
+
+
 def variable(value: object) -> str:
     """The name of an environment variable."""
     said = name(value)
     if not VARIABLE.fullmatch(said):  # /bin/sh, under which agents run, passes no others on
         raise Wrong(f"must be letters, digits and _ (no digit first), {but(said)}")
     return said
+
+
+says(variable, {"type": "string", "maxLength": NAME_MOST, "pattern": _whole_text(VARIABLE)})
 
 
 def _inside(place: str, check: Check[T], value: object) -> T:

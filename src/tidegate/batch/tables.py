@@ -26,6 +26,9 @@ def hours(value: object) -> str:
     return said
 
 
+allowed.says(hours, {"type": "string", "minLength": 1})
+
+
 BATCH: Mapping[str, Check[object]] = {
     "name": allowed.name,
     "on_limit": allowed.one_of("wait", "exit"),

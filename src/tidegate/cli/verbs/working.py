@@ -58,6 +58,10 @@ def _plan(parser: ArgumentParser) -> None:
     json_flag(parser, "the summary as one object; jobs are printed as without it")
 
 
+def _schema(parser: ArgumentParser) -> None:
+    json_flag(parser, "in one line")
+
+
 def _check(parser: ArgumentParser) -> None:
     parser.add_argument(
         "accounts", nargs="*", metavar="ACCOUNT", help="these accounts alone (default: all configured ones)"
@@ -96,6 +100,13 @@ VERBS = {
         "tidegate.cli.plan:plan",
         _plan,
         "tidegate plan night.toml | head -3",
+    ),
+    "schema": Verb(
+        "Print the JSON Schema of batch files, for editors",
+        "tidegate.cli.schema:schema",
+        _schema,
+        "tidegate schema > batch.schema.json",
+        'TOML names it in a line "#:schema ./batch.schema.json", YAML in "# yaml-language-server: $schema=...".',
     ),
     "check": Verb(
         "Ask each configured account whether its provider answers; one small model request each",
