@@ -142,6 +142,7 @@ def test_a_gate_that_was_shut_before_the_batch_came_is_told_from_its_hold(world:
     world.wait(60)
     (one,) = told(world, tmp_path).picture.closings
     assert (one.origin, one.shut_at, one.by) == (Origin.OPERATOR, START + timedelta(seconds=60), "ann")
+    assert words.delayed(told(world, tmp_path), one).startswith("1 job was delayed by a pause of acct by ann since")
 
 
 def test_a_refusal_while_the_gate_opens_again_is_a_closing_of_its_own(world: World, tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -195,29 +197,53 @@ def with_effects(
     for event in events:
         if event.job in jobs and event.name.startswith("attempt "):
             story[event.job].append(event)
-    reached = {id: reach(job, batch) for id, job in jobs.items()}
-    told = list(found)
+    effects = [_Effects() for _ in found]
     for id, job in jobs.items():
-        mine = [place for place, one in enumerate(found) if binds(one.scope, reached[id])]
-        _count(told, mine, job, ready[id], story[id])
-    return told
+        reached = reach(job, batch)
+        mine = [place for place, one in enumerate(found) if binds(one.scope, reached)]
+        cut = _cut_off(found, mine, story[id])
+        for place in mine:
+            struck = [resumed for where, resumed in cut if where == place] if cut else []
+            effects[place].take(found[place], story[id], struck)
+            if struck or any(_overlaps(spell, found[place]) for spell in ready[id]):
+                effects[place].delayed.append(id)
+    return [effect.added_to(one) for effect, one in zip(effects, found, strict=True)]
 
 
-def _count(told: list[Closing], mine: list[int], job: Job, ready: list[Spell], story: list[Event]) -> None:
-    cut = _cut_off(told, mine, story)
-    for place in mine:
-        one = told[place]
-        inside = [event.name for event in story if _is_inside(one, event)]
-        struck = [resumed for where, resumed in cut if where == place]
-        waited = struck or any(_overlaps(spell, one) for spell in ready)
-        told[place] = replace(
+@dataclass(slots=True)
+class _Effects:
+    """What one closing did, so far."""
+
+    launched: int = 0
+    refused: int = 0
+    cut_off: int = 0
+    resumed: int = 0
+    delayed: list[int] = field(default_factory=list)
+
+    def take(self, one: Closing, story: Sequence[Event], struck: Sequence[bool]) -> None:
+        """Count what became of one job; `struck`: whether each attempt that was cut off was resumed."""
+        first = bisect_right(story, one.seqs[0], key=_seq)
+        after = len(story) if one.seqs[1] is None else bisect_left(story, one.seqs[1], first, key=_seq)
+        inside = [event.name for event in story[first:after]]
+        returned = inside.count("attempt unclaimed")
+        self.launched += inside.count("attempt claimed") - returned
+        self.refused += returned
+        self.cut_off += len(struck)
+        self.resumed += sum(struck)
+
+    def added_to(self, one: Closing) -> Closing:
+        return replace(
             one,
-            launched=one.launched + inside.count("attempt claimed") - inside.count("attempt unclaimed"),
-            refused=one.refused + inside.count("attempt unclaimed"),
-            cut_off=one.cut_off + len(struck),
-            resumed=one.resumed + sum(struck),
-            delayed=(*one.delayed, job.id) if waited else one.delayed,
+            launched=self.launched,
+            refused=self.refused,
+            cut_off=self.cut_off,
+            resumed=self.resumed,
+            delayed=tuple(self.delayed),
         )
+
+
+def _seq(event: Event) -> int:
+    return event.seq
 
 
 def _is_inside(one: Closing, event: Event) -> bool:

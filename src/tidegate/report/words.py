@@ -145,13 +145,21 @@ def cause(found: Cause) -> str:
 
 def delayed(told: Told, one: Closing) -> str:
     """One closing as a sentence."""
-    named = gate(one.scope, one.origin.value, one.window.value)
+    named = gate(one.scope, one.origin.value, one.window.value) + _because(one)
     since = at(told, one.shut_at)
     span_ = f"since {since}" if one.reopened_at is None else f"from {since} to {at(told, one.reopened_at)}"
     if not one.delayed:
         return f"No job was delayed by {named}, {span_}"
     were = "was" if len(one.delayed) == 1 else "were"
     return f"{counted(len(one.delayed), 'job')} {were} delayed by {named} {span_}"
+
+
+def _because(one: Closing) -> str:
+    """Who shut it and why, where its name does not say so."""
+    if one.origin in (Origin.LIMIT, Origin.HOURS, Origin.DISK):
+        return ""
+    by = f" by {clean(one.by)}" if one.by and one.origin is Origin.OPERATOR else ""
+    return f"{by} ({shown(one.reason)})" if one.reason else by
 
 
 def resets(told: Told, one: Closing) -> str:
