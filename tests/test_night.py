@@ -15,8 +15,8 @@ from stores.world import START, World, incarnation
 
 from tidegate.look.desk import Desk
 from tidegate.look.words import Page
-from tidegate.model import Cancelled, Failed, Interrupted, Origin, State, Usage
-from tidegate.night import status
+from tidegate.model import Cancelled, Event, Failed, Interrupted, Origin, State, Usage
+from tidegate.night import status, steps
 from tidegate.night.groups import wilson
 from tidegate.report import gather, words
 from tidegate.report.told import Told
@@ -164,6 +164,41 @@ def test_what_shut_after_the_last_job_had_ended_is_no_part_of_the_night(world: W
     world.wait(60)
     world.pause("acct")
     assert told(world, tmp_path).picture.closings == []
+
+
+# --- who was there ---
+
+
+def happened(*names: str) -> list[Event]:
+    """Events a minute apart, "enter X" and "leave X" of supervisors."""
+    told = {"enter": "supervisor entered", "leave": "supervisor left"}
+    split = [name.split() for name in names]
+    return [
+        Event(seq=n, at=START + timedelta(minutes=n), name=told.get(verb, verb), data={"uuid": uuid})
+        for n, (verb, uuid) in enumerate(split)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("story", "there", "works", "spans"),
+    [
+        (["enter a", "progress -", "leave a"], [], False, [(0, 2)]),
+        (["enter a", "progress -", "progress -"], ["a"], True, [(0, 9)]),
+        (["enter a", "progress -", "progress -"], ["a"], False, [(0, 2)]),
+        (["enter a", "progress -", "enter b", "leave a", "progress -"], ["b"], True, [(0, 1), (2, 9)]),
+        (["progress -", "progress -"], ["a"], True, [(0, 9)]),
+        (["progress -", "leave a", "progress -"], [], False, [(0, 1)]),
+        (["progress -", "progress -", "enter b", "leave a"], ["b"], True, [(2, 9), (0, 1)]),
+    ],
+)
+def test_one_who_was_killed_was_there_until_the_last_sign_of_life(
+    story: list[str], there: list[str], works: bool, spans: list[tuple[int, int]]
+) -> None:
+    found = steps.presence(
+        happened(*story), [incarnation(one) for one in there], START, START + timedelta(minutes=9), works=works
+    )
+    minutes = [tuple(round((at - START).total_seconds() / 60) for at in span) for span in found]
+    assert sorted(minutes) == sorted(spans)
 
 
 # --- one word ---

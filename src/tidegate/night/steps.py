@@ -183,21 +183,25 @@ def _ordered(total: Mapping[Cause, float]) -> dict[Cause, float]:
 
 
 def presence(
-    events: Iterable[Event], there: Sequence[Supervisor], begin: datetime, now: datetime, *, works: bool
+    events: Sequence[Event], there: Sequence[Supervisor], begin: datetime, now: datetime, *, works: bool
 ) -> list[tuple[datetime, datetime]]:
     """When somebody worked; of one that was killed until the last sign of life before the next."""
+    entered = {event.data.get("uuid") for event in events if event.name == "supervisor entered"}
+    who: object = next((one.uuid for one in there if one.uuid not in entered), None)
     spans: list[tuple[datetime, datetime]] = []
-    who: object = next((one.uuid for one in there if one.started_at < begin), None)
-    since: datetime | None = begin if who else None
-    last = begin
+    since = begin if who else None
+    last = gone = begin
     for event in events:
+        uuid = event.data.get("uuid")
         if event.name == "supervisor entered":
             if since is not None:
                 spans.append((since, last))  # the one before had not left
-            since, who = event.at, event.data.get("uuid")
-        elif event.name == "supervisor left" and who in (None, event.data.get("uuid")):
-            spans.append((since or begin, event.at))  # any other's end was only found out by its successor
-            since = who = None
+            since, who, gone = event.at, uuid, last
+        elif event.name == "supervisor left" and since is not None and uuid == who:
+            spans.append((since, event.at))
+            since = None
+        elif event.name == "supervisor left" and uuid not in entered:  # it was here before the batch
+            spans.append((begin, gone if since is not None else event.at))
         last = max(last, event.at)
     if since is not None:
         spans.append((since, now if works else last))

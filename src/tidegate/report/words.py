@@ -43,12 +43,15 @@ CAUSES = {
 
 
 def at(told: Told, instant: datetime | None) -> str:
-    """A local time to the second, with its date where the night is of several days."""
+    """A local time to the second, with its weekday or date where the night is of several days."""
     if instant is None:
         return "unknown"
     page, picture = told.page, told.picture
-    days = {one.astimezone(page.zone).date() for one in (picture.begin, picture.end, instant)}
-    return f"{instant.astimezone(page.zone):%H:%M:%S}" if len(days) == 1 else page.stamp(instant)
+    days = [one.astimezone(page.zone).date() for one in (picture.begin, picture.end, instant)]
+    apart = (max(days) - min(days)).days
+    if apart > 6:
+        return page.stamp(instant)
+    return f"{instant.astimezone(page.zone):{'%a %H:%M:%S' if apart else '%H:%M:%S'}}"
 
 
 def sentence(said: str) -> str:
