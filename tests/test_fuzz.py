@@ -25,6 +25,7 @@ from pydantic import BaseModel
 
 from tidegate import batch, places, settings
 from tidegate.agents.table import KEYS
+from tidegate.batch.tables import SHAPES
 from tidegate.cli.parser import parser_of
 from tidegate.cli.verbs import VERBS
 from tidegate.model import Batch, NewJob, Spec, Succeeded
@@ -447,6 +448,17 @@ def test_every_key_of_a_batch_in_toml_is_met_with_one_clear_line(place: Path, wh
         tail = "" if table == "job" else '\n[[job]]\nid = "a"\ncommand = ["true"]\n'
         plain = '\ncommand = ["true"]' if table == "job" and key != "command" else ""
         texts += [f"{head}\n{key} = {value}{plain}{tail}" for value in part(TOML, turn, whole=whole)]
+    tolds = run([Case(("plan", "b.toml"), files={"b.toml": text}) for text in texts], place)
+    met_well(tolds)
+    for told in tolds:
+        assert told.code == 0 or "b.toml" in told.stderr, told
+
+
+def test_every_key_of_a_group_is_met_with_one_clear_line(place: Path, whole: bool) -> None:
+    texts = []
+    for turn, key in enumerate((*batch.JOB, *SHAPES, "foreach.csv", "foreach.command", "matrix.a", "matrix.include")):
+        plain = '\ncommand = ["true"]' if key not in ("command", "job") else ""
+        texts += [f"[groups.x]\n{key} = {value}{plain}\n" for value in part(TOML, turn, whole=whole)]
     tolds = run([Case(("plan", "b.toml"), files={"b.toml": text}) for text in texts], place)
     met_well(tolds)
     for told in tolds:

@@ -141,6 +141,11 @@ def test_each_line_of_a_file_or_of_a_program_makes_a_job() -> None:
     assert told(FOREACH % ("n", """command = ["list", '{"n": 1, "id": "x"}']""")) == [("R/x", "1")]
 
 
+def test_a_line_that_is_too_long_for_a_name_is_named_by_what_its_job_does() -> None:
+    (name,) = names(FOREACH % ("line", f'command = ["list", "{"x" * 200}"]'))
+    assert name.startswith("R/claude-")
+
+
 def test_a_group_may_have_no_rows_while_another_has() -> None:
     text = FOREACH % ("line", 'lines = "none.txt"')
     assert refusal(text) == "b.toml: no jobs: nothing to do"

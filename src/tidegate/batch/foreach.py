@@ -16,15 +16,15 @@ from tidegate.batch.shapes import Around
 from tidegate.errors import BadInput
 
 SOURCES = ("csv", "jsonl", "lines", "command")
-NAMING = ("id", "name", "line")  # the first of these that a row has names its job
+NAMING = ("id", "name")  # the first of these that a row has names its job
+SHORT = 80  # characters of a line that may name its job; a longer one is a prompt
 CELL = 1024 * 1024  # characters of one value in a CSV file
 
 
 def rows(said: object, place: str, around: Around) -> list[Row]:
     """The rows of { csv | jsonl | lines = "FILE" } or { command = [argv] }. Raises BadInput."""
-    known = " or ".join(SOURCES)
     if not isinstance(said, Mapping) or len(said) != 1:
-        raise BadInput(f'{place}: must be one of {known}, such as {{ csv = "FILE" }}')
+        raise BadInput(f'{place}: must say one of {", ".join(SOURCES)}, such as {{ csv = "FILE" }}')
     ((kind, value),) = said.items()
     if kind not in SOURCES:
         raise BadInput(f"{place} {allowed.shown_key(kind)}: {allowed.unknown(kind, SOURCES)}")
@@ -69,8 +69,9 @@ def _shown(path: str) -> str:
 def lines(text: str, place: str) -> Iterator[Row]:
     """A row with `line` for each line that is not blank."""
     for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            yield _row({"line": line.strip()}, place, number)
+        if said := line.strip():
+            row = _row({"line": said}, place, number)
+            yield Row(row.values, said if said.isprintable() and len(said) <= SHORT else "", row.at)
 
 
 def objects(text: str, place: str) -> Iterator[Row]:

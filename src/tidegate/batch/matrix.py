@@ -33,7 +33,10 @@ class Row(Struct, frozen=True):
     @property
     def shown(self) -> str:
         """Where they were read, or the values themselves, in a few words."""
-        return self.at or ", ".join(f"{key} {allowed.shown(one)}" for key, one in list(self.values.items())[:3])
+        return self.at or ", ".join(f"{key} {allowed.shown(one)}" for key, one in self._own()[:3])
+
+    def _own(self) -> list[tuple[str, str]]:
+        return [(key, one) for key, one in self.values.items() if "." not in key]
 
 
 def rows(matrix: object, place: str, find: Find) -> list[Row]:
@@ -92,12 +95,19 @@ def _found(said: Mapping[str, Any], place: str, find: Find) -> Sequence[str]:
     if set(said) != {"glob"}:
         raise BadInput(f'{place}: must be a list of values or {{ glob = "pattern" }}, not a table of other keys')
     try:
-        pattern = allowed.pattern(said["glob"])
+        pattern = _pattern(said["glob"])
     except Wrong as wrong:
         raise BadInput(f"{place}.glob: {wrong}") from None
     if not (found := find(pattern)):
         raise BadInput(f"{place}.glob: finds nothing: {allowed.shown(pattern)}")
     return found
+
+
+def _pattern(value: object) -> str:
+    pattern = allowed.path(value)
+    if pattern.startswith(("/", "~")) or ".." in pattern.split("/"):
+        raise Wrong(f"must be a pattern of paths below the batch's directory, {allowed.but(value)}")
+    return pattern
 
 
 def _name(name: str, place: str) -> None:
