@@ -97,7 +97,8 @@ def killed(tidegate: Tidegate) -> Path:
     service = tidegate.start("serve")
     until(lambda: (tidegate.state / "bell").exists())
     for number in range(3):
-        assert tidegate("submit", "--name", f"late{number}", "--", "true").returncode == 0
+        script = f"echo late{number} >> {tidegate.place}/ran"
+        assert tidegate("submit", "--name", f"late{number}", "--", "sh", "-c", script).returncode == 0
     until(lambda: set(tidegate.states().values()) == {"succeeded"})
     service.kill()
     service.wait()
@@ -118,6 +119,7 @@ def test_a_log_that_is_left_behind_from_another_database_is_told_or_harmless(
     done = tidegate("run", other.batch('{"id": "more", "command": ["true"]}\n', "more.jsonl"), timeout=60)
     assert done.returncode in (0, 2, 5)
     assert "Traceback" not in done.stderr
+    assert sorted((tidegate.place / "ran").read_text().split()) == ["late0", "late1", "late2"]
     whole = tidegate("doctor", "--deep")
     assert "Traceback" not in whole.stderr
 
@@ -130,6 +132,7 @@ def test_a_database_whose_log_is_gone_runs_nothing_twice(tidegate: Tidegate, tmp
     done = tidegate("run", tidegate.batch('{"id": "more", "command": ["true"]}\n', "more.jsonl"))
     assert done.returncode in (0, 5)
     assert "Traceback" not in done.stderr
+    assert sorted((tidegate.place / "ran").read_text().split()) == ["late0", "late1", "late2"]
 
 
 # --- under a running supervisor ---
