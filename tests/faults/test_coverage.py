@@ -17,8 +17,14 @@ COVERAGE = [sys.executable, "-m", "coverage"]
 
 
 def files() -> list[str]:
-    """The tests of these rooms, each named like its room."""
-    return [str(path) for room in ROOMS if (path := TESTS / f"test_{room}.py").exists()]
+    """The tests of these rooms and of their parts, each named like what it tests."""
+    parts = [part.stem for room in ROOMS for part in (SRC / room).glob("[!_]*.py")]
+    return [str(path) for name in (*ROOMS, *parts) if (path := TESTS / f"test_{name}.py").exists()]
+
+
+def is_of(room: str, path: Path) -> bool:
+    """Whether a file is a room, or a part of it."""
+    return path == SRC / f"{room}.py" or SRC / room in path.parents
 
 
 @pytest.mark.slow
@@ -32,8 +38,9 @@ def test_every_branch_of_floors_0_and_1_is_taken(tmp_path: Path) -> None:
     told = [*COVERAGE, "json", config, "-q", "-o", str(tmp_path / "told.json")]
     subprocess.run(told, env=env, cwd=TESTS.parent, check=True)
     measured = json.loads((tmp_path / "told.json").read_text())["files"]
-    missing = {}
+    missing: dict[str, list[object]] = {}
     for room in ROOMS:
-        (found,) = [one for path, one in measured.items() if Path(path).resolve() == SRC / f"{room}.py"]
-        missing[room] = found["missing_lines"] + found["missing_branches"]
-    assert not {room: lines for room, lines in missing.items() if lines}
+        found = {path: one for path, one in measured.items() if is_of(room, Path(path).resolve())}
+        assert found, room
+        missing |= {path: one["missing_lines"] + one["missing_branches"] for path, one in found.items()}
+    assert not {path: lines for path, lines in missing.items() if lines}
