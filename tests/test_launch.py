@@ -22,10 +22,10 @@ import pytest
 from delegated import delegated
 
 import tidegate
-from tidegate import launch
+from tidegate import handover, launch
 from tidegate.errors import NotLaunched, NotNow
 from tidegate.launch import Alive, Child, Ended, Gone, Order, Unstarted, adopt, found, offspring, processes
-from tidegate.model import Exit
+from tidegate.model import Exit, Interrupted
 
 SRC = Path(tidegate.__file__).parents[1]
 SH = "/bin/sh"
@@ -367,6 +367,22 @@ async def test_a_full_disk_can_pass(small_disk: Path) -> None:
 async def test_an_agent_that_fills_the_disk_keeps_its_exit_status(small_disk: Path) -> None:
     child = await launch.launch(shell("head -c 1000000 /dev/zero; exit 7"), small_disk / "1", {})
     assert await child.wait() == Exit(7)
+
+
+async def test_nothing_is_written_where_a_link_leads(place: Path, tmp_path: Path) -> None:
+    """An agent may have put it there for its job's next attempt."""
+    (tmp_path / "precious").write_text("kept")
+    place.mkdir(parents=True)
+    for name in ("stdout.log", "attempt.json"):
+        (place / name).symlink_to(tmp_path / "precious")
+        with pytest.raises(NotLaunched, match="symbolic links"):
+            await run(shell("echo gone"), place)
+        (place / name).unlink()
+    for name in ("asked", "rest"):
+        (place / name).symlink_to(tmp_path / "precious")
+    handover.write_asked(place, Interrupted(reason="gone"))
+    handover.write_rest(place, handover.Rest())
+    assert (tmp_path / "precious").read_text() == "kept"
 
 
 async def test_a_directory_launches_once(place: Path) -> None:

@@ -349,6 +349,16 @@ def test_hours_and_a_freeze_are_told_in_words(tidegate: Tidegate) -> None:
     }
 
 
+def test_show_waits_for_no_pipe_that_an_agent_has_put_in_the_place_of_its_intent(
+    tidegate: Tidegate, filled: Night
+) -> None:
+    (place,) = filled.state.glob("attempts/1/1")
+    os.mkfifo(place / "attempt.json")
+    shown = tidegate("show", "1", timeout=20)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert str(place) in shown.stdout
+
+
 def test_show_hides_what_a_name_says_is_secret(tidegate: Tidegate, filled: Night) -> None:
     sheet = tidegate("show", "other:train/0").stdout
     assert "hush-hush" not in sheet

@@ -16,6 +16,8 @@ from msgspec.structs import asdict
 
 from tidegate.model import Cancelled, Cause, Failed, Interrupted, Outcome
 
+FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # an agent may have put a link or a FIFO there
+
 
 def write_asked(directory: Path, outcome: Outcome) -> None:
     """The end that was asked for, where it is one that an exit status does not tell."""
@@ -81,7 +83,7 @@ def read_rest(directory: Path) -> Rest:
 
 def _leave(path: Path, facts: Mapping[str, object]) -> None:
     with suppress(OSError):  # no directory yet, or a full disk: nothing keeps an agent from being ended
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | FLAGS, 0o600)
         try:
             os.write(fd, json.dumps(facts).encode())
         finally:
@@ -91,7 +93,7 @@ def _leave(path: Path, facts: Mapping[str, object]) -> None:
 def _left(path: Path) -> object:
     """What was left; None for nothing, "" where it cannot be read."""
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        with os.fdopen(os.open(path, os.O_RDONLY | FLAGS), "rb") as file:
             return json.load(file)
     except OSError:
         return None

@@ -153,7 +153,7 @@ def _make(place: str) -> None:
 
 
 def _write(path: str, data: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         left = memoryview(data)
         while left:
@@ -169,7 +169,7 @@ def _files(place: Path) -> Iterator[tuple[int, int, int]]:
     opened: list[int] = []
     try:
         for name in ("lock", "stdout.log", "stderr.log"):
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
             opened.append(os.open(f"{place}/{name}", flags, 0o600))
         _take(opened[0], place)
         yield opened[0], opened[1], opened[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -101,9 +102,14 @@ def _lines(sheet: Sheet, page: Page) -> Iterator[str]:
 def _lacked(place: Path) -> str:
     """The bounds that an attempt was to have and had not, as its intent names them."""
     try:
-        return str(json.loads((place / "attempt.json").read_bytes()).get("unbounded", ""))
-    except (OSError, ValueError, AttributeError):
+        with open(place / "attempt.json", "rb", opener=_opened) as intent:
+            return str(json.load(intent).get("unbounded", ""))
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return ""
+
+
+def _opened(path: str, how: int) -> int:
+    return os.open(path, how | os.O_NOFOLLOW | os.O_NONBLOCK)  # an agent may have put a link or a FIFO there
 
 
 def _facts(sheet: Sheet, page: Page) -> Iterator[tuple[str, str]]:
