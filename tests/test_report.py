@@ -8,6 +8,8 @@ import os
 import re
 import signal
 import stat
+import sys
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from filled import EVIDENCE, TOKEN, Night, job, limit_hold, night
-from installed import Tidegate, said, until
+from installed import Json, Tidegate, said, until
 from msgspec.structs import replace
 
 from tidegate.look.desk import Desk
@@ -259,3 +261,54 @@ def test_a_run_whose_report_cannot_be_written_ends_as_it_would(tidegate: Tidegat
     assert done.returncode == 0, done.stderr
     assert "report not written" in done.stderr
     assert "1 job: 1 succeeded" in done.stdout
+
+
+# --- a night with real processes ---
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_the_report_of_a_real_night_has_the_figures_of_the_event_table(tidegate: Tidegate) -> None:
+    """Limits that come again and again, the supervisor killed in the first, a failure, a cancel, a second run."""
+    agent = tidegate.place / "bin" / "claude"
+    agent.parent.mkdir()
+    agent.write_text(f'#!/bin/sh\nexec {sys.executable} -m tidegate.examples.demo_agent "$@"\n')
+    agent.chmod(0o755)
+    tidegate.env |= {"PATH": f"{agent.parent}:{os.environ['PATH']}"}
+    pace = {"DEMO_STEP_SECONDS": "0.1", "DEMO_ALLOWANCE": "18", "DEMO_RESET_AFTER": "4", "DEMO_STEPS": "5"}
+    env = {
+        "DEMO_ACCOUNT": str(tidegate.place / "account"),
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        **pace,
+    }
+    jobs: list[Json] = [{"id": f"work/{n}", "agent": "claude", "prompt": "go", "env": env} for n in range(8)]
+    jobs += [{"id": "bad", "command": ["sh", "-c", "echo no luck >&2; exit 3"], "max_attempts": 1}]
+    jobs += [{"id": "long", "command": ["sleep", "300"]}]
+    batch = tidegate.batch("".join(f"{json.dumps(one)}\n" for one in jobs), "night.jsonl")
+    first = tidegate.start("run", batch, "--slots", "4", "--report", "report")
+    until(lambda: tidegate.state.exists() and tidegate.events("gate shut"))
+    first.kill()
+    first.wait()
+    second = tidegate.start("run", batch, "--slots", "4", "--report", "report")
+    until(lambda: tidegate.events("attempt adopted"))
+    assert tidegate("cancel", "long").returncode == 0
+    assert second.wait(120) == 1
+    _agrees(tidegate)
+
+
+def _agrees(tidegate: Tidegate) -> None:
+    report, events = tidegate.place / "report", tidegate.events()
+    named = Counter(event["event"] for event in events)
+    ended = Counter(event["data"]["outcome"] for event in events if event["event"] == "attempt ended")
+    told = json.loads((report / "summary.json").read_text())
+    assert (told["status"], told["reconciles"], told["code"]) == ("cancelled", True, 1)
+    assert told["attempts"]["begun"] == named["attempt claimed"] - named["attempt unclaimed"]
+    assert told["attempts"]["outcomes"] == ended
+    assert told["pause_count"] == named["gate shut"] >= 2
+    assert (told["jobs"]["succeeded"], told["jobs"]["failed"], told["jobs"]["cancelled"]) == (8, 1, 1)
+    assert sum(told["spent"].values()) == pytest.approx(told["seconds"], abs=0.1)
+    assert told["versions"]["claude"] == ["2.1.330"]
+    page = (report / "report.md").read_text()
+    assert page.count("delayed by the 5h limit of claude") == told["pause_count"]
+    assert "process pool" not in page
+    assert len((report / "attempts.csv").read_text().splitlines()) == named["attempt claimed"] + 1

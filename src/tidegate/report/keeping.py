@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 import structlog
 
-from tidegate.errors import TidegateError
+from tidegate.errors import StoreBroken, TidegateError
 from tidegate.look.desk import Desk
 from tidegate.look.words import Page, page
 from tidegate.model import Batch, Event, NewJob, Origin, State
@@ -26,7 +27,7 @@ log = structlog.get_logger()
 
 EVERY = 2.0  # seconds between two looks at whether something has changed
 CHUNK = 200  # events read at once: the loop has others to serve
-FIRST = 1000  # queued jobs that are looked at
+FIRST = 100  # queued jobs that are looked at, for the same reason
 
 
 async def keep(view: View, batch: Batch, jobs: Iterable[NewJob], into: Path) -> None:
@@ -49,7 +50,11 @@ class _Keeping:
         self._trouble = ""
 
     async def look(self) -> None:
-        """Write the file as the batch stands now."""
+        """Write the file as the batch stands now; what ails the store is for the supervisor to say."""
+        with suppress(StoreBroken):
+            self._put(await self._text())
+
+    async def _text(self) -> str:
         view, store, now = self._view, self._view.store, self._view.clock.now()
         await self._read()
         counts = await view.ask(store.counts, self._batch.id)
@@ -58,7 +63,7 @@ class _Keeping:
         found = closings.binding(self._gates, holds, self._reached, self._began)
         pauses = sum(one.origin is Origin.LIMIT for one in found)
         stands = status.of(counts, queued, holds, now, view.host, works=True)
-        self._put(summary.as_text(summary.standing(self._batch, now, counts, stands, pauses)))
+        return summary.as_text(summary.standing(self._batch, now, counts, stands, pauses))
 
     async def _read(self) -> None:
         """Read on in the events; the first is that of the batch's first job."""

@@ -77,7 +77,7 @@ def _groups(told: Told) -> Iterator[str]:
     head = ["group", "jobs", *(state.value for state in used), "never interrupted"]
     yield from _table([*head, *(["succeeded, all", "succeeded, never interrupted"] if trials else [])], len(used) + 1)
     for row in rows:
-        yield _line([plainly(row.name), *_numbers(row, used), *(_shares(row) if trials else [])])
+        yield _line([plainly(words.group(told, row.name)), *_numbers(row, used), *(_shares(row) if trials else [])])
     if trials:
         yield ""
         yield "Shares are of the valid results (succeeded or failed), with Wilson's 95 % interval."
@@ -114,7 +114,7 @@ def _time(told: Told) -> Iterator[str]:
     yield "## Where the night went"
     yield ""
     yield from _table(["what", "of the night", "share", "of all jobs together"], 3)
-    for cause in {**picture.spent, **picture.waited}:
+    for cause in words.told_causes(told):
         spent, waited = picture.spent.get(cause, 0.0), picture.waited.get(cause, 0.0)
         yield _line([plainly(words.cause(cause)), span(spent), f"{spent / whole:.0%}", span(waited) if waited else ""])
 

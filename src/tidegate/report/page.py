@@ -100,17 +100,17 @@ def _legend(told: Told, colours: Mapping[Cause, str]) -> Iterator[str]:
     whole = sum(spent.values())
     yield '<div class="scroll"><table><thead><tr><th>what<th class="n">of the night<th class="n">share'
     yield '<th class="n">of all jobs together</tr></thead><tbody>'
-    for cause, colour in colours.items():
+    for cause in words.told_causes(told):
         length, jobs = spent.get(cause, 0.0), waited.get(cause, 0.0)
-        yield f'<tr><td><i class="dot {colour}"></i>{plainly(words.cause(cause))}'
+        yield f'<tr><td><i class="dot {colours[cause]}"></i>{plainly(words.cause(cause))}'
         yield f'<td class="n">{span(length)}<td class="n">{length / whole:.0%}'
         yield f'<td class="n">{span(jobs) if jobs else "-"}</tr>'
     yield "</tbody></table></div>"
 
 
 def _axis(told: Told, scale: plot.Scale) -> str:
-    marks = [(x, mark) for x, mark in scale.marks(told.page.zone) if x <= 97]
-    inside = "".join(f'<span style="left:{x:.1f}%">{mark}</span>' for x, mark in marks)
+    marks = scale.marks(told.page.zone)
+    inside = "".join(f'<span{" class=last" if x > 88 else ""} style="left:{x:.1f}%">{mark}</span>' for x, mark in marks)
     return f'<div class="axis" aria-hidden="true">{inside}</div>'
 
 
@@ -160,7 +160,7 @@ def _groups(told: Told) -> Iterator[str]:
     yield '<th class="n">never interrupted' + ("<th>succeeded, all<th>succeeded, never interrupted" if trials else "")
     yield "</tr></thead><tbody>"
     for row in rows:
-        yield f'<tr><td>{plainly(row.name)}<td class="n">{sum(row.counts.values())}'
+        yield f'<tr><td>{plainly(words.group(told, row.name))}<td class="n">{sum(row.counts.values())}'
         yield "".join(f'<td class="n">{row.counts.get(state, 0)}' for state in used)
         yield f'<td class="n">{sum(row.clean.values())}'
         yield (

@@ -17,6 +17,7 @@ from tidegate.night.groups import Share
 from tidegate.night.steps import HELD, OPENING, Cause
 from tidegate.report.told import Told
 
+LEAST = 0.5  # seconds: less is told as 0 s
 STATUS = {
     "running": "running",
     "waiting": "waiting: nothing runs just now",
@@ -62,6 +63,17 @@ def sentence(said: str) -> str:
 def title_of(batch: str) -> tuple[str, str]:
     """The name that heads a report, and the whole of it where it is the path of a file."""
     return (batch.rpartition("/")[2] or batch, batch) if batch.startswith("/") else (batch, "")
+
+
+def group(told: Told, name: str) -> str:
+    """A group's name; jobs without one are under their batch, as short as its heading."""
+    return title_of(name)[0] if name == told.batch else name
+
+
+def told_causes(told: Told) -> list[Cause]:
+    """What at least half a second went to, of the night or of all jobs together."""
+    spent, waited = told.picture.spent, told.picture.waited
+    return [one for one in {**spent, **waited} if max(spent.get(one, 0.0), waited.get(one, 0.0)) >= LEAST]
 
 
 def when(told: Told) -> str:
@@ -180,7 +192,7 @@ def resets(told: Told, one: Closing) -> str:
 
 def _wide(told: Told, one: Closing) -> str:
     if one.opened_at is None:
-        return "not wide open yet"
+        return "not wide open by the end"
     if one.again:
         return f"refused again at {at(told, one.opened_at)}"
     by = f" by {clean(one.ended_by)}" if one.ended_by and one.ended_by != "time" else ""
