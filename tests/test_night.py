@@ -6,19 +6,20 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from random import Random
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stores.world import START, World, incarnation
+from stores.world import START, Claim, World, incarnation
 
 from tidegate.look.desk import Desk
 from tidegate.look.words import Page
-from tidegate.model import Cancelled, Event, Failed, Interrupted, Origin, State, Usage
+from tidegate.model import Batch, Cancelled, Event, Failed, Interrupted, Origin, State, Usage
 from tidegate.night import status, steps
 from tidegate.night.groups import wilson
-from tidegate.report import gather, words
+from tidegate.report import files, gather, words
 from tidegate.report.told import Told
 from tidegate.stores import Store
 from tidegate.stores.memory import MemoryStore
@@ -158,6 +159,19 @@ def test_a_refusal_while_the_gate_opens_again_is_a_closing_of_its_own(world: Wor
     assert first.opened_at == second.shut_at
 
 
+def test_a_launch_that_was_refused_after_its_claim_is_told_as_that(world: World, tmp_path: Path) -> None:
+    world.submit("a", "b")
+    first, second = world.claim(2)
+    world.limited(first, world.ahead(60))
+    world.store.unclaim(second[1], world.now, "the gate is shut")
+    world.wait(60)
+    report = told(world, tmp_path)
+    (one,) = report.picture.closings
+    assert (one.launched, one.refused, len(one.delayed)) == (0, 1, 2)
+    assert "1 launch taken back between claim and start; nothing was launched" in words.effects(one)
+    assert report.picture.ends.begun == 1
+
+
 def test_what_shut_after_the_last_job_had_ended_is_no_part_of_the_night(world: World, tmp_path: Path) -> None:
     world.submit("a")
     world.finish(world.take())
@@ -288,3 +302,62 @@ def test_what_no_agent_told_is_unknown_and_not_nothing(world: World, tmp_path: P
     cost = told(world, tmp_path).picture.cost
     assert words.money(cost.usd) == "$0.5000 of 1 attempt; unknown of 1"
     assert words.tokens(cost.input_tokens) == "unknown"
+
+
+# --- whatever happens ---
+
+
+def wander(world: World, chance: Random) -> None:  # noqa: C901 - a row for each thing that can happen
+    """Some of all that can happen to a batch, in any order; clocks are set back, too."""
+    ids, who = world.submit(*"abcdef").jobs, "me"
+    running: list[Claim] = []
+    for turn in range(chance.randrange(60)):
+        match chance.randrange(10):
+            case 0:
+                world.wait(chance.choice([1, 30, 600, 4000, -300]))
+            case 1:
+                running += world.claim(2, by=who)
+            case 2 if running:
+                world.finish(running.pop())
+            case 3 if running:
+                world.limited(running.pop(), world.ahead(chance.choice([60, 900, -5])))
+            case 4 if running:
+                world.fail(running.pop())
+            case 5 if running:
+                world.store.unclaim(running.pop()[1], world.now, "refused")
+            case 6:
+                world.pause(chance.choice(["*", "acct", "batch:b", "job:1", "host:here", "other"]))
+            case 7:
+                world.store.lift(None, world.now, by="ann")
+            case 8:
+                chance.choice([world.store.cancel, world.store.retry])(chance.choice(ids), world.now, by="ann")
+            case 9:
+                who = f"next {turn}"
+                world.store.enter(incarnation(who))
+                world.store.adopt(who, "here", world.now)
+                running = world.store.running()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, 200, 50))
+def test_whatever_happens_the_sums_agree_and_every_form_can_be_written(first: int, tmp_path: Path) -> None:
+    for seed in range(first, first + 50):
+        world = World(MemoryStore())
+        world.enter()
+        wander(world, Random(seed))
+        report = told(world, tmp_path)
+        picture = report.picture
+        assert picture.doubts == [], seed
+        assert sum(picture.spent.values()) == pytest.approx((picture.end - picture.begin).total_seconds()), seed
+        assert all(seconds >= 0 for seconds in picture.waited.values()), seed
+        assert [one.launched for one in picture.closings if one.origin is Origin.LIMIT and one.launched] == [], seed
+        for _, write in files.FORMATS.values():
+            assert write(report), seed
+
+
+def test_a_batch_without_jobs_has_a_report_too(world: World, tmp_path: Path) -> None:
+    world.store.submit(Batch("b"), [], world.now)
+    report = told(world, tmp_path)
+    for _, write in files.FORMATS.values():
+        write(report)
+    assert words.counts(report) == "no jobs"

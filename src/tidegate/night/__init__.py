@@ -81,7 +81,7 @@ def draw(facts: Facts) -> Picture:
         ends=told,
         doubts=ends.doubts(facts.jobs, facts.attempts, facts.events, told),
         groups=groups.rows(facts.jobs, facts.attempts, facts.batch.name),
-        closings=closings.with_effects(mine, found, facts.events, facts.batch.name),
+        closings=closings.with_effects(mine, facts.jobs, found, facts.events, facts.batch.name),
         steps=walked,
         spent=steps.spent(walked, present, begin, end),
         waited=steps.waited(walked, end),

@@ -184,29 +184,27 @@ def _instant(said: object) -> datetime | None:
 
 
 def with_effects(
-    found: Sequence[Closing], spells: Iterable[Spell], events: Iterable[Event], batch: str
+    found: Sequence[Closing], jobs: Iterable[Job], spells: Iterable[Spell], events: Iterable[Event], batch: str
 ) -> list[Closing]:
     """The same closings, with what became of the jobs that they bind."""
     ready: dict[int, list[Spell]] = defaultdict(list)
-    jobs: dict[int, Job] = {}
     for spell in spells:
-        jobs[spell.job.id] = spell.job
         if spell.kind is Kind.READY:
             ready[spell.job.id].append(spell)
     story: dict[int, list[Event]] = defaultdict(list)
     for event in events:
-        if event.job in jobs and event.name.startswith("attempt "):
+        if event.job is not None and event.name.startswith("attempt "):
             story[event.job].append(event)
     effects = [_Effects() for _ in found]
-    for id, job in jobs.items():
+    for job in jobs:
         reached = reach(job, batch)
         mine = [place for place, one in enumerate(found) if binds(one.scope, reached)]
-        cut = _cut_off(found, mine, story[id])
+        cut = _cut_off(found, mine, story[job.id])
         for place in mine:
             struck = [resumed for where, resumed in cut if where == place] if cut else []
-            effects[place].take(found[place], story[id], struck)
-            if struck or any(_overlaps(spell, found[place]) for spell in ready[id]):
-                effects[place].delayed.append(id)
+            effects[place].take(found[place], story[job.id], struck)
+            if struck or any(_overlaps(spell, found[place]) for spell in ready[job.id]):
+                effects[place].delayed.append(job.id)
     return [effect.added_to(one) for effect, one in zip(effects, found, strict=True)]
 
 
@@ -224,10 +222,10 @@ class _Effects:
         """Count what became of one job; `struck`: whether each attempt that was cut off was resumed."""
         first = bisect_right(story, one.seqs[0], key=_seq)
         after = len(story) if one.seqs[1] is None else bisect_left(story, one.seqs[1], first, key=_seq)
-        inside = [event.name for event in story[first:after]]
-        returned = inside.count("attempt unclaimed")
-        self.launched += inside.count("attempt claimed") - returned
-        self.refused += returned
+        claimed = {event.attempt for event in story[first:after] if event.name == "attempt claimed"}
+        returned = {event.attempt for event in story[first:after] if event.name == "attempt unclaimed"}
+        self.launched += len(claimed - returned)
+        self.refused += len(returned)
         self.cut_off += len(struck)
         self.resumed += sum(struck)
 
