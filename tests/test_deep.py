@@ -17,6 +17,7 @@ from installed import Tidegate, until
 from tidegate import places
 from tidegate.audit import Finding, audit
 from tidegate.repair import repair
+from tidegate.stores.vault import private
 
 
 @pytest.mark.slow
@@ -60,11 +61,11 @@ def mended(state: Path) -> list[Finding]:
     places.lock(state).touch()
     first = repair(state, NOW, "ann")
     left = audit(state)
-    if first.backup is not None:
+    for path in first.backups:
         assert asked(state, "SELECT count(*) FROM event WHERE name = 'repaired'") > [(0,)]
-        assert stat.S_IMODE(first.backup.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
     before = asked(state, "SELECT count(*) FROM event")
-    assert repair(state, NOW, "ann").backup is None
+    assert repair(state, NOW, "ann").backups == []
     assert asked(state, "SELECT count(*) FROM event") == before
     return left
 
@@ -192,6 +193,31 @@ def test_of_a_table_with_a_damaged_page_the_rest_is_saved(tmp_path: Path) -> Non
     assert done.rows < 400 * 4  # each counts once, however often it was read
     assert 380 <= int(str(saved)) < 400
     assert asked(state, "SELECT seq FROM sqlite_sequence WHERE name = 'job'") == [(400,)]
+
+
+@pytest.mark.slow
+def test_output_of_jobs_that_a_damaged_database_has_lost_is_in_a_backup_before_it_goes(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    filled = Night(state)
+    filled.submit("b", *[job(f"a{n}", prompt="x" * 300) for n in range(400)])
+    filled.store.close()
+    for number in range(1, 401):
+        private(places.attempt(state, number, 1))
+        (places.attempt(state, number, 1) / "stdout.log").touch(mode=0o600)
+    places.lock(state).touch(mode=0o600)
+    path = places.database(state)
+    raw = path.read_bytes()
+    leaves = [at for at in range(0, len(raw), 4096) if raw[at] == 0x0D and b"x" * 300 in raw[at : at + 4096]]
+    damage(path, leaves[len(leaves) // 2] // 4096 + 1)
+    done = repair(state, NOW, "ann")
+    lost = set(range(1, 401)) - {int(str(number)) for (number,) in asked(state, "SELECT id FROM job")}
+    assert lost
+    assert not any(places.attempt(state, number, 1).exists() for number in lost)
+    kept: set[str] = set()
+    for one in done.backups:
+        with tarfile.open(one) as archive:
+            kept |= set(archive.getnames())
+    assert {f"attempts/{number}/1/stdout.log" for number in lost} <= kept
 
 
 def damage(path: Path, page: int) -> None:

@@ -31,10 +31,11 @@ def repaired(place: Path) -> Iterator[Finding]:
         return
     with owning(place):
         done = repair(place, SystemClock().now(), person())
-    if done.backup is None:
+    if not done.backups:
         yield ok("repair", "there is nothing that it can mend")
         return
-    yield ok("repair", f"before it, a backup: {done.backup}")
+    for path in done.backups:
+        yield ok("repair", f"before it, a backup: {path}")
     if done.damaged is not None:
         yield ok("repair", f"{done.rows} rows could be read of the damaged database, which lies in {done.damaged}")
     for one in done.done:

@@ -27,9 +27,9 @@ LOST = ("damage", "table")  # what only a new file mends
 
 
 class Repaired(Struct, kw_only=True):
-    """What a repair has done: where the backup is, what was mended, and where the damaged database lies, if it was."""
+    """What a repair has done: where the backups are, what was mended, and where a damaged database lies."""
 
-    backup: Path | None = None
+    backups: list[Path] = field(default_factory=list)
     done: list[Finding] = field(default_factory=list)
     damaged: Path | None = None
     rows: int = 0
@@ -47,7 +47,10 @@ def repair(state: Path, now: datetime, by: str) -> Repaired:
         if not found or told == before:
             break
         before = told
-        repaired.backup = repaired.backup or _backup(state, found, now)
+        if not repaired.backups or any(
+            one.kind == "output_orphan" for one in found
+        ):  # which a round before has uncovered
+            repaired.backups.append(_backup(state, found, now))
         _mend(state, found, now, by, repaired)
         repaired.done += found
     return repaired
