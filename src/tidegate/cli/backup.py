@@ -13,7 +13,7 @@ from tidegate.clock import SystemClock
 from tidegate.errors import BadInput
 from tidegate.look import plain
 from tidegate.look.desk import nothing, state_of
-from tidegate.look.words import amount, counted
+from tidegate.look.words import amount, clean, counted
 
 STDOUT = "-"
 
@@ -52,4 +52,4 @@ def _line(path: Path, manifest: Manifest) -> str:
     secrets = "with" if manifest.secrets else "without"
     output = "with" if manifest.output else "without"
     held = f"{amount(path.stat().st_size)}, {counted(len(manifest.files), 'file')}"
-    return f"{path}: {held}, {secrets} secrets, {output} output"
+    return f"{clean(str(path))}: {held}, {secrets} secrets, {output} output"
