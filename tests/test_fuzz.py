@@ -454,6 +454,7 @@ def test_every_key_of_a_batch_in_toml_is_met_with_one_clear_line(place: Path, wh
         assert told.code == 0 or "b.toml" in told.stderr, told
 
 
+@pytest.mark.slow
 def test_every_key_of_a_group_is_met_with_one_clear_line(place: Path, whole: bool) -> None:
     texts = []
     for turn, key in enumerate((*batch.JOB, *SHAPES, "foreach.csv", "foreach.command", "matrix.a", "matrix.include")):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from installed import Tidegate, said
 from msgspec.structs import replace
@@ -180,6 +180,7 @@ def test_rows_that_cannot_be_read_are_one_line(source: str, line: str) -> None:
     assert refusal(FOREACH % ("a", source)) == f"b.toml: [groups.R] foreach {line}"
 
 
+@pytest.mark.slow
 def test_a_program_is_run_in_the_batchs_directory_and_its_failure_is_one_line(tmp_path: Path) -> None:
     tidegate = Tidegate(tmp_path)
     (tmp_path / "repos").mkdir()
@@ -319,6 +320,7 @@ VALUES = st.lists(st.from_regex(r"[a-z0-9]{1,4}", fullmatch=True), min_size=1, m
 AXES = st.dictionaries(st.sampled_from(["p", "q", "r"]), VALUES, min_size=1)
 
 
+@settings(max_examples=40)
 @given(AXES, st.integers(1, 3), st.data())
 def test_a_matrix_has_every_combination_once_but_those_excluded(
     axes: dict[str, list[str]], trials: int, data: st.DataObject
