@@ -108,6 +108,11 @@ HOSTILE = (
     "[" * 10_000,
     "{" * 10_000,
 )
+FORGED, FORGED_WHOLE = (
+    ("forged", "2026-01-01 00:00:00 !!"),
+    '{"event": "forged"}',
+)  # beginnings of lines, and a whole one
+WRITE_THERE = {"init", "backup", "report"}  # into the present directory, or where the argument says
 # What an argument gets that is required and not the one that is tried: something that ends at once.
 BENIGN = {"FILE": "none.toml", "N": "1", "TIME": "2h", "SCOPE": "batch:b", "BATCH": "b", "ACCOUNT": "command"}
 
@@ -131,13 +136,11 @@ def check(told: Told) -> list[str]:
     for name, text in (("stdout", told.stdout), ("stderr", told.stderr)):
         if odd := {one for one in text if not one.isprintable()} - PRINTS:
             faults.append(f"{odd} on {name}")
-        if any(
-            line.startswith(("forged", "2026-01-01 00:00:00 !!", '{"event": "forged"')) for line in text.split("\n")
-        ):
+        if any(line.startswith(FORGED) or line == FORGED_WHOLE for line in text.split("\n")):
             faults.append(f"a forged line on {name}")
     if len(told.stderr) > 5000:
         faults.append(f"{len(told.stderr)} characters on stderr")
-    if told.outside and told.case.argv[0] not in ("init", "backup", "report"):  # which write what they are told to
+    if told.outside and told.case.argv[0] not in WRITE_THERE:
         faults.append(f"left behind: {told.outside}")
     return faults
 
@@ -221,6 +224,7 @@ def test_every_argument_of_every_verb_is_met_with_one_clear_line(group: int, pla
                 values = [one for one in values if not is_a_place(one)]
             cases += [tried(verb, action, rest, value) for value in values]
         cases += commands(verb, part(HOSTILE, len(cases), whole=whole))
+    cases = [case for case in cases if case.argv != ("backup", "-")]  # which prints the backup, and no text
     met_well(run(cases, place))
 
 
