@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
 
 import pytest
@@ -46,6 +47,7 @@ job:
   - id: one
     command: [make]
 """
+MERGES = "a: &a0 {}\n" + "".join(f"a{n}: &a{n} {{<<: *a{n - 1}}}\n" for n in range(1, 1500)) + "<<: *a1499"
 
 
 def yaml(text: str) -> batch.Expanded:
@@ -92,6 +94,8 @@ def test_a_mapping_that_is_merged_after_it_merged_another_has_no_key_twice() -> 
         ),
         ("a: &a [*a]", "a: unknown key; known are batch, defaults, accounts, groups, job"),
         ("a: 1\n---\nb: 2", "line 2, column 1: not YAML: but found another document"),
+        ("a: 2026-13-45", "not YAML: month must be in 1..12"),
+        (MERGES, "not read: nested too deeply"),
         ("job: \x01", "not YAML: unacceptable character #x0001: "),
     ],
 )
@@ -100,6 +104,13 @@ def test_a_mistake_in_yaml_is_one_line(text: str, line: str) -> None:
         yaml(text)
     assert str(bad.value).isprintable()
     assert str(bad.value).startswith(f"b.toml: {line}")
+
+
+def test_yaml_without_its_library_is_one_line_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(BadInput) as bad:
+        batch.from_yaml(YAML, AROUND)
+    assert str(bad.value) == "b.toml: YAML needs PyYAML: pip install 'tidegate[yaml]', or write TOML"
 
 
 def table(text: str, **defaults: str) -> batch.Expanded:

@@ -24,6 +24,7 @@ TEXTS_READ = {
     "/batches/rows.jsonl": '{"name": "one", "at": {"x": 1, "y": null}, "l": [1]}\n{"name": "two", "at": {"x": true}}\n',
     "/home/me/list.txt": "first\n\n  second  \r\n",
     "/batches/none.txt": "\n",
+    "/batches/latin.csv": "",
     "/batches/bad.csv": "a,b\n1,2\n3\n",
     "/batches/open.csv": 'a,b\n1,"2\n',
     "/batches/twice.csv": "a,a\n1,2\n",
@@ -35,12 +36,16 @@ TEXTS_READ = {
 def read(path: Path) -> str:
     if str(path) not in TEXTS_READ:
         raise FileNotFoundError(2, "No such file or directory", str(path))
+    if path.name == "latin.csv":
+        raise ValueError("not UTF-8")
     return TEXTS_READ[str(path)]
 
 
 def ran(argv: Sequence[str]) -> str:
     if argv[0] == "fail":
         raise ValueError("exited with 3")
+    if argv[0] == "gone":
+        raise FileNotFoundError(2, "No such file or directory")
     return "\n".join(argv[1:]) + "\n"
 
 
@@ -162,6 +167,7 @@ def test_each_row_is_met_with_each_combination() -> None:
 
 ROWS = [
     ('csv = "gone.csv"', "csv: cannot read 'gone.csv': No such file or directory"),
+    ('csv = "latin.csv"', "csv: 'latin.csv': not UTF-8"),
     ('csv = "bad.csv"', "csv: bad.csv: line 3: has 1 values for 2 columns"),
     ('csv = "open.csv"', "csv: open.csv: line 2: not CSV: unexpected end of data"),
     ('csv = "twice.csv"', "csv: twice.csv: two columns are named 'a'"),
@@ -171,6 +177,7 @@ ROWS = [
     ('jsonl = "bad.jsonl"', "jsonl: bad.jsonl: line 2, column 7: not JSON: Expecting value"),
     ('command = "ls"', "command: must be a list, one text for each argument, not 'ls'; there is no shell"),
     ('command = ["fail"]', "command: 'fail' exited with 3"),
+    ('command = ["gone"]', "command: 'gone': No such file or directory"),
     ('line = "x"', "line: unknown key; did you mean lines?"),
 ]
 
@@ -195,6 +202,18 @@ def test_a_program_is_run_in_the_batchs_directory_and_its_failure_is_one_line(tm
     )
     bad = tidegate("plan", tidegate.batch(text.replace('["ls", "repos"]', '["sh", "-c", "exit 7"]')))
     assert said(bad) == "tidegate: batch.toml: [groups.R] foreach command: 'sh' exited with 7"
+
+
+def test_what_is_read_where_there_is_nothing_finds_no_files_and_runs_no_program() -> None:
+    with pytest.raises(BadInput, match="finds nothing: 'tests/T0/\\*'"):
+        batch.from_toml(GROUP + 'matrix = { s = { glob = "tests/T0/*" } }', AROUND)
+    with pytest.raises(BadInput, match="no jobs: nothing to do"):
+        batch.from_toml(FOREACH % ("line", 'command = ["list", "a"]'), AROUND)
+
+
+def test_an_id_that_is_too_long_with_its_group_and_trial_is_one_line() -> None:
+    text = f'[groups.T]\ncommand = ["x"]\nid = "{"a" * 197}"\ntrials = 2'
+    assert refusal(text) == "b.toml: [groups.T] id: must be at most 200 characters, not 201"
 
 
 def test_trials_are_numbered_in_their_ids_and_more_of_them_change_no_id() -> None:
@@ -311,7 +330,7 @@ TEXTS = st.text(st.sampled_from("ab$${{}} \n.é"), max_size=20)
 
 @given(TEXTS, TEXTS)
 def test_an_escaped_text_is_itself_and_a_value_stands_where_it_is_named(plain: str, value: str) -> None:
-    assert templates.text(templates.escaped(plain), {}) == plain
+    assert templates.text(plain.replace("${{", "$${{"), {}) == plain
     around = plain.replace("$", "")
     assert templates.text(around + "${{v}}" + around, {"v": value}) == around + value + around
 

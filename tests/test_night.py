@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -12,13 +12,16 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from stores.world import START, Claim, World, incarnation
 
+from tidegate import night
 from tidegate.look.desk import Desk
 from tidegate.look.words import Page
 from tidegate.model import Batch, Cancelled, Event, Failed, Interrupted, Origin, State, Usage
 from tidegate.night import status, steps
 from tidegate.night.groups import wilson
+from tidegate.night.steps import Cause
 from tidegate.report import files, gather, words
 from tidegate.report.told import Told
 from tidegate.stores import Store
@@ -87,6 +90,7 @@ def test_the_figures_of_a_night_are_those_of_the_event_table(world: World, tmp_p
     assert [one.reopened_at for one in picture.closings] == [event.at for event in world.events("gate reopening")]
     assert [one.cut_off for one in picture.closings] == [1, 1]
     assert [one.launched for one in picture.closings] == [0, 0]
+    assert (picture.steps[0].working, picture.steps[-1].working) == (3, 0)
 
 
 def test_the_time_of_a_night_adds_up_to_its_length(world: World, tmp_path: Path) -> None:
@@ -159,6 +163,68 @@ def test_a_refusal_while_the_gate_opens_again_is_a_closing_of_its_own(world: Wor
     assert first.opened_at == second.shut_at
 
 
+def test_a_limit_that_is_told_anew_while_it_stands_moves_its_end_and_is_one_closing(
+    world: World, tmp_path: Path
+) -> None:
+    world.submit("a", "b")
+    first, second = world.claim(2)
+    world.limited(first, world.ahead(600))
+    world.limited(second, world.ahead(1200))
+    (one,) = told(world, tmp_path).picture.closings
+    assert (one.moved, one.cut_off) == (1, 2)
+    assert one.until == one.stated == START + timedelta(seconds=1200)
+
+
+def test_a_pause_that_somebody_ends_cut_off_what_ran_and_says_who_ended_it(world: World, tmp_path: Path) -> None:
+    world.submit("a")
+    claim = world.take()
+    world.pause("acct")
+    world.finish(claim, Interrupted(reason="paused"))
+    world.wait(60)
+    world.store.lift("acct", world.now, by="bob")
+    report = told(world, tmp_path)
+    (one,) = report.picture.closings
+    assert (one.cut_off, len(one.delayed)) == (1, 1)
+    assert words.delayed(report, one) == "1 job was delayed by a pause of acct by ann from 18:30:00 to 18:31:00"
+    assert words.resets(report, one).endswith("wide open at 18:31:00 by bob")
+
+
+def test_a_limit_that_somebody_lifts_while_it_opens_was_open_for_a_first_one_before(
+    world: World, tmp_path: Path
+) -> None:
+    world.submit("a", "b")
+    world.limited(world.take(), world.ahead(60))
+    world.wait(60)
+    world.take()
+    world.wait(5)
+    world.store.lift("acct", world.now, by="bob")
+    (one,) = told(world, tmp_path).picture.closings
+    assert (one.reopened_at, one.opened_at) == (START + timedelta(seconds=60), START + timedelta(seconds=65))
+    assert (one.ended_by, one.again) == ("bob", False)
+
+
+def test_a_pause_from_before_the_batch_that_has_ended_is_told_from_its_end(world: World, tmp_path: Path) -> None:
+    world.pause("acct")
+    world.wait(60)
+    world.submit("a")
+    world.wait(60)
+    world.store.lift("acct", world.now, by="bob")
+    (one,) = told(world, tmp_path).picture.closings
+    assert (one.shut_at, one.reopened_at) == (START + timedelta(seconds=60), START + timedelta(seconds=120))
+    assert len(one.delayed) == 1
+
+
+def test_a_hold_that_only_limits_how_many_run_shuts_nothing_and_ends_a_pause(world: World, tmp_path: Path) -> None:
+    world.submit("a")
+    world.pause("acct", allow=1)
+    assert told(world, tmp_path).picture.closings == []
+    world.pause("acct")
+    world.wait(60)
+    world.pause("acct", allow=1)
+    (one,) = told(world, tmp_path).picture.closings
+    assert (one.opened_at, one.ended_by) == (START + timedelta(seconds=60), "ann")
+
+
 def test_a_launch_that_was_refused_after_its_claim_is_told_as_that(world: World, tmp_path: Path) -> None:
     world.submit("a", "b")
     first, second = world.claim(2)
@@ -178,6 +244,49 @@ def test_what_shut_after_the_last_job_had_ended_is_no_part_of_the_night(world: W
     world.wait(60)
     world.pause("acct")
     assert told(world, tmp_path).picture.closings == []
+
+
+# --- where the time went ---
+
+
+def seconds(spent: Mapping[Cause, float]) -> dict[str, int]:
+    return {words.cause(cause): round(of) for cause, of in spent.items()}
+
+
+def test_a_job_that_a_person_froze_stands_still(world: World, tmp_path: Path) -> None:
+    world.submit("a")
+    _, attempt = claim = world.take()
+    world.wait(10)
+    world.store.note_rest(attempt, world.now, rests=True)
+    world.wait(60)
+    world.store.note_rest(attempt, world.now, rests=False)
+    world.wait(5)
+    world.finish(claim)
+    assert seconds(told(world, tmp_path).picture.waited) == {"working": 15, "frozen by a person": 60}
+
+
+def test_between_the_last_job_and_one_that_came_later_nothing_was_queued(world: World, tmp_path: Path) -> None:
+    for name in "ab":
+        world.submit(name)
+        claim = world.take()
+        world.wait(10)
+        world.finish(claim)
+        world.wait(60)
+    assert seconds(told(world, tmp_path).picture.spent) == {"working": 20, "nothing was queued": 60}
+
+
+def test_a_night_ends_with_its_last_job_also_where_the_clock_was_set_back(world: World, tmp_path: Path) -> None:
+    world.submit("a")
+    claim = world.take()
+    world.wait(10)
+    world.finish(claim)
+    world.wait(90)
+    world.submit("b")
+    world.wait(10)
+    claim = world.take()
+    world.wait(-60)
+    world.finish(claim)
+    assert seconds(told(world, tmp_path).picture.spent) == {"working": 10, "nothing was queued": 40}
 
 
 # --- who was there ---
@@ -213,6 +322,17 @@ def test_one_who_was_killed_was_there_until_the_last_sign_of_life(
     )
     minutes = [tuple(round((at - START).total_seconds() / 60) for at in span) for span in found]
     assert sorted(minutes) == sorted(spans)
+
+
+# --- whether the books agree ---
+
+
+def test_an_end_that_the_event_table_does_not_tell_is_a_doubt(world: World, tmp_path: Path) -> None:
+    world.submit("a")
+    world.finish(world.take())
+    facts = told(world, tmp_path).picture.facts
+    torn = replace(facts, events=[event for event in facts.events if event.name != "job ended"])
+    assert night.draw(torn).doubts == ["1 of the jobs ended otherwise than the event table says, the first is a"]
 
 
 # --- one word ---

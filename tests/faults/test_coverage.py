@@ -13,13 +13,16 @@ from test_floors import FLOORS, SRC
 
 TESTS = Path(__file__).parents[1]
 ROOMS = f"{FLOORS[0]} {FLOORS[1]}".split()
+BESIDE = {"batch": ("formats", "malformed")}  # tests of a room that are named like what is read, not like its parts
 COVERAGE = [sys.executable, "-m", "coverage"]
 
 
 def files() -> list[str]:
-    """The tests of these rooms and of their parts, each named like what it tests."""
-    parts = [part.stem for room in ROOMS for part in (SRC / room).glob("[!_]*.py")]
-    return [str(path) for name in (*ROOMS, *parts) if (path := TESTS / f"test_{name}.py").exists()]
+    """The tests of these rooms and of their parts, each named like what it tests, and those beside them."""
+    parts = [part.stem for room in ROOMS for part in sorted((SRC / room).glob("[!_]*.py"))]
+    beside = [name for room in ROOMS for name in BESIDE.get(room, ())]
+    names = dict.fromkeys((*ROOMS, *parts, *beside))  # two rooms may have parts of one name
+    return [str(path) for name in names if (path := TESTS / f"test_{name}.py").exists()]
 
 
 def is_of(room: str, path: Path) -> bool:

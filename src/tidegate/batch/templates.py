@@ -116,11 +116,6 @@ def _shown(name: str) -> str:
     return name if name.isprintable() and len(name) <= allowed.SHOWN else allowed.shown(name)
 
 
-def escaped(plain: str) -> str:
-    """The template that becomes this very text."""
-    return plain.replace(OPENING, "$" + OPENING)
-
-
 def names_trial(value: object) -> bool:
     """Whether a template names the trial itself."""
     return isinstance(value, Template) and any(

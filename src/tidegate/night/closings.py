@@ -111,7 +111,7 @@ class _Book:
         known = self.closings[place] if place is not None else None
         if event.data.get("allow"):  # it only limits how many run
             if place is not None:
-                self._close(key, event, "moved")
+                self._close(key, event)
             return
         if known is not None and place is not None and known.reopened_at is None:
             self.closings[place] = _moved(known, event)
@@ -127,10 +127,10 @@ class _Book:
         if event.name == "gate reopening":
             self.closings[place] = _reopened(self.closings[place], event)
         else:
-            self._close(key, event, str(event.data.get("by") or ""))
+            self._close(key, event)
 
-    def _close(self, key: Key, event: Event, by: str) -> None:
-        place = self._open.pop(key)
+    def _close(self, key: Key, event: Event) -> None:
+        place, by = self._open.pop(key), str(event.data.get("by") or "")
         self.closings[place] = replace(_reopened(self.closings[place], event), opened_at=event.at, ended_by=by)
 
 

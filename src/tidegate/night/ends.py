@@ -99,7 +99,7 @@ def _states(jobs: Sequence[Job], events: Iterable[Event]) -> Iterator[str]:
             last[event.job] = str(event.data.get("state")) if event.name == "job ended" else ""
     wrong = [job.name for job in jobs if job.state.is_final and last.get(job.id) != job.state]
     if wrong:
-        yield f"{len(wrong)} jobs ended otherwise than the event table says, the first is {wrong[0]}"
+        yield f"{len(wrong)} of the jobs ended otherwise than the event table says, the first is {wrong[0]}"
 
 
 # --- failures ----------------------------------------------------------------------------------
