@@ -171,6 +171,8 @@ def place(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture(params=["quick", pytest.param("all", marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 def whole(request: pytest.FixtureRequest) -> bool:
     """Whether every value is tried."""
+    if request.param == "quick" and not request.config.option.markexpr:
+        pytest.skip("every value is tried in this run")
     return bool(request.param == "all")
 
 
