@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,3 +25,15 @@ def tidegate(tmp_path: Path) -> Iterator[Tidegate]:
             process.kill()
         process.wait()
     end_what_is_left(program.state)
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[None]:
+    """A machine whose own zone is none of those in the tests: it must not matter."""
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = "Pacific/Kiritimati"
+    time.tzset()
+    yield
+    os.environ.pop("TZ")
+    os.environ |= {} if before is None else {"TZ": before}
+    time.tzset()

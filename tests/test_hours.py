@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -18,17 +15,7 @@ from tidegate.hours import DAYS, Hours, parse
 BERLIN = ZoneInfo("Europe/Berlin")
 SPRING, AUTUMN = "2026-03-29", "2026-10-25"  # 02:00 becomes 03:00; 03:00 becomes 02:00
 
-
-@pytest.fixture(autouse=True, scope="module")
-def elsewhere() -> Iterator[None]:
-    """A machine whose own zone is none of those in the tests: it must not matter."""
-    before = os.environ.get("TZ")
-    os.environ["TZ"] = "Pacific/Kiritimati"
-    time.tzset()
-    yield
-    os.environ.pop("TZ")
-    os.environ |= {} if before is None else {"TZ": before}
-    time.tzset()
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 @pytest.fixture(autouse=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
@@ -21,17 +19,7 @@ HERE = ZoneInfo("UTC")
 BERLIN = ZoneInfo("Europe/Berlin")
 NEW_YORK = ZoneInfo("America/New_York")
 
-
-@pytest.fixture(autouse=True, scope="module")
-def elsewhere() -> Iterator[None]:
-    """A machine whose own zone is none of those in the tests: it must not matter."""
-    before = os.environ.get("TZ")
-    os.environ["TZ"] = "Pacific/Kiritimati"
-    time.tzset()
-    yield
-    os.environ.pop("TZ")
-    os.environ |= {} if before is None else {"TZ": before}
-    time.tzset()
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 @pytest.fixture(autouse=True)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -17,17 +14,7 @@ from tidegate import allowed, when
 BERLIN = ZoneInfo("Europe/Berlin")
 FRIDAY = datetime(2026, 1, 9, 12, tzinfo=UTC)  # 13:00 in Berlin
 
-
-@pytest.fixture(autouse=True, scope="module")
-def elsewhere() -> Iterator[None]:
-    """A machine whose own zone is none of those in the tests: it must not matter."""
-    before = os.environ.get("TZ")
-    os.environ["TZ"] = "Pacific/Kiritimati"
-    time.tzset()
-    yield
-    os.environ.pop("TZ")
-    os.environ |= {} if before is None else {"TZ": before}
-    time.tzset()
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import os
 import signal
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -29,7 +29,7 @@ from tidegate.errors import AlreadyRunning
 from tidegate.look import plain
 from tidegate.look.desk import note
 from tidegate.look.words import counted
-from tidegate.model import Batch, State, Submission
+from tidegate.model import Batch, NewJob, State, Submission
 from tidegate.narrate import Tally
 from tidegate.over import Over, View, left_in_words, status_line
 from tidegate.report import keeping
@@ -75,12 +75,8 @@ async def supervise(
         over = Over(on_limit=batch.on_limit)
         async with on_duty(shift, told.batch.id, lambda duty: over(_view(duty, told.batch.id))) as duty:
             view = _view(duty, told.batch.id)
-            async with anyio.create_task_group() as beside:
-                beside.start_soon(status_line, view, bottom)
-                if into is not None:
-                    beside.start_soon(keeping.keep, view, told.batch, batch.jobs, into)
+            async with _shown(view, told.batch, batch.jobs, bottom, into):
                 await duty.supervisor.run()
-                beside.cancel_scope.cancel()
             counts = await duty.ask(store.counts, told.batch.id)
             why_left = await over.why_left(view)
             left = [*(await left_in_words(view) if why_left else []), *_runs_on(duty)]
@@ -104,12 +100,8 @@ async def followed(
     doorbell.ring(shift.state)
     over = Over(on_limit=batch.on_limit)
     async with follow.following(shift, told.batch, batch.accounts, after) as following:
-        async with anyio.create_task_group() as beside:
-            beside.start_soon(status_line, following.view, bottom)
-            if into is not None:
-                beside.start_soon(keeping.keep, following.view, told.batch, batch.jobs, into)
+        async with _shown(following.view, told.batch, batch.jobs, bottom, into):
             await following.until(over)
-            beside.cancel_scope.cancel()
         counts = await following.view.ask(store.counts, told.batch.id)
         why_left = await over.why_left(following.view)
         left = await left_in_words(following.view) if why_left else []
@@ -129,6 +121,19 @@ def _view(duty: Duty, batch: int) -> View:
         gate=duty.supervisor.gate,
         see_holds=duty.supervisor.see_holds,
     )
+
+
+@asynccontextmanager
+async def _shown(
+    view: View, batch: Batch, jobs: Sequence[NewJob], bottom: Bottom | None, into: Path | None
+) -> AsyncIterator[None]:
+    """Show meanwhile how things stand: at the terminal's bottom, and in a summary where one is asked for."""
+    async with anyio.create_task_group() as beside:
+        beside.start_soon(status_line, view, bottom)
+        if into is not None:
+            beside.start_soon(keeping.keep, view, batch, jobs, into)
+        yield
+        beside.cancel_scope.cancel()
 
 
 def _submitted(batch: Expanded, shift: Shift, *, update: bool, again: Again) -> Submission:
