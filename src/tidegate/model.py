@@ -130,11 +130,15 @@ class Progress(Struct, frozen=True):
 
 
 class Usage(Struct, frozen=True, kw_only=True):
-    """Tokens and money as the agent reports them for the attempt so far; None is "unknown", never 0."""
+    """Tokens and money as the agent reports them for the attempt so far; None is "unknown", never 0.
+
+    `of_session` names those of them that an agent counts from its session's begin, with the attempts before.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost_usd: float | None = None
+    of_session: tuple[str, ...] = ()
 
 
 class Warned(Struct, frozen=True, kw_only=True):

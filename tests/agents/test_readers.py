@@ -244,7 +244,7 @@ def test_a_result_is_found_wherever_its_type_stands() -> None:
     late = {"duration_ms": 1, "usage": {"input_tokens": 3, "cache_read_input_tokens": 4, "output_tokens": 5}, **OK}
     known = seen("claude", [INIT, late], exit=0)
     assert known.result == Result(ok=True, text="done")
-    assert known.usage == Usage(input_tokens=7, output_tokens=5)
+    assert known.usage == Usage(input_tokens=7, output_tokens=5, of_session=("cost_usd",))
 
 
 def test_an_array_of_frames_is_read_like_the_frames() -> None:
@@ -319,7 +319,9 @@ def test_codex_answers_with_its_last_message() -> None:
     ]
     known = seen("codex", frames, exit=0)
     assert policy.verdict(known, Exit(0)) == Succeeded("last")
-    assert (known.session, known.usage) == ("t", Usage(input_tokens=12, output_tokens=9))
+    of_session = ("input_tokens", "output_tokens")
+    assert known.session == "t"
+    assert known.usage == Usage(input_tokens=12, output_tokens=9, of_session=of_session)
 
 
 def test_codex_text_is_judged_by_its_last_error_line_alone() -> None:

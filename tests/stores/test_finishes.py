@@ -72,6 +72,20 @@ def test_an_end_keeps_session_usage_and_words(world: World) -> None:
     assert (row.session, row.usage, row.detail) == ("s-1", usage, "drained")
 
 
+def test_money_that_an_agent_adds_up_over_its_session_is_kept_once(world: World) -> None:
+    world.submit("a", "b")
+    for job in ("a", "b"):
+        for told, session in ((0.5, "s"), (None, "s"), (2.0, "s"), (0.75, "t")):
+            claim = world.take()
+            assert claim[0].name == job
+            usage = None if told is None else Usage(cost_usd=told, of_session=("cost_usd",))
+            last = session == "t"
+            outcome = Succeeded("done") if last else Interrupted(reason="drained")
+            world.store.finish(claim[1], outcome, world.now, session=session, usage=usage, rules=RULES)
+        attempts = world.store.attempts(world.job(job).id)
+        assert [one.usage and one.usage.cost_usd for one in attempts] == [0.5, None, 1.5, 0.75]
+
+
 def test_the_next_attempt_resumes_the_session_that_was_seen_last(world: World) -> None:
     world.submit("a")
     claim = world.take()

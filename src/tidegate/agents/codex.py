@@ -135,8 +135,8 @@ class CodexReader:
                 yield SessionSeen(frames.text(frame, "thread_id"))
             case "turn.completed":
                 tokens = frames.table(frame, "usage")
-                told = frames.usage({name: tokens.get(name) for name in ("input_tokens", "output_tokens")})
-                yield from (told,) if told else ()
+                told = frames.usage({name: tokens.get(name) for name in OF_SESSION})
+                yield from (replace(told, of_session=OF_SESSION),) if told else ()
                 yield Result(ok=True, text=self._answer)
             case "error" | "turn.failed":
                 limit = frames.refused(frame, at, self._zone)
@@ -176,6 +176,7 @@ class CodexReader:
         return self._tails.last_words
 
 
+OF_SESSION = ("input_tokens", "output_tokens")  # of the whole thread, also where it is resumed (0.169.0)
 EVENTS = argv.flags(
     "thread.started turn.started turn.completed turn.failed error item.started item.updated item.completed"
 )

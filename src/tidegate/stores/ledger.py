@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from tidegate import policy
+from tidegate import budget, policy
 from tidegate.errors import BadInput, NotOwner
 from tidegate.model import (
     Account,
@@ -289,10 +289,12 @@ class Ledger:
             blank = self._is_blank(job, mine, outcome, now, rules)
             known = _session_kept(session) if session else mine.session
             ended = _ended(mine, outcome, answers=_answers(outcome) and not blank)
-            ended = replace(ended, ended_at=now, exit=exit, session=known, usage=usage or mine.usage)
+            ended = replace(ended, ended_at=now, exit=exit, session=known)
             if mine.ended_at is not None:
                 _same_end(mine, ended)
                 return job
+            if usage is not None:
+                ended = replace(ended, usage=self._own(usage, ended))
             self._rows.put_attempt(ended)
             if ended.progressed and not mine.progressed:
                 self._progressed(job, mine, now)
@@ -303,6 +305,11 @@ class Ledger:
             if blank:
                 self._count_blank(job, ended, now, rules)
             return after
+
+    def _own(self, usage: Usage, attempt: Attempt) -> Usage:
+        """What an attempt has used itself, of what its agent tells of the whole session."""
+        resumes = usage.of_session and attempt.n > 1 and attempt.session
+        return budget.own(usage, self._rows.spent_in(attempt.job, attempt.session or "") if resumes else ())
 
     def _ended(
         self, running: Job, attempt: Attempt, outcome: Outcome, now: datetime, *, rules: Rules, jitter: float

@@ -28,6 +28,7 @@ from tidegate.model import (
     Request,
     State,
     Supervisor,
+    Usage,
     Window,
     family,
 )
@@ -429,6 +430,10 @@ class _Rows:
 
     def put_attempt(self, attempt: Attempt) -> None:
         self._put(self.attempts, (attempt.job, attempt.n), attempt)
+
+    def spent_in(self, job: int, session: str) -> list[Usage]:
+        mine = [one for one in self.attempts.values() if one.job == job and one.session == session and one.ended_at]
+        return [one.usage for one in mine if one.usage is not None]
 
     def running_on(self, host: str | None) -> list[tuple[Job, Attempt]]:
         """As the port says; with None, on every host."""

@@ -13,7 +13,21 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from tidegate.model import Account, Ask, Attempt, Hold, Job, NewJob, Origin, Request, Spec, State, Supervisor, Window
+from tidegate.model import (
+    Account,
+    Ask,
+    Attempt,
+    Hold,
+    Job,
+    NewJob,
+    Origin,
+    Request,
+    Spec,
+    State,
+    Supervisor,
+    Usage,
+    Window,
+)
 
 
 class Lane(Struct, frozen=True):
@@ -333,6 +347,9 @@ class Rows(Protocol):
 
     def put_attempt(self, attempt: Attempt) -> None:
         """Write what an attempt has come to, and whose it is."""
+
+    def spent_in(self, job: int, session: str) -> Sequence[Usage]:
+        """What the attempts of a job that have ended told of their part of a session."""
 
     def running_on(self, host: str) -> Sequence[tuple[Job, Attempt]]:
         """The running attempts of incarnations on a host, left or not."""

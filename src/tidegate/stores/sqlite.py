@@ -16,6 +16,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from tidegate import places
+from tidegate.budget import FIGURES
 from tidegate.errors import StoreBroken
 from tidegate.model import (
     Account,
@@ -427,9 +428,13 @@ class _Rows:
             outcome=attempt.outcome,
             exit=attempt.exit,
             session=attempt.session,
-            usage=json_text(asdict(attempt.usage)) if attempt.usage else None,
+            usage=json_text(_said_of(attempt.usage)) if attempt.usage else None,
             detail=attempt.detail,
         )
+
+    def spent_in(self, job: int, session: str) -> list[Usage]:
+        found = self._file.rows("spent_in", job=job, session=session)
+        return [usage for (text,) in found if (usage := _usage(text)) is not None]
 
     def running_on(self, host: str | None) -> list[tuple[Job, Attempt]]:
         """As the port says; with None, on every host."""
@@ -787,6 +792,14 @@ def _hold(row: Row) -> Hold:
     )
 
 
+def _usage(text: str | None) -> Usage | None:
+    return Usage(**json.loads(text)) if text else None
+
+
+def _said_of(usage: Usage) -> dict[str, float | None]:
+    return {name: getattr(usage, name) for name in FIGURES}
+
+
 @_whole
 def _attempt(row: Row) -> Attempt:
     return Attempt(
@@ -801,7 +814,7 @@ def _attempt(row: Row) -> Attempt:
         outcome=row[8],
         exit=row[9],
         session=row[10],
-        usage=Usage(**json.loads(row[11])) if row[11] else None,
+        usage=_usage(row[11]),
         detail=row[12],
     )
 

@@ -532,6 +532,9 @@ UPDATE attempt SET
   session = :session, usage = :usage, detail = :detail
 WHERE job = :job AND n = :n;
 
+-- spent_in: what the attempts of a job told of their part of a session
+SELECT usage FROM attempt WHERE job = :job AND session = :session AND usage IS NOT NULL AND ended_at IS NOT NULL;
+
 -- running: the jobs and numbers of every running attempt, with its host
 SELECT attempt.job, attempt.n, supervisor.host
 FROM attempt JOIN supervisor ON supervisor.uuid = attempt.supervisor

@@ -142,7 +142,7 @@ class StreamJson:
         self.answered = True
         told = frames.usage(frames.table(frame, "usage"), frame.get("total_cost_usd"))
         if told is not None and told != Usage(input_tokens=0, output_tokens=0, cost_usd=0.0):
-            yield told
+            yield replace(told, of_session=OF_SESSION)
         text = _answer(frame)
         ok = frame.get("is_error") is False and not frames.text(frame, "subtype").startswith("error")
         yield from self._first_answer() if ok else self._refused(frame, text, at)
@@ -159,6 +159,7 @@ class StreamJson:
         yield replace(limit, sure=True)
 
 
+OF_SESSION = ("cost_usd",)  # claude 2.0.76 to 2.1.330 adds up a session's money; tokens are of the run
 PARSED = frozenset({"rate_limit_event", "result", "system"})
 SUBTYPES = frozenset({"init", "api_retry", "retry", ""})
 RETRY_KEYS = ("subtype", "attempt", "max_retries", "retry_delay_ms", "error_status", "error", "data")
