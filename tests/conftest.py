@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from installed import Tidegate, end_what_is_left
+
+# Where nothing may be compiled ahead (containers are often told so), each start of the program and each worker compiles
+# all of it again: half of the time of all tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 settings.register_profile("noisy", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # shared machines
 settings.load_profile("noisy")
