@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import tarfile
+from hashlib import sha256
 from pathlib import Path
 
 import apsw
@@ -23,6 +24,7 @@ from stores.world import START
 from tidegate import places
 from tidegate.audit import audit
 from tidegate.backup import Wanted, unpack, write
+from tidegate.backup.writing import Hashed
 from tidegate.errors import BadInput
 from tidegate.launch import boot_id
 from tidegate.model import Lost
@@ -90,7 +92,9 @@ def test_what_does_not_belong_there_is_left_out_and_keeps_no_backup_from_being_r
         (tidegate.state / odd).parent.mkdir(parents=True, exist_ok=True)
         (tidegate.state / odd).write_text("x")
     assert tidegate("backup", "b.tar.gz", "--with-secrets", "--with-output").returncode == 0
-    assert not {"attempts/1/1/two words", "secrets/key.bak"} & set(names(tidegate.place / "b.tar.gz"))
+    there = set(names(tidegate.place / "b.tar.gz"))
+    assert {"attempts/1/1/two words", "attempts/1/1/.hidden"} <= there, "an agent may have put it there"
+    assert not {"attempts/lost/found/x", "secrets/key.bak"} & there
     assert restored(tidegate, "--into", "new/state")["jobs"] == 31
 
 
@@ -120,6 +124,7 @@ def test_what_is_no_whole_backup_is_refused_in_one_line(tmp_path: Path) -> None:
         packed(("tidegate-backup", b"1\n"), ("../evil", b"x")): "'../evil' in it, which no backup has",
         packed(("tidegate-backup", b"1\n"), ("attempts/1/1/../lock", b"x")): "which no backup has",
         packed(("tidegate-backup", b"1\n"), ("attempts/1/1/..", b"x")): "which no backup has",
+        packed(("tidegate-backup", b"1\n"), ("attempts/1/1/a/../../../../../b", b"x")): "which no backup has",
         packed(("tidegate-backup", b"1\n"), ("manifest.json", b"{}")): "its manifest is damaged",
         packed(("tidegate-backup", b"1\n"), ("manifest.json", b"[" * 100_000)): "damaged",
         gzip.compress(plain[:512] + b"9" + plain[513:]): "made by a newer tidegate",
@@ -204,14 +209,45 @@ def test_in_its_own_place_a_backup_finds_its_secrets_and_its_output_again(tidega
     assert len(tidegate.states()) == 30
 
 
-@pytest.mark.slow
-def test_output_from_a_backup_comes_back_where_other_jobs_had_the_numbers(tidegate: Tidegate) -> None:
+def with_other_jobs(tidegate: Tidegate) -> Tidegate:
+    """A state with other jobs of the same numbers than the backup `b.tar.gz` has."""
     here, there = (Tidegate(tidegate.place / name) for name in ("here", "there"))
     for program, word in ((here, "ours"), (there, "theirs")):
         program.place.mkdir()
         (program.place / "b.toml").write_text(f'[[job]]\nid = "{word}"\ncommand = ["echo", "{word}"]\n')
         assert program("run", "b.toml").returncode == 0
     assert here("backup", str(tidegate.place / "b.tar.gz"), "--with-output").returncode == 0
+    return there
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [1, 2], ids=["before their output is moved", "before ours is"])
+@pytest.mark.parametrize("by", ["restore", "serve"])
+def test_what_a_killed_restore_has_not_moved_is_moved_by_the_next_one_or_by_the_next_start(
+    tidegate: Tidegate, number: int, by: str
+) -> None:
+    there, backup = with_other_jobs(tidegate), str(tidegate.place / "b.tar.gz")
+    moves = number + 1  # the first one is of the plan
+    assert killed(there, "rename", moves, "restore", "--force", backup) == -9
+    assert there.states() == {"ours": "succeeded"}
+    if by == "restore":
+        assert there("restore", "--force", backup).returncode == 0
+    else:
+        there.start("serve")
+        until(lambda: "serving" in (there.place / "started.0").read_text())
+    assert (there.state / "attempts/1/1/stdout.log").read_bytes() == b"ours\n"
+    kept = next(there.state.glob("before-restore-*/attempts/1/1/stdout.log"))
+    assert kept.read_bytes() == b"theirs\n"
+    assert not list(there.state.glob(".restoring-*"))
+    assert [one for one in audit(there.state) if one.is_wrong] == []
+    for process in there.started:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.slow
+def test_output_from_a_backup_comes_back_where_other_jobs_had_the_numbers(tidegate: Tidegate) -> None:
+    there = with_other_jobs(tidegate)
     done = there("restore", "--force", "--json", str(tidegate.place / "b.tar.gz"))
     assert done.returncode == 0, done.stderr
     assert (there.state / "attempts/1/1/stdout.log").read_bytes() == b"ours\n"
@@ -228,6 +264,8 @@ def test_a_refused_restore_leaves_everything_as_it_was(tidegate: Tidegate) -> No
     before = sorted(one.name for one in tidegate.state.iterdir() if one.name != "lock")
     assert "cut short" in said(tidegate("restore", "--force", "cut.tar.gz"))
     assert "No such file" in said(tidegate("restore", "--force", "none.tar.gz"))
+    assert "cut short" in said(tidegate("restore", "--into", "made/for/it", "cut.tar.gz"))
+    assert not (tidegate.place / "made").exists()
     assert sorted(one.name for one in tidegate.state.iterdir() if one.name != "lock") == before
     assert len(tidegate.states()) == 30
 
@@ -381,18 +419,24 @@ def test_a_job_whose_secret_is_gone_harms_no_other(tidegate: Tidegate) -> None:
 
 KILLED = """
 import os, signal, sys
-before = {"link": os.link, "replace": os.replace}
+place, point, number = sys.argv.pop(), sys.argv.pop(1), int(sys.argv.pop(1))
+before, done = getattr(os, point), 0
 def dies(*args, **more):
-    if args and str(args[0]).startswith(sys.argv[-1]):
+    global done
+    done += str(args[0]).startswith(place)
+    if done == number:
         os.kill(os.getpid(), signal.SIGKILL)
-    return before[POINT](*args, **more)
-POINT = sys.argv.pop(1)
-setattr(os, POINT, dies)
-place = sys.argv.pop()
-sys.argv.append(place)
+    return before(*args, **more)
+setattr(os, point, dies)
 from tidegate import cli
-sys.exit(cli.main(sys.argv[1:-1]))
+sys.exit(cli.main(sys.argv[1:]))
 """
+
+
+def killed(tidegate: Tidegate, point: str, number: int, *verb: str) -> int:
+    """Run a verb, killed before its so manieth call of a function of `os` for something in the state directory."""
+    script = [sys.executable, "-c", KILLED, point, str(number), *verb, str(tidegate.state)]
+    return subprocess.run(script, cwd=tidegate.place, env=tidegate.environment()).returncode
 
 
 @pytest.mark.slow
@@ -400,18 +444,54 @@ def test_a_restore_that_is_killed_leaves_the_old_database_and_is_done_by_the_nex
     filled(tidegate)
     tidegate("backup", "b.tar.gz", "--with-output", "--with-secrets")
     tidegate("submit", "--name", "since", "--", "true")
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, "replace", "restore", "--force", "b.tar.gz", str(tidegate.state)],
-        cwd=tidegate.place,
-        env=tidegate.environment(),
-    )
-    assert killed.returncode == -9
+    assert killed(tidegate, "replace", 1, "restore", "--force", "b.tar.gz") == -9
     assert "since" in tidegate.states()
     assert "secret_missing" not in {one.kind for one in audit(tidegate.state)}
     assert list(tidegate.state.glob(".restoring-*"))
     restored(tidegate, "--force")
     assert "since" not in tidegate.states()
     assert not list(tidegate.state.glob(".restoring-*"))
+
+
+LINKLESS = """
+import os
+def link(*args, **more):
+    raise PermissionError(1, "Operation not permitted", *args)
+os.link = link
+from tidegate.__main__ import main
+main()
+"""
+
+
+@pytest.mark.slow
+def test_where_no_file_can_have_two_names_everything_is_done_all_the_same(tidegate: Tidegate) -> None:
+    """As on FAT."""
+    filled(tidegate)
+    tidegate.program = [sys.executable, "-c", LINKLESS]
+    assert tidegate("backup", "b.tar.gz", "--with-secrets").returncode == 0
+    assert "is there already" in said(tidegate("backup", "b.tar.gz"))
+    assert sorted(one.name for one in tidegate.place.iterdir()) == ["b.tar.gz", "state"]
+    assert restored(tidegate, "--into", "new")["jobs"] == 31
+    assert tidegate("submit", "--name", "more", "--env", "A_TOKEN=secret-of-it", "--", "true").returncode == 0
+
+
+def test_what_an_agent_cuts_off_its_output_meanwhile_is_zeros_in_a_backup(tmp_path: Path) -> None:
+    path = tmp_path / "stdout.log"
+    path.write_bytes(b"x" * 100_000)
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w|") as archive, path.open("rb") as opened:
+        info = tarfile.TarInfo("stdout.log")
+        info.size = 100_000
+        read = Hashed(opened)
+        path.write_bytes(b"short")
+        archive.addfile(info, read)
+    made.seek(0)
+    with tarfile.open(fileobj=made) as archive:
+        back = archive.extractfile("stdout.log")
+        assert back is not None
+        data = back.read()
+    assert data == b"short".ljust(100_000, b"\0")
+    assert read.digest.hexdigest() == sha256(data).hexdigest()
 
 
 @pytest.mark.slow

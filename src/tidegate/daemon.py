@@ -225,6 +225,10 @@ async def on_duty(
 
 async def _enter(shift: Shift, ask: Writer, me: Incarnation) -> None:
     """Take up what is there: what the database does not know, and what an incarnation before has paused for itself."""
+    if any(shift.state.glob(".restoring-*")):
+        from tidegate.restore import swap  # noqa: PLC0415 - a restore was killed, and nobody else needs archives
+
+        swap.finish(shift.state)
     await ask(shift.store.enter, me)
     if jobs := await ask(take_up_all, shift.state, shift.store, me.host, shift.clock.now()):
         log.warning("attempts found that the database did not know", jobs=len(jobs), first=jobs[0])

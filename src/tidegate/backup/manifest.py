@@ -15,7 +15,8 @@ HEADER = "tidegate-backup"  # the first member: its text is the format's number
 MANIFEST = "manifest.json"  # the last one: what is cut short has none
 DATABASE, SECRETS, ATTEMPTS = "tidegate.db", "secrets", "attempts"
 ALLOWED = re.compile(  # what else has a place in one
-    r"tidegate\.db(-wal)?|secrets/\w{1,64}|attempts/[1-9]\d{0,17}/[1-9]\d{0,17}/\w[\w.-]{0,63}", re.ASCII
+    r"tidegate\.db(-wal)?|secrets/\w{1,64}|attempts/[1-9]\d{0,17}/[1-9]\d{0,17}(/(?!\.\.?(/|$))[^/\0]{1,255}){1,9}",
+    re.ASCII,
 )
 
 

@@ -86,7 +86,7 @@ def _check(name: str, manifest: Manifest | None, seen: dict[str, tuple[int, str]
         raise _refused(name, "is cut short: it has no manifest")
     for file in sorted(manifest.files.keys() | seen.keys()):
         if manifest.files.get(file) != seen.get(file):
-            raise _refused(name, f"is damaged: {file} is not as it was")
+            raise _refused(name, f"is damaged: {file if file.isprintable() else repr(file)} is not as it was")
 
 
 def _refused(name: str, why: str) -> BadInput:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from tidegate import places
 from tidegate.backup.manifest import Manifest
 from tidegate.backup.writing import Wanted, write
 from tidegate.errors import BadInput
-from tidegate.stores.vault import private, sync
+from tidegate.stores.vault import name_it, private, sync
 
 
 def save(state: Path, path: Path, now: datetime, wanted: Wanted) -> Manifest:
@@ -19,11 +20,12 @@ def save(state: Path, path: Path, now: datetime, wanted: Wanted) -> Manifest:
     try:
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb") as opened:
-            os.fchmod(fd, 0o600)
+            with suppress(PermissionError):  # on FAT, which knows no modes
+                os.fchmod(fd, 0o600)
             manifest = write(state, opened, now, wanted)
             opened.flush()
             os.fsync(fd)
-        os.link(part, path)  # which replaces nothing
+        name_it(part, path)
         sync(path.parent)
     except FileExistsError:
         raise BadInput(f"{path}: is there already") from None

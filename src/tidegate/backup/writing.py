@@ -18,7 +18,6 @@ from typing import BinaryIO
 
 from tidegate import __version__, places
 from tidegate.backup.manifest import ALLOWED, ATTEMPTS, DATABASE, FORMAT, HEADER, MANIFEST, SECRETS, Manifest, as_text
-from tidegate.errors import StoreBroken
 from tidegate.stores.snapshot import snapshot
 
 LONG = 3600.0  # seconds that no copy of a database takes
@@ -92,8 +91,8 @@ def _there(state: Path, wanted: Wanted) -> Iterator[tuple[str, Path]]:
         for path in _sorted(places.secrets(state).glob("[!.]*")):
             yield f"{SECRETS}/{path.name}", path
     for place in sorted(places.attempts(state).glob("*/*") if wanted.output else wanted.attempts):
-        for path in _sorted(place.glob("*")):
-            yield f"{ATTEMPTS}/{path.parent.parent.name}/{path.parent.name}/{path.name}", path
+        for path in _sorted(place.rglob("*")):  # with what an agent has put there, whatever its name
+            yield f"{ATTEMPTS}/{path.relative_to(places.attempts(state))}", path
 
 
 def _opened(path: str, how: int) -> int:
@@ -118,10 +117,13 @@ class _Writing:
         self._archive.addfile(self._info(name, len(text), self._now.timestamp()), io.BytesIO(text))
 
     def file(self, name: str, path: Path) -> None:
-        """Add a file as long as it is now: an agent may be writing to it. One that is gone is left out."""
+        """Add a file as long as it is now: an agent may be writing to it. One that is gone is left out.
+
+        What is cut off meanwhile, as an agent may do with its output, is filled with zeros, as tar itself does.
+        """
         with suppress(FileNotFoundError), open(path, "rb", opener=_opened) as opened:
             found = os.fstat(opened.fileno())
-            hashed = _Hashed(opened, path)
+            hashed = Hashed(opened)
             self._archive.addfile(self._info(name, found.st_size, found.st_mtime), hashed)
             self.files[name] = (found.st_size, hashed.digest.hexdigest())
 
@@ -131,18 +133,15 @@ class _Writing:
         return info
 
 
-class _Hashed(io.RawIOBase):
+class Hashed(io.RawIOBase):
     """A file that is read once, and its checksum."""
 
-    def __init__(self, opened: BinaryIO, path: Path) -> None:
+    def __init__(self, opened: BinaryIO) -> None:
         self._opened = opened
-        self._path = path
         self.digest = hashlib.sha256()
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes. Raises StoreBroken where the file has become shorter than it was."""
-        data = self._opened.read(size)
-        if len(data) < size:
-            raise StoreBroken(f"{self._path}: became shorter while it was read")
+        """The next bytes, as many as are asked for."""
+        data = self._opened.read(size).ljust(max(size, 0), b"\0")
         self.digest.update(data)
         return data

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from tidegate import audit, codes
+from tidegate import audit, codes, places
 from tidegate.clock import SystemClock
 from tidegate.daemon import owning
 from tidegate.errors import BadInput
@@ -25,14 +25,30 @@ def door(args: Namespace) -> int:
     state = Path(args.into).absolute() if args.into else state_of(args)
     if not is_empty(state) and not args.force:
         raise BadInput(f"{state}: is not empty: name another by --into, or move what is there aside by --force")
-    with _opened(args.file) as packed:
-        private(state)
-        with owning(state):
-            done = restore(packed, args.file, state, SystemClock().now())
+    with _opened(args.file) as packed, _begun(state), owning(state):
+        done = restore(packed, args.file, state, SystemClock().now())
     print(plain.line(_form(state, done)) if args.json else _line(state, done))
     if found := [one for one in audit.audit(state) if one.is_wrong and one.kind != "secret_missing"]:
         note(f"an audit finds {counted(len(found), 'fault')} in it: tidegate doctor --deep")
     return codes.OK
+
+
+@contextmanager
+def _begun(state: Path) -> Iterator[None]:
+    """Make a state directory, which goes again, as far as it is empty, where nothing is restored into it."""
+    made = [one for one in (state, *state.parents) if not one.exists()]
+    lock = places.lock(state)
+    is_new = not lock.exists()
+    private(state)
+    try:
+        yield
+    except BaseException:
+        if is_new and is_empty(state):
+            lock.unlink(missing_ok=True)
+        with suppress(OSError):  # somebody has begun to work there meanwhile
+            for one in made:
+                one.rmdir()
+        raise
 
 
 @contextmanager

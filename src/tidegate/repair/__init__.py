@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -19,7 +20,7 @@ from tidegate.repair import files
 from tidegate.stores.books import BLINDING, Fault, books
 from tidegate.stores.mending import mend
 from tidegate.stores.salvage import salvage
-from tidegate.stores.vault import sync
+from tidegate.stores.vault import LINKLESS, sync
 
 ROUNDS = 8  # what one repair uncovers the next one mends
 EVERY = 10**9
@@ -84,7 +85,7 @@ def _write_anew(state: Path, now: datetime, by: str, repaired: Repaired) -> None
     new.unlink(missing_ok=True)
     try:
         rows = salvage(path, new)
-        os.link(path, aside)  # first: one of them lies there whenever this breaks off
+        _keep(path, aside)  # first: one of them lies there whenever this breaks off
         for suffix in ("-wal", "-shm"):
             with suppress(FileNotFoundError):
                 os.rename(f"{path}{suffix}", f"{aside}{suffix}")  # noqa: PTH104 - three names of one file
@@ -95,3 +96,13 @@ def _write_anew(state: Path, now: datetime, by: str, repaired: Repaired) -> None
     repaired.damaged, repaired.rows = aside, sum(rows.values())
     told = ", ".join(f"{number} of {table}" for table, number in rows.items() if number)
     mend(path, [Fault(kind="damage", said=f"the database was damaged; read were {told}; it lies in {aside}")], now, by)
+
+
+def _keep(path: Path, aside: Path) -> None:
+    """Let a file lie under another name too; as a copy, where none can have two."""
+    try:
+        os.link(path, aside)
+    except OSError as error:
+        if error.errno not in LINKLESS:
+            raise
+        shutil.copy2(path, aside)

@@ -43,9 +43,8 @@ def restore(packed: BinaryIO, name: str, state: Path, now: datetime) -> Restored
 
     Raises BadInput where the file is no whole backup, or agents run that nobody would follow; nothing has changed then.
     """
-    for left in state.glob(".restoring-*"):  # by one that was killed: this one owns the directory
-        shutil.rmtree(left, ignore_errors=True)
-    staged = state / f".restoring-{os.getpid()}"
+    swap.finish(state)
+    staged = state / f"{swap.STAGED}{os.getpid()}"
     staged.mkdir(mode=0o700)
     try:
         return _restore(packed, name, state, staged, now)
@@ -84,18 +83,18 @@ def _check(staged: Path, name: str, now: datetime) -> None:
 def _swap(state: Path, staged: Path, whose: Carried, now: datetime) -> Path | None:
     """Exchange what lies there; where what lay there is now, None where nothing did.
 
-    Whenever this breaks off, the old database or the new one is there, with all that belongs to it; but for the output
-    of new jobs that have the numbers of old ones.
+    Whenever this breaks off, the old database or the new one is there, with all that belongs to it, or will be: the
+    output of new jobs that have the numbers of old ones is moved by whoever owns the directory next.
     """
     aside = None if is_empty(state) else state / f"before-restore-{now:%Y%m%dT%H%M%S}Z"
     if aside is not None:
         swap.keep_old(state, aside)
     swap.merge(staged, state, but=whose.others)
+    if aside is not None:
+        swap.plan(staged, aside, whose.others)
     exchange(places.database(state), places.database(staged), aside or staged)
     sync(state)
-    if aside is not None:
-        swap.move_others(state, aside, whose)
-        swap.merge(staged, state)  # the output of jobs whose numbers those had
+    swap.complete(state, staged)
     with closing(sqlite.open(places.database(state))) as store:
         store.sweep()
     return aside

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-from collections.abc import Container
+from collections.abc import Collection, Container
 from contextlib import suppress
 from pathlib import Path
 
 from tidegate import places
-from tidegate.restore.agents import Carried
 from tidegate.stores.vault import KEY, private, sync
 
+STAGED = ".restoring-"  # begins the name of the directory in which a backup is unpacked
+PLAN = "then.json"  # what is left to do when the database is in its place
 OURS = ("tidegate.db", "tidegate.db-wal", "tidegate.db-shm", "secrets", "attempts")
 
 
@@ -56,9 +58,44 @@ def keep_old(state: Path, aside: Path) -> None:
         sync(places.secrets(aside))
 
 
-def move_others(state: Path, aside: Path, whose: Carried) -> None:
-    """Move the output of jobs that are no jobs of this state any more out of the way."""
-    for job in whose.others:
-        private(places.attempts(aside))
-        with suppress(FileNotFoundError):
-            (places.attempts(state) / str(job)).rename(places.attempts(aside) / str(job))
+def plan(staged: Path, aside: Path, others: Collection[int]) -> None:
+    """Write down what is left to do once the database is exchanged: where the output of which jobs goes."""
+    part = staged / f".{PLAN}"
+    with part.open("w") as opened:
+        json.dump({"aside": aside.name, "others": sorted(others)}, opened)
+        opened.flush()
+        os.fsync(opened.fileno())
+    part.rename(staged / PLAN)
+    sync(staged)
+
+
+def complete(state: Path, staged: Path) -> None:
+    """Move the output of jobs that are no jobs of this state any more out of the way of those that are.
+
+    Doing it again does what was left.
+    """
+    try:
+        said = json.loads((staged / PLAN).read_bytes())
+    except FileNotFoundError:
+        return
+    aside = places.attempts(state / said["aside"])
+    for job in said["others"]:
+        private(aside)
+        if not (aside / str(job)).exists():
+            with suppress(FileNotFoundError):
+                (places.attempts(state) / str(job)).rename(aside / str(job))
+    merge(staged, state)  # the output of jobs whose numbers those had
+
+
+def finish(state: Path) -> None:
+    """Do what a restore that was killed has left to do, and remove what it has left; its caller owns the directory."""
+    for staged in state.glob(f"{STAGED}*"):
+        if _is_exchanged(state, staged):
+            complete(state, staged)
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _is_exchanged(state: Path, staged: Path) -> bool:
+    """Whether the database that was unpacked there has become the one of the state directory."""
+    new, there = places.database(staged), places.database(state)
+    return not new.exists() or (there.exists() and new.samefile(there))

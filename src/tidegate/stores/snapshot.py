@@ -8,14 +8,17 @@ from pathlib import Path
 
 import apsw
 
-from tidegate.errors import StoreBroken
-from tidegate.stores.connection import SQL
+from tidegate.errors import StoreBlocked, StoreBroken
+from tidegate.stores.connection import PASSING, SQL
 
 PATIENCE = 25_000  # milliseconds to wait for whoever has the file for itself
 
 
 def snapshot(database: Path, to: Path) -> int:
-    """Write a copy for this user alone, on the disk when this returns; its schema's version. Raises StoreBroken."""
+    """Write a copy for this user alone, on the disk when this returns; its schema's version.
+
+    Raises StoreBroken, and StoreBlocked where not the database is to blame.
+    """
     os.close(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     try:
         with (
@@ -29,4 +32,5 @@ def snapshot(database: Path, to: Path) -> int:
                 copying.step()  # all at once: readers keep no writer of a WAL waiting
             return int(next(target.execute(SQL["schema_version"]))[0])
     except apsw.Error as error:
-        raise StoreBroken(f"{database}: cannot be copied: {error}") from error
+        kind = StoreBlocked if isinstance(error, PASSING) else StoreBroken
+        raise kind(f"{database}: cannot be copied: {error}") from error

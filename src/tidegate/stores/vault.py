@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from contextlib import suppress
@@ -12,6 +13,7 @@ from tidegate.errors import StoreBroken
 GONE = "\ue0f9secret "  # begins what stands for a value whose file is not there
 KEY = "key"  # of the keyed digests: a reference alone lets nobody try values
 KEPT = 1000  # values kept in mind
+LINKLESS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # on FAT, and where else no file has two names
 
 _SECRET = re.compile(r"token|secret|passw|credential|(?:^|[^a-z])(?:api)?keys?(?:$|[^a-z])", re.IGNORECASE)
 
@@ -100,8 +102,8 @@ class Vault:
         finally:
             os.close(fd)
         with suppress(FileExistsError):  # another process was faster: its value is the one
-            os.link(new, self._directory / name)
-        new.unlink()
+            name_it(new, self._directory / name)
+        new.unlink(missing_ok=True)
         sync(self._directory)
 
 
@@ -115,11 +117,28 @@ def private(directory: Path) -> None:
         directory.chmod(0o700)
 
 
+def name_it(whole: Path, name: Path) -> None:
+    """Give a finished file another name in its directory, which replaces nothing. Raises FileExistsError.
+
+    Where no file can have two names it loses the one that it has.
+    """
+    try:
+        os.link(whole, name)
+    except OSError as error:
+        if error.errno not in LINKLESS:
+            raise
+        os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        whole.replace(name)
+
+
 def sync(directory: Path) -> None:
-    """See that the names in a directory are on the disk."""
+    """See that the names in a directory are on the disk, where its file system knows how to."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
     finally:
         os.close(fd)
 
