@@ -103,6 +103,12 @@ BOOKS = [
         "job 5 is to be cancelled, but is queued",
     ),
     ("UPDATE event SET data = '{' WHERE name = 'job added' AND job = 5", {"event_data"}, "tells no JSON"),
+    (
+        "UPDATE event SET data = 'attempt' WHERE name = 'attempt ended' AND job = 3",
+        {"event_data", "job_charged"},
+        "counts 2 charged attempts, but its events say 0",
+    ),
+    ("UPDATE event SET data = '' WHERE name = 'job ended' AND job = 4", {"event_data", "job_untold"}, "tells no JSON"),
     ("UPDATE event SET job = 99 WHERE name = 'job added' AND job = 1", {"event_job", "job_added"}, "which is not here"),
     ("UPDATE supervisor SET started_at = '2026-01-09 18:30'", {"times"}, "'2026-01-09 18:30' is no instant"),
     ("DROP TRIGGER job_moved", {"schema_part"}, "trigger job_moved is missing"),

@@ -16,7 +16,8 @@ from installed import Tidegate, until
 
 from tidegate import places
 from tidegate.audit import Finding, audit
-from tidegate.model import Origin, Outcome, Window
+from tidegate.model import Failed, Origin, Outcome, Window
+from tidegate.repair import repair
 from tidegate.stores.books import AUDIT
 
 
@@ -43,6 +44,26 @@ def test_a_fault_is_found_in_a_moment(tmp_path: Path) -> None:
     assert audit(tmp_path) == []
     sql(tmp_path, "UPDATE job SET lost = 7 WHERE name = 'b'")
     assert [one.said for one in audit(tmp_path)] == ["job 2 counts 7 lost attempts, but its events say 0"]
+
+
+def test_an_event_and_a_definition_that_are_no_json_are_told_and_the_rest_is_looked_at(tmp_path: Path) -> None:
+    filled = Night(tmp_path)
+    filled.submit("b", job("a"), job("b", env={"A_TOKEN": "hush-hush"}))
+    filled.enter()
+    ((_, attempt),) = filled.claim(1)
+    filled.store.finish(attempt, Failed(reason="no"), filled.now)
+    filled.store.close()
+    tmp_path.chmod(0o700)
+    before = asked(tmp_path, "SELECT attempts, state FROM job")
+    sql(tmp_path, "UPDATE event SET data = '{\"charged\"' WHERE name = 'attempt ended'")
+    sql(tmp_path, "UPDATE definition SET spec = 'x' WHERE job = 2; UPDATE job SET lost = 7 WHERE id = 2")
+    assert kinds(audit(tmp_path)) == {"event_data", "job_spec", "job_charged", "job_lost"}
+    places.lock(tmp_path).touch(mode=0o600)
+    repair(tmp_path, filled.now, "ann")
+    assert kinds(audit(tmp_path)) == {"job_spec"}
+    assert asked(tmp_path, "SELECT attempts, state FROM job") == before, "its charge is not lost with its event"
+    (event,) = asked(tmp_path, "SELECT data ->> 'outcome', data ->> 'damaged' FROM event WHERE name = 'attempt ended'")
+    assert event == ("failed", '{"charged"')
 
 
 @pytest.mark.slow

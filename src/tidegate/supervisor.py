@@ -360,7 +360,7 @@ class Supervisor:
         after = 0
         while events := await self._post.ask(self._post.store.events, job=job.id, after=after):
             for event in events:
-                if event.name == "attempt adopted" and event.attempt == attempt.n:
+                if event.name == "attempt adopted" and event.attempt == attempt.n and "of" in event.data:
                     return str(event.data["of"])
             after = events[-1].seq
         return attempt.supervisor

@@ -9,6 +9,7 @@ from msgspec import Struct
 from tidegate.stores.books import Fault
 
 MENDS = {  # what a repair does about each kind of fault of the database; what is not here takes a person
+    "event_data": "it tells again what its job and its attempt say, and what it told is kept as words",
     "job_running": "it is queued again",
     "attempt_open": "its end is recorded as lost, uncharged",
     "attempt_end": "its end is recorded as lost, uncharged",

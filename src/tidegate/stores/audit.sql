@@ -1,6 +1,12 @@
 -- What must be true in every database, each as a query for what breaks it: job, attempt, the rest of a sentence.
 -- The sentence is about the attempt, else about the job, else about the database. All are asked in one transaction.
 
+-- event_data: what an event tells is JSON; first, for the others read it
+SELECT job, attempt, format('has event %d, which tells no JSON', seq) FROM event WHERE NOT json_valid(data);
+
+-- job_spec: a definition is JSON; so is that
+SELECT job, NULL, 'has a definition that is no JSON' FROM definition WHERE NOT json_valid(spec);
+
 -- job_running: a running job has one open attempt, its last
 SELECT job.id, NULL, 'runs, but has no open attempt' FROM job
 WHERE state = 'running' AND NOT EXISTS (SELECT 1 FROM attempt WHERE job = job.id AND ended_at IS NULL);
@@ -39,9 +45,6 @@ WHERE NOT EXISTS (SELECT 1 FROM event WHERE event.job = job.id AND event.name = 
 -- job_definition: every job has a definition
 SELECT id, NULL, 'has no definition: nobody knows what it does' FROM job
 WHERE NOT EXISTS (SELECT 1 FROM definition WHERE definition.job = job.id);
-
--- job_spec: a definition is JSON
-SELECT job, NULL, 'has a definition that is no JSON' FROM definition WHERE NOT json_valid(spec);
 
 -- attempt_row: each claim that was told has its attempt
 SELECT event.job, event.attempt, 'was claimed, but has no row' FROM event
@@ -187,9 +190,6 @@ SELECT target, NULL, format('is to be cancelled, but is %s', coalesce(job.state,
 FROM request LEFT JOIN job ON job.id = request.target
 WHERE verb = 'cancel' AND job.state IS NOT 'running';
 
--- event_data: what an event tells is JSON
-SELECT job, attempt, format('has event %d, which tells no JSON', seq) FROM event WHERE NOT json_valid(data);
-
 -- event_job: events of a job go with it
 SELECT NULL, NULL, format('event %d (%s) is of job %d, which is not here', seq, name, event.job) FROM event
 WHERE event.job IS NOT NULL AND NOT EXISTS (SELECT 1 FROM job WHERE id = event.job) LIMIT 5;
@@ -212,6 +212,14 @@ FROM event WHERE at > :soon ORDER BY at DESC LIMIT 1;
 -- request_old: who works answers
 SELECT NULL, NULL, format('%s was asked by %s at %s, and nobody has answered', verb, by, at) FROM request
 WHERE verb <> 'cancel' AND at < :ago;
+
+-- see_past_event_data: for all that is asked next an event that tells no JSON tells nothing
+CREATE TEMP VIEW event AS
+SELECT seq, at, name, job, attempt, scope, iif(json_valid(data), data, '{}') AS data FROM main.event;
+
+-- see_past_job_spec: so does a definition
+CREATE TEMP VIEW definition AS
+SELECT job, digest, iif(json_valid(spec), spec, '{}') AS spec FROM main.definition;
 
 -- see_attempts: every attempt with its exit status
 SELECT job, n, exit FROM attempt;

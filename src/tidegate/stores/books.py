@@ -99,7 +99,10 @@ def _told(db: apsw.Connection, now: datetime, most: int) -> Books:
     binds = {"soon": iso(now + SLACK), "ago": iso(now - SLACK)}
     for kind, statement in AUDIT.items():
         if not kind.startswith("see_"):
-            faults += _first(kind, db.execute(statement, binds), most)
+            found = list(_first(kind, db.execute(statement, binds), most))
+            if found and (past := AUDIT.get(f"see_past_{kind}")):
+                db.execute(past)
+            faults += found
     return Books(
         faults=faults,
         attempts={(job, n): exit for job, n, exit in db.execute(AUDIT["see_attempts"])},

@@ -1,6 +1,29 @@
 -- How each fault that an audit finds is mended, by its kind. :job and :n are what it is about, :now is the present.
 -- What an attempt came to is taken from its events where they tell it; what nobody knows is an interruption: uncharged.
 
+-- event_data: what rows say of what it told; what is there is kept as words
+UPDATE event SET data = coalesce(
+  CASE name
+    WHEN 'attempt ended' THEN (
+      SELECT json_object(
+        'outcome', outcome, 'exit', exit, 'reason', detail,
+        'charged', json(iif(outcome IN ('failed', 'timedout'), 'true', 'false')),
+        'next', (SELECT state FROM job WHERE id = event.job), 'damaged', event.data
+      ) FROM attempt WHERE attempt.job = event.job AND n = event.attempt AND outcome IS NOT NULL
+    )
+    WHEN 'attempt claimed' THEN (
+      SELECT json_object('n', n, 'canary', json(iif(canary, 'true', 'false')), 'damaged', event.data)
+      FROM attempt WHERE attempt.job = event.job AND n = event.attempt
+    )
+    WHEN 'job ended' THEN (
+      SELECT json_object('state', state, 'reason', reason, 'damaged', event.data)
+      FROM job WHERE id = event.job AND state NOT IN ('queued', 'running')
+    )
+  END,
+  json_object('damaged', data)
+)
+WHERE NOT json_valid(data);
+
 -- job_running: it waits again, ahead of fresh work
 UPDATE job SET state = 'queued', resumed = 1, reason = 'it was running without an attempt'
 WHERE id = :job AND state = 'running' AND NOT EXISTS (SELECT 1 FROM attempt WHERE job = :job AND ended_at IS NULL);
