@@ -397,6 +397,16 @@ def test_a_wrappers_line_on_stderr_counts_only_if_it_fails() -> None:
     assert outcome("command", err=["starting", line], exit=0) == Succeeded()
 
 
+def test_a_wrappers_log_line_is_a_label_whatever_time_stands_before_it() -> None:
+    words = (
+        "[ERROR] scylla.e2e.rerun: Failed to re-run: Rate limit from agent: You've hit your limit · resets 4pm (UTC)"
+    )
+    for stamp in ("2026-01-09 18:29:59", "2026-01-09T18:29:59.123Z", "[2026-01-09 18:29:59,123]"):
+        ended = outcome("command", err=[f"{stamp} {words}", f"{stamp} [WARNING] __main__: 1 runs failed"], exit=1)
+        assert isinstance(ended, Limited), stamp
+        assert isinstance(outcome("command", out=[f"{stamp} {words}"], exit=1), Failed)
+
+
 def test_a_limit_far_up_on_stderr_was_overcome() -> None:
     assert isinstance(outcome("command", err=[LINE, *["more"] * 40], exit=1), Failed)
 

@@ -114,6 +114,7 @@ LABELS = (
     re.compile(r"(?:sorry|unfortunately|oops)[,!.] ", re.IGNORECASE),
 )
 ANY_LABEL = re.compile(r"(?!\W*(?:E\s+)?Assert)[^:\"'`{}\n]{1,80}:\s+")
+STAMP = re.compile(r"\[?\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d[\d.,]{0,10}(?:Z|[+-]\d\d:?\d\d)?\]?:?\s+")  # of a log
 API_ERROR = re.compile(r"\b(?:API [Ee]rror|Error code|unexpected status|got status)\b")
 LABEL_STATUS = re.compile(r"\b[45]\d\d\b")
 
@@ -137,7 +138,7 @@ def _beginnings(lines: str, *, any_label: bool) -> Iterator[str]:
     for _ in range(6):
         yield text
         label = next((match for match in (one.match(text) for one in LABELS) if match), None)
-        label = label or (ANY_LABEL.match(text) if any_label else None)
+        label = label or ((STAMP.match(text) or ANY_LABEL.match(text)) if any_label else None)
         if label is None:
             return
         text = _unmarked(text[label.end() :])

@@ -62,6 +62,19 @@ def _schema(parser: ArgumentParser) -> None:
     json_flag(parser, "in one line")
 
 
+def _import(parser: ArgumentParser) -> None:
+    parser.add_argument("kind", choices=("scylla",), metavar="KIND", help="whose results they are: scylla")
+    parser.add_argument("results", type=text, metavar="RESULTS_DIR", help="the experiment's directory; only read")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="the batch, a new file (default: it is printed, and what was found beside)",
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite what is there")
+    json_flag(parser, "one object for each run, one a line; the batch only into FILE")
+
+
 def _check(parser: ArgumentParser) -> None:
     parser.add_argument(
         "accounts", nargs="*", metavar="ACCOUNT", help="these accounts alone (default: all configured ones)"
@@ -107,6 +120,15 @@ VERBS = {
         _schema,
         "tidegate schema > batch.schema.json",
         'TOML names it in a line "#:schema ./batch.schema.json", YAML in "# yaml-language-server: $schema=...".',
+    ),
+    "import": Verb(
+        "Tell what limits left of an experiment of ProjectScylla, and write the batch that runs the rest again",
+        "tidegate.cli.importing:door",
+        _import,
+        "tidegate import scylla results/2026-01-09T20-07-13-test-001 -o rerun.toml",
+        "What is valid stays as it is; the rest is run again, run by run: by scripts/rerun_agents.py of the checkout\n"
+        "that the results lie in, or by COMMAND, where ${{ group }}, ${{ subtest }} and ${{ run }} say which run.",
+        command=True,
     ),
     "check": Verb(
         "Ask each configured account whether its provider answers; one small model request each",
