@@ -66,6 +66,7 @@ def sleeper(mark: str, place: Path) -> subprocess.Popen[bytes]:
 
 
 # what breaks the books, which kinds of findings that is, and words of one of them
+GROUPS = "INSERT INTO \"group\" (batch, name) VALUES (1, 'g'); "
 BOOKS = [
     ("UPDATE job SET state = 'running', unmet = 0 WHERE id = 5", {"job_running"}, "job 5 runs, but has no open"),
     ("UPDATE attempt SET ended_at = NULL, outcome = NULL WHERE job = 1", {"attempt_open", "attempt_told"}, "succeeded"),
@@ -90,6 +91,9 @@ BOOKS = [
     ("INSERT INTO need VALUES (5, 6, 0), (6, 5, 0); UPDATE job SET unmet = 1 WHERE id > 4", {"need_circle"}, "itself"),
     ("UPDATE lane SET queued = 7", {"lane_counts"}, "counts its jobs wrongly"),
     ("UPDATE job SET account = 'claude' WHERE id = 5", {"job_lane"}, "job 5 is in the lane of batch"),
+    (GROUPS + "UPDATE lane SET shut = 1 WHERE id = 1", {"lane_shut"}, "is shut, but its group is none"),
+    (GROUPS + "UPDATE \"group\" SET stand = 'waiting'", {"group_stand"}, "group g of batch 1 is waiting"),
+    (GROUPS + "INSERT INTO group_need VALUES (1, 1)", {"group_circle"}, "group 1 needs itself"),
     ("UPDATE job SET held = 0", {"job_held"}, "job 5 does not count as held"),
     ("UPDATE hold SET origin = 'nobody'", {"hold_origin"}, "'nobody'"),
     ("UPDATE hold SET allow = -1", {"hold_allow"}, "the hold of job:5 (operator) allows -1"),

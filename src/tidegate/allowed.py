@@ -301,6 +301,22 @@ def tuple_of(check: Check[T]) -> Check[tuple[T, ...]]:
     return says(each, {"type": "array", "items": schema(check)})
 
 
+def one_or_several(check: Check[T]) -> Check[tuple[T, ...]]:
+    """A list as `tuple_of` allows it, each value once and at least one, or one value by itself."""
+
+    def several(value: object) -> tuple[T, ...]:
+        said = (check(value),) if isinstance(value, str) else tuple_of(check)(value)
+        if not said:
+            raise Wrong("must not be an empty list")
+        for place, one in enumerate(said):
+            if one in said[:place]:
+                raise Wrong(f"is there twice: {shown(one)}", f"[{place}]")
+        return said
+
+    one = schema(check)
+    return says(several, {"anyOf": [one, {"type": "array", "items": one, "minItems": 1, "uniqueItems": True}]})
+
+
 def mapping_of(key: Check[str], check: Check[T]) -> Check[dict[str, T]]:
     """A table whose every key and value are allowed."""
 

@@ -402,6 +402,48 @@ class Need(Struct, frozen=True, kw_only=True):
     met: bool
 
 
+class When(StrEnum):
+    """Which ends of all the jobs of the groups that it needs let a group begin; they all have ended by then."""
+
+    FINISHED = "finished"  # any
+    ALL_SUCCEEDED = "all_succeeded"
+    ANY_SUCCEEDED = "any_succeeded"
+
+
+class Stand(StrEnum):
+    """Whether the jobs of a group may start."""
+
+    FILLING = "filling"  # its batch is being handed in
+    WAITING = "waiting"
+    OPEN = "open"
+    HOPELESS = "hopeless"  # what it waits for cannot come any more
+
+
+class NewGroup(Struct, frozen=True, kw_only=True):
+    """What a group of a batch waits for, as a door hands it in: the groups that it `needs`, by name."""
+
+    name: str
+    needs: tuple[str, ...] = ()
+    when: When = When.ALL_SUCCEEDED
+
+
+class Group(Struct, frozen=True, kw_only=True):
+    """A group that waits for others, or for which others wait, as the store knows it.
+
+    `reason` is that of its jobs that were skipped because it is hopeless; `counts` are its jobs by state.
+    """
+
+    id: int
+    batch: int
+    batch_name: str
+    name: str
+    needs: tuple[str, ...] = ()
+    when: When = When.ALL_SUCCEEDED
+    stand: Stand = Stand.OPEN
+    reason: str = ""
+    counts: Mapping[State, int] = field(default_factory=dict)
+
+
 class Batch(Struct, frozen=True):
     """Jobs submitted together; `name` is what the file says, else the file's absolute path."""
 

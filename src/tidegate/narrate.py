@@ -151,6 +151,8 @@ def level_of(event: Event) -> str:
         return "error"
     if event.name == "gate shut":
         return "info" if event.data.get("origin") == "hours" else "warning"
+    if event.name == "group skipped":
+        return "warning"
     if event.name == "job ended":
         return "debug" if event.data.get("state") == "succeeded" else "warning"
     return "info"

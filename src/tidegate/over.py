@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from tidegate.gate import Gate, Key, key
 from tidegate.look import why
 from tidegate.look.words import Page, page, shown
-from tidegate.model import Job, Origin, State, Window
+from tidegate.model import Job, Origin, Stand, State, Window
 
 if TYPE_CHECKING:
     from tidegate.bottom import Bottom
@@ -60,11 +60,16 @@ class Over:
         return False
 
     async def why_left(self, view: View) -> str:
-        """Why jobs are still queued: "" for none, "human" or "limit" where that ends the run, else "time"."""
+        """Why jobs are still queued: "" for none, "human" or "limit" where that ends the run, else "time".
+
+        Of those that wait for others it is the reason of these.
+        """
         store, after, reasons = view.store, 0, set()
         await view.see_holds()  # a look would ring the bell that asks whether it is over
+        groups = await view.ask(store.groups, view.batch)
+        later = {group.name for group in groups if group.stand is not Stand.OPEN}
         while jobs := await view.ask(store.jobs, batch=view.batch, states=[State.QUEUED], after=after, most=PAGE):
-            reasons |= {self._reason(view, job) for job in jobs if not job.unmet}  # else it is what they need
+            reasons |= {self._reason(view, job) for job in jobs if not job.unmet and job.group not in later}
             if "time" in reasons:
                 return "time"
             after = jobs[-1].id

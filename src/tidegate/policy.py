@@ -1,7 +1,7 @@
 """Every decision about jobs and holds, as pure functions of values.
 
-`after` is the state machine for ends; `claimed`, `released`, `cancelled`, `retried` and `skipped` are the other
-transitions. Nothing outside this room decides a `state`. Randomness comes in as `jitter`, a number in [0, 1).
+`after` is the state machine for ends; `claimed`, `released`, `cancelled`, `retried`, `skipped` and `left_out` are the
+other transitions. Nothing outside this room decides a `state`. Randomness comes in as `jitter`, a number in [0, 1).
 """
 
 from __future__ import annotations
@@ -236,8 +236,17 @@ def skipped(job: Job, needed: Job, now: datetime) -> Job:
 
 def why_skipped(needed: str, state: State) -> str:
     """The reason of a job that is skipped because of one that it needs, by the name and the end of that."""
-    ended = "ended in an error" if state is State.ERROR else f"{_WAS.get(state, '')}{state}"
-    return f"needs {needed}, which {ended}"
+    return f"needs {needed}, which {came_to(state)}"
+
+
+def left_out(job: Job, reason: str, now: datetime) -> Job:
+    """A queued job of a group that can never begin; any other as it is."""
+    return _stopped(job, State.SKIPPED, reason, now)
+
+
+def came_to(state: State) -> str:
+    """How a job ended, in words that follow its name."""
+    return "ended in an error" if state is State.ERROR else f"{_WAS.get(state, '')}{state}"
 
 
 _WAS: Final[Mapping[State, str]] = {State.CANCELLED: "was ", State.SKIPPED: "was "}

@@ -141,7 +141,7 @@ def _submitted(batch: Expanded, shift: Shift, *, update: bool, again: Again) -> 
     store.set_accounts(batch.accounts, now)
     store.keep_hours(f"batch:{batch.name}", batch.hours, now)
     queue(store, batch, again, now)
-    told = store.submit(Batch(batch.name), batch.jobs, now, update=update, whole=not again.only)
+    told = store.submit(Batch(batch.name), batch.jobs, now, groups=batch.groups, update=update, whole=not again.only)
     _tell(told)
     if again.only and (more := others(store, batch)):
         log.warning("others run too", jobs=more, reason="queued in this batch before, and not selected now")

@@ -142,7 +142,7 @@ def valid(statements: Mapping[str, str], mutant: Mutant) -> bool:
     db = apsw.Connection(":memory:")
     every = {**statements, mutant.name: mutant.sql}
     try:
-        for version in ("migration_1", "migration_2"):
+        for version in (name for name in every if name.startswith("migration_")):
             db.execute(every[version])
         if not mutant.name.startswith("migration"):
             binds = dict.fromkeys(re.findall(r":(\w+)", mutant.sql))

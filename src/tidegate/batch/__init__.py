@@ -3,12 +3,13 @@
 A document, TOML or YAML, holds `[batch]`, `[defaults]`, `[accounts.NAME]`, `[groups.NAME]` and one `[[job]]` for each
 job. A group has defaults of its own over `[defaults]`, and its jobs from `[[groups.NAME.job]]`, or from its own table
 as the template of one job for each row of a `foreach` and combination of a `matrix`; `trials` makes each of them
-several times. `${{ name }}` in a text stands for a value; `group` and `trial` are always defined in a group. An id is
-one within its group: `03` in T5 is `T5/03`, and its second trial `T5/03#2`.
+several times, and `needs` names the groups whose jobs must have ended before its own begin. `${{ name }}` in a text
+stands for a value; `group` and `trial` are always defined in a group. An id is one within its group: `03` in T5 is
+`T5/03`, and its second trial `T5/03#2`.
 
 In JSONL, the expanded form, each line is an object: a job, or, before the first job, one that carries any of the tables
-`batch`, `defaults` and `accounts`; null says nothing, and nothing is a template. A CSV table is the same with a column
-for each key, plain lines with the prompt alone.
+`batch`, `defaults`, `accounts` and `groups`, which tells what each waits for; null says nothing, and nothing is a
+template. A CSV table is the same with a column for each key, plain lines with the prompt alone.
 
 A job without an id is known by what its own table says is to be done (not by its place, so that a job put before it
 changes nothing; not by `[defaults]`, a priority or a time-out): `make-1b9d0f3a`, and `make-1b9d0f3a#2` for the second
@@ -42,6 +43,7 @@ from tidegate.batch.tables import (
     MERGED,
     PIDS,
     PREFLIGHT,
+    TIES,
     TOP,
     WEIGHT,
     Table,
@@ -52,7 +54,7 @@ from tidegate.batch.tables import (
 )
 from tidegate.batch.templates import filled, layer
 from tidegate.errors import BadInput
-from tidegate.model import Account, NewJob
+from tidegate.model import Account, NewGroup, NewJob
 
 __all__ = [
     "ACCOUNT",
@@ -153,7 +155,18 @@ def _from_document(document: Table, around: Around) -> Expanded:
     jobs = groups.tables(document.get("job", []), "job", place)
     _few(jobs, place)
     single = [_of_top(one, f"[[job]] {number}", defaults, document, around) for number, one in enumerate(jobs, 1)]
-    return _expanded(head, [*single, *groups.written(document.get("groups", {}), defaults, around)], around)
+    said = [*single, *groups.written(document.get("groups", {}), defaults, around)]
+    return _expanded(head, said, around, _ties(document, said, place))
+
+
+def _ties(document: Table, jobs: Sequence[Written], place: str) -> tuple[NewGroup, ...]:
+    """The groups that wait for others."""
+    if not document.get("groups"):
+        return ()
+    from tidegate.batch import ties  # noqa: PLC0415 - most batches have none
+
+    others = [one.table.get("group") for one in jobs if not one.group]
+    return ties.ties(document["groups"], place, dict.fromkeys(name for name in others if isinstance(name, str)))
 
 
 def _of_top(table: Table, at: str, defaults: Table, document: Table, around: Around) -> Written:
@@ -191,7 +204,9 @@ def _from_lines(head: Table, jobs: Sequence[tuple[Table, str]], around: Around) 
     one_of_each(f"{place}: [defaults]", defaults)
     _few(jobs, place)
     said = [Written(checked(f"{place}: {Written(table, at).where}", table, JOB), at, defaults) for table, at in jobs]
-    return _expanded(checked_head, said, around)
+    for name, table in head["groups"].items() if isinstance(head.get("groups"), Mapping) else ():
+        checked(f"{place}: [groups.{allowed.shown_key(name)}]", table, TIES)  # its jobs come in lines of their own
+    return _expanded(checked_head, said, around, _ties(head, said, place))
 
 
 def single(own: Table, around: Around, *, over: Table | None = None) -> NewJob:
@@ -222,7 +237,7 @@ def _few(jobs: Sequence[object], place: str) -> None:
         raise BadInput(f"{place}: must be at most {JOBS_MOST:,} jobs, not {len(jobs):,}")
 
 
-def _expanded(head: Head, jobs: Sequence[Written], around: Around) -> Expanded:
+def _expanded(head: Head, jobs: Sequence[Written], around: Around, ties: tuple[NewGroup, ...]) -> Expanded:
     place = around.place
     if not jobs:
         raise BadInput(f"{place}: no jobs: nothing to do")
@@ -240,6 +255,7 @@ def _expanded(head: Head, jobs: Sequence[Written], around: Around) -> Expanded:
         on_limit=head.options.get("on_limit", "wait"),
         probes=probes_of(head.declared, made, around.has_limits),
         hours=hours_by(name, head.options, head.accounts),
+        groups=ties,
     )
 
 

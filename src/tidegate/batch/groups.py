@@ -11,7 +11,7 @@ from tidegate.batch import foreach, matrix
 from tidegate.batch.jobs import merged
 from tidegate.batch.matrix import Row
 from tidegate.batch.shapes import Around, Written
-from tidegate.batch.tables import DEFAULTS, JOBS_MOST, OF_GROUP, SHAPES, Table, known, one_of_each
+from tidegate.batch.tables import DEFAULTS, JOBS_MOST, OF_GROUP, SHAPES, TIES, Table, known, one_of_each
 from tidegate.batch.templates import layer
 from tidegate.errors import BadInput
 
@@ -35,7 +35,7 @@ def _group(name: str, table: object, at: str, defaults: Table, around: Around) -
     place = f"{around.place}: {at}"
     if not isinstance(table, Mapping):
         raise BadInput(f"{place}: must be a table, {allowed.but(table)}")
-    known(place, table, (*OF_GROUP, *SHAPES))
+    known(place, table, (*OF_GROUP, *SHAPES, *TIES))
     trials = _trials(table.get("trials", 1), place)
     if "job" in table:
         yield from _listed(name, table, trials, defaults, around)
@@ -51,7 +51,7 @@ def _group(name: str, table: object, at: str, defaults: Table, around: Around) -
 
 
 def _own(table: Table) -> Table:
-    return {key: value for key, value in table.items() if key not in SHAPES}
+    return {key: value for key, value in table.items() if key not in SHAPES and key not in TIES}
 
 
 def _rows(table: Table, place: str, around: Around) -> Sequence[Row]:

@@ -48,9 +48,15 @@ def head_as_jsonl(batch: Expanded) -> str:
     """The line before the jobs, in ASCII; none where it says nothing."""
     own = batch.hours.get(f"batch:{batch.name}")
     accounts = {scope: {"hours": text} for scope, text in batch.hours.items() if scope != f"batch:{batch.name}"}
-    head = {"batch": {"hours": own} if own else {}, "accounts": accounts}
+    head = {"batch": {"hours": own} if own else {}, "accounts": accounts, "groups": _ties(batch)}
     said = {key: table for key, table in head.items() if table}
     return json.dumps(said) + "\n" if said else ""
+
+
+def _ties(batch: Expanded) -> dict[str, dict[str, Any]]:
+    """Each group that waits, with what for, and each that one waits for: its jobs may be elsewhere."""
+    needed: dict[str, dict[str, Any]] = {need: {} for one in batch.groups for need in one.needs}
+    return {**needed, **{one.name: {"needs": list(one.needs), "when": one.when.value} for one in batch.groups}}
 
 
 def as_jsonl(jobs: Sequence[NewJob]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from tidegate import allowed
 from tidegate.allowed import Check, Wrong
 from tidegate.errors import BadInput
+from tidegate.model import When
 
 Table = Mapping[str, Any]
 
@@ -71,8 +72,12 @@ DEFAULTS: Mapping[str, Check[object]] = {
 JOB: Mapping[str, Check[object]] = {"id": allowed.name, "group": allowed.word, **DEFAULTS}
 OF_GROUP: Mapping[str, Check[object]] = {"id": allowed.name, **DEFAULTS}  # what a group, or a job in it, may say
 SHAPES = ("matrix", "foreach", "trials", "job")  # what makes several jobs of a group
-HEAD = ("batch", "defaults", "accounts")
-TOP = (*HEAD, "groups", "job")
+TIES: Mapping[str, Check[object]] = {  # what a group waits for
+    "needs": allowed.one_or_several(allowed.word),
+    "when": allowed.one_of(*When),
+}
+HEAD = ("batch", "defaults", "accounts", "groups")  # what stands before the jobs in JSONL
+TOP = (*HEAD, "job")
 
 WORK = ("agent", "command", "args", "model", "prompt", "prompt_file", "cwd", "env", "labels")  # what makes a default id
 PAIRS = (("agent", "command"), ("prompt", "prompt_file"))  # one of each, not both

@@ -5,18 +5,18 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from tidegate import again, agents, batch, files, settings
+from tidegate import again, agents, batch, files, needs, settings
 from tidegate.batch import Expanded
 from tidegate.cli.config import loaded
 from tidegate.look import plain, why
 from tidegate.look.desk import Desk, opened
 from tidegate.look.why import Picture
 from tidegate.look.words import Page, clean, counted, page
-from tidegate.model import Job, NewJob, State
+from tidegate.model import Group, Job, NewGroup, NewJob, State
 from tidegate.settings import Settings
 
 
@@ -66,6 +66,7 @@ def _told(read: Expanded, desk: Desk | None, said: Settings, *, whole: bool) -> 
     names = {job.name for job in read.jobs}
     queued = [stored.get(job.name) or _as_queued(job, read.name, page()) for job in read.jobs]
     seen = _picture(read, desk)
+    seen.groups.update(_grouped(read.groups, {**stored, **{job.name: job for job in queued}}.values()))
     kept, ready = _waiting([job for job in queued if job.state is State.QUEUED], seen)
     free = said.supervisor.slots - len(seen.running)
     return Plan(
@@ -112,6 +113,34 @@ def _picture(read: Expanded, desk: Desk | None) -> Picture:
     return seen
 
 
+def _grouped(said: Sequence[NewGroup], jobs: Collection[Job]) -> dict[tuple[int, str], Group]:
+    """The groups of a batch as they would stand with these jobs."""
+    made = {name: NewGroup(name=name) for one in said for name in one.needs} | {one.name: one for one in said}
+    counts = {name: Counter(job.state for job in jobs if job.group == name) for name in made}
+    begun = {job.group for job in jobs if _has_begun(job)}
+    found = {name: _stands(one, counts, started=name in begun) for name, one in made.items()}
+    return {(batch, name): group for batch in {job.batch for job in jobs} for name, group in found.items()}
+
+
+def _stands(one: NewGroup, counts: Mapping[str, Mapping[State, int]], *, started: bool) -> Group:
+    stand = needs.stand(one.when, [counts[name] for name in one.needs], started=started)
+    return Group(
+        id=0,
+        batch=0,
+        batch_name="",
+        name=one.name,
+        needs=one.needs,
+        when=one.when,
+        stand=stand,
+        counts=counts[one.name],
+    )
+
+
+def _has_begun(job: Job) -> bool:
+    ran = (State.RUNNING, State.SUCCEEDED, State.FAILED, State.ERROR)
+    return job.state in ran or (job.state is State.QUEUED and (job.resumed or job.attempts > 0))
+
+
 def _waiting(queued: Sequence[Job], seen: Picture) -> tuple[dict[str, int], Counter[str]]:
     """How many jobs each cause keeps back, in words, and how many are ready, by account."""
     kept: Counter[str] = Counter()
@@ -123,6 +152,8 @@ def _waiting(queued: Sequence[Job], seen: Picture) -> tuple[dict[str, int], Coun
             ready[job.account] += 1
         elif wait.hold is not None:
             kept[f"{why.scope_words(wait.hold.scope)} {why.hold_words(wait.hold, on)}"] += 1
+        elif wait.kind == "group":
+            kept[why.words(wait, job, seen, on)] += 1
         else:
             kept["waits for its time" if wait.until is not None else "waits for other jobs"] += 1
     return dict(kept), ready
@@ -148,6 +179,7 @@ def _form(read: Expanded, told: Plan) -> plain.Form:
         "batch": read.name,
         "jobs": len(read.jobs),
         "groups": {name or "": dict(accounts) for name, accounts in _groups(read).items()},
+        "needs": {one.name: {"needs": list(one.needs), "when": one.when.value} for one in read.groups},
         "new": list(told.new),
         "unchanged": len(told.unchanged),
         "changed": list(told.changed),
@@ -160,10 +192,13 @@ def _form(read: Expanded, told: Plan) -> plain.Form:
 
 
 def _lines(read: Expanded, told: Plan, on: Page) -> Iterator[str]:
+    ties = {one.name: one for one in read.groups}
     yield from on.wrap(f"{clean(read.name)}: {counted(len(read.jobs), 'job')}")
     for name, accounts in _groups(read).items():
         shares = ", ".join(f"{number} of {account}" for account, number in accounts.items())
-        yield from on.wrap(f"{clean(name) or 'no group'}: {counted(sum(accounts.values()), 'job')}: {shares}", indent=2)
+        after = f", after {_after(ties[name])}" if name in ties else ""
+        said = f"{clean(name) or 'no group'}: {counted(sum(accounts.values()), 'job')}: {shares}{after}"
+        yield from on.wrap(said, indent=2)
     known = len(told.unchanged) + len(told.changed)
     ended = ", ".join(f"{number} {state}" for state, number in told.ended.items())
     yield from on.wrap(
@@ -180,6 +215,11 @@ def _lines(read: Expanded, told: Plan, on: Page) -> Iterator[str]:
         yield from on.wrap(f"{counted(number, 'job')} kept back: {words}", indent=2)
     ready = ", ".join(f"{number} of {account}" for account, number in told.ready.items())
     yield from on.wrap(f"would start at once: at most {told.now}" + (f"; ready are {ready}" if ready else ""), indent=2)
+
+
+def _after(group: NewGroup) -> str:
+    """What a group waits for, in words."""
+    return f"{needs.named(group.needs)} ({group.when.replace('_', ' ')})"
 
 
 def _some(names: Sequence[str]) -> str:

@@ -135,7 +135,8 @@ def hold(one: Hold) -> Form:
 def wait(one: Wait) -> Form:
     """One reason why a queued job is not running."""
     held = hold(one.hold) if one.hold else None
-    return {"for": one.kind, "until": iso(one.until), "hold": held, "needs": list(one.needs)}
+    said = {"for": one.kind, "until": iso(one.until), "hold": held, "needs": list(one.needs)}
+    return said | ({"left": one.left, "of": one.all} if one.kind == "group" else {})
 
 
 def need(one: Need) -> Form:

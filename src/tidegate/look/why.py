@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct, field
 
-from tidegate import policy
-from tidegate.look.words import Page, clean, shown
-from tidegate.model import Account, Attempt, Halt, Hold, Job, Origin, State, Window, scopes
+from tidegate import needs, policy
+from tidegate.look.words import Page, clean, counted, shown
+from tidegate.model import Account, Attempt, Group, Halt, Hold, Job, Origin, Stand, State, Window, scopes
 
 if TYPE_CHECKING:
     from tidegate.stores import Store
 
-Kind = Literal["needs", "hold", "start", "retry", "account", "batch", "supervisor", "slot"]
+Kind = Literal["needs", "group", "hold", "start", "retry", "account", "batch", "supervisor", "slot"]
 TIMED = ("start", "retry")  # many jobs that wait for times of their own are one cause
 NAMED = 3  # jobs that are named as what another waits for
 
@@ -24,21 +24,25 @@ NAMED = 3  # jobs that are named as what another waits for
 class Wait(Struct, frozen=True, kw_only=True):
     """One reason why a queued job is not running; `until` is None where nobody knows.
 
-    Jobs that it `needs`, by name, a hold, its own first or next try, its account's own limit, somebody who works on
-    another batch alone, nobody who works here, or no free slot.
+    Jobs that it `needs`, by name; groups that its own needs, by name, with how many of their jobs are `left` of `all`
+    (none is named where its batch is not whole yet); a hold, its own first or next try, its account's own limit,
+    somebody who works on another batch alone, nobody who works here, or no free slot.
     """
 
     kind: Kind
     until: datetime | None = None
     hold: Hold | None = None
     needs: tuple[str, ...] = ()
+    left: int = 0
+    all: int = 0
 
 
 class Picture(Struct, frozen=True, kw_only=True):
     """What decides, at one instant, which jobs may run on a host; `supervised`: somebody works here.
 
     `batch` is the only one that is worked on, None for all. `epochs` are those of the running attempts, by scope;
-    `needs` the names of what a job waits for, where `learn` was told of it.
+    `needs` the names of what a job waits for, where `learn` was told of it; `groups` those that wait or are waited
+    for, by batch and name.
     """
 
     now: datetime
@@ -50,6 +54,7 @@ class Picture(Struct, frozen=True, kw_only=True):
     batch: int | None = None
     epochs: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     needs: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    groups: dict[tuple[int, str], Group] = field(default_factory=dict)
 
     def blocking(self, job: Job) -> list[Hold]:
         """The holds that keep a queued job back now; the one that matters most comes first."""
@@ -76,6 +81,18 @@ class Picture(Struct, frozen=True, kw_only=True):
         most = self.most(account)
         return most is not None and len(self.epochs[account]) >= most
 
+    def ahead(self, job: Job) -> list[Wait]:
+        """What the group of a queued job waits for; nothing where it does not wait."""
+        group = self.groups.get((job.batch, job.group)) if job.group else None
+        if group is None or group.stand is Stand.OPEN:
+            return []
+        if group.stand is Stand.FILLING:
+            return [Wait(kind="group")]
+        needed = {name: self.groups[job.batch, name].counts for name in group.needs}
+        left = {name: number for name, counts in needed.items() if (number := needs.unfinished(counts))}
+        every = sum(sum(needed[name].values()) for name in left)
+        return [Wait(kind="group", needs=tuple(left) or group.needs, left=sum(left.values()), all=every)]
+
 
 def picture(store: Store, now: datetime, host: str, *, supervised: bool, batch: int | None = None) -> Picture:
     """The picture as the store has it now; a pause whose end has come is none any more."""
@@ -88,6 +105,7 @@ def picture(store: Store, now: datetime, host: str, *, supervised: bool, batch: 
         accounts={one.name: one for one in store.accounts()},
         supervised=supervised,
         batch=batch,
+        groups={(one.batch, one.name): one for one in store.groups()},
     )
     for job, attempt in running:
         for scope in scopes(job, host):
@@ -113,6 +131,7 @@ def waits(job: Job, seen: Picture) -> list[Wait]:
     if job.state is not State.QUEUED:
         return []
     found = [Wait(kind="needs", needs=seen.needs.get(job.id, ()))] if job.unmet else []
+    found += seen.ahead(job)
     found += [Wait(kind="hold", until=hold.until, hold=hold) for hold in seen.blocking(job)]
     if job.not_before is not None and job.not_before > seen.now:
         found.append(Wait(kind="retry" if job.launches else "start", until=job.not_before))
@@ -156,6 +175,8 @@ def words(wait: Wait, job: Job, seen: Picture, page: Page) -> str:
             return f"{scope_words(wait.hold.scope, job)} {hold_words(wait.hold, page)}"
         case "needs":
             return f"waits for {_named(wait.needs)}"
+        case "group":
+            return _group_words(wait)
         case "start" if wait.until is not None:
             return f"starts at {page.until(wait.until)}"
         case "retry" if wait.until is not None:
@@ -170,12 +191,22 @@ def words(wait: Wait, job: Job, seen: Picture, page: Page) -> str:
             return "waits for a free slot"
 
 
-def _named(needs: Sequence[str]) -> str:
+def _group_words(wait: Wait) -> str:
+    """What a job's group waits for, in words."""
+    if not wait.needs:
+        return "waits until its batch is handed in whole"
+    said = needs.named([shown(name) for name in wait.needs])
+    if not wait.left:
+        return f"can never begin: needs {said}"
+    return f"waits for {said} ({wait.left} of {counted(wait.all, 'job')} left)"
+
+
+def _named(several: Sequence[str]) -> str:
     """The jobs that another waits for, in words."""
-    if not needs:
+    if not several:
         return "other jobs"
-    names = [shown(name) for name in needs[:NAMED]]
-    names += [f"{len(needs) - NAMED} more"] if len(needs) > NAMED else []
+    names = [shown(name) for name in several[:NAMED]]
+    names += [f"{len(several) - NAMED} more"] if len(several) > NAMED else []
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
 
 

@@ -14,9 +14,11 @@ from tidegate.model import (
     Batch,
     Event,
     Forgotten,
+    Group,
     Hold,
     Job,
     Need,
+    NewGroup,
     NewJob,
     Origin,
     Outcome,
@@ -87,14 +89,22 @@ class Store(Protocol):
         """Make these accounts known with these limits of their own; others stay as they are."""
 
     def submit(
-        self, batch: Batch, jobs: Sequence[NewJob], now: datetime, *, update: bool = False, whole: bool = True
+        self,
+        batch: Batch,
+        jobs: Sequence[NewJob],
+        now: datetime,
+        *,
+        groups: Sequence[NewGroup] | None = None,
+        update: bool = False,
+        whole: bool = True,
     ) -> Submission:
         """Add a batch's jobs, by name; a known name keeps its state, and its definition unless `update`.
 
         `update` gives a queued job its new definition; a running or finished one keeps the old. `whole`: these are
         all of the batch's jobs, so tell which others it has; without it that costs nothing. Up to 1,000 jobs are one
         transaction; more are written in chunks, and what a crash leaves out is added by the same submit again.
-        Raises BadInput for a name that comes twice or is no text.
+        `groups` are all of the batch's groups that wait for others (None: as they are); none of them begins before
+        the last chunk. Raises BadInput for a name that comes twice or is no text.
         """
 
     def set_priority(self, job: int, priority: int, now: datetime) -> None:
@@ -114,7 +124,8 @@ class Store(Protocol):
 
         Any other stays as it is.
 
-        One that needs a job which has ended without success is skipped again at once: retry that one first.
+        One that needs a job which has ended without success is skipped again at once, and so is one whose group can
+        never begin: retry first what it needs. That brings back all that was skipped for its group's sake.
         """
 
     def edit(self, job: int, new: NewJob, now: datetime, *, by: str) -> Job:
@@ -271,6 +282,9 @@ class Store(Protocol):
 
         With `newest_first` they come the other way round, from the first id less than `after` (0: from the newest).
         """
+
+    def groups(self, batch: int | None = None) -> list[Group]:
+        """The groups of a batch, or of all, that wait or are waited for."""
 
     def needs(self, jobs: Sequence[int]) -> list[Need]:
         """What these jobs need, by job and by what it needs."""

@@ -141,10 +141,52 @@ WITH RECURSIVE reached (first, job) AS (
 )
 SELECT first, NULL, 'needs itself' FROM reached WHERE job = first;
 
--- job_lane: a job is in the lane of its batch, account and model
-SELECT job.id, NULL, format('is in the lane of batch %d, %s/%s', lane.batch, lane.account, lane.model)
+-- job_lane: a job is in the lane of its batch, account and model, and of its group where that waits or is waited for
+SELECT job.id, NULL, format('is in the lane of batch %d, %s/%s, group %d', lane.batch, lane.account, lane.model, lane."group")
 FROM job JOIN lane ON lane.id = job.lane
-WHERE lane.batch <> job.batch OR lane.account <> job.account OR lane.model <> family(job.model);
+WHERE lane.batch <> job.batch OR lane.account <> job.account OR lane.model <> family(job.model)
+  OR lane."group" <> coalesce((SELECT id FROM "group" WHERE batch = job.batch AND name = job."group"), 0);
+
+-- lane_shut: a lane is shut exactly where its group may not begin
+SELECT NULL, NULL, format('the lane %s/%s of batch %d is %s, but its group is %s', account, model, lane.batch,
+  iif(shut, 'shut', 'open'), coalesce(stand, 'none'))
+FROM lane LEFT JOIN "group" ON "group".id = lane."group" WHERE shut <> (stand IS NOT NULL AND stand <> 'open');
+
+-- group_stand: a group waits, or is open, as what it needs says; once something of it has run it stays open
+WITH
+  needed AS (
+    SELECT group_need."group" AS id, total(queued + running) AS left, total(succeeded) AS good,
+      total(failed + error + cancelled + skipped) AS bad
+    FROM group_need JOIN lane ON lane."group" = group_need.needs GROUP BY group_need."group"
+  ),
+  due AS (
+    SELECT "group".*, CASE
+      WHEN "when" = 'all_succeeded' AND bad > 0 THEN 'hopeless'
+      WHEN left > 0 THEN 'waiting'
+      WHEN "when" = 'any_succeeded' AND bad > 0 AND good = 0 THEN 'hopeless'
+      ELSE 'open' END AS due
+    FROM "group" LEFT JOIN needed ON needed.id = "group".id
+  )
+SELECT NULL, NULL, format('group %s of batch %d is %s, but by what it needs it is %s', name, batch, stand, due) FROM due
+WHERE stand IN ('waiting', 'open') AND stand <> due AND NOT (stand = 'open' AND EXISTS (
+  SELECT 1 FROM lane JOIN job ON job.lane = lane.id
+  WHERE lane."group" = due.id AND (
+    job.state IN ('running', 'succeeded', 'failed', 'error') OR (job.state = 'queued' AND (job.resumed OR attempts > 0))
+  )
+));
+
+-- group_hopeless: no job waits in a group that can never begin
+SELECT job.id, NULL, format('is queued, but its group %s can never begin', "group".name)
+FROM "group" JOIN lane ON lane."group" = "group".id JOIN job ON job.lane = lane.id
+WHERE "group".stand = 'hopeless' AND job.state = 'queued';
+
+-- group_circle: no group needs itself, by whatever way
+WITH RECURSIVE reached (first, "group") AS (
+  SELECT "group", needs FROM group_need
+  UNION
+  SELECT first, needs FROM reached JOIN group_need ON group_need."group" = reached."group"
+)
+SELECT NULL, NULL, format('group %d needs itself', first) FROM reached WHERE "group" = first;
 
 -- lane_counts: a lane counts its jobs by state
 WITH told AS (

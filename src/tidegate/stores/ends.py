@@ -1,11 +1,13 @@
-"""What a job's end means for what hangs on it: requests to end it, and jobs that need it."""
+"""What a job's end means for what hangs on it: requests to end it, jobs that need it, groups that need its group."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from tidegate import policy
-from tidegate.model import Ask, Job, Origin, Request, State
+from tidegate.model import Ask, Job, Origin, Request, Stand, State
+from tidegate.stores import groups
 from tidegate.stores.rows import Rows, Ties, about
 
 
@@ -31,23 +33,37 @@ def _unstick(rows: Rows, job: Job, now: datetime, by: str) -> None:
 
 
 def retry(rows: Rows, job: Job, now: datetime, by: str, *, clean: bool) -> Job:
-    """Queue a job that has ended anew; where one that it needs has ended without success it is skipped again."""
+    """Queue a job that has ended anew; where what it needs has ended without success it is skipped again.
+
+    Jobs that were skipped because a group can never begin are queued anew where now it may.
+    """
     again = policy.retried(job, clean=clean)
-    dead = dead_need(rows, job.id)
-    if again is job or (dead is not None and job.state is State.SKIPPED):
+    dead, hopeless = dead_need(rows, job.id), _hopeless(rows, job)
+    if again is job or ((dead is not None or hopeless) and job.state is State.SKIPPED):
         return job
     rows.event(now, "job retried", job=job.id, data={"by": by, **({"clean": True} if clean else {})})
-    if dead is not None:
-        again = policy.skipped(again, dead, now)
+    if dead is not None or hopeless:
+        again = policy.skipped(again, dead, now) if dead is not None else policy.left_out(again, hopeless, now)
         _tell(rows, again, now, None)
     rows.put_job(again)
+    if job.group:
+        settle(rows, rows.tied_batches([job.id]), now, by=by)
     return again
+
+
+def _hopeless(rows: Rows, job: Job) -> str:
+    """Why the group of a job can never begin; "" where it can, or waits for none."""
+    if not job.group or not rows.tied_batches([job.id]):
+        return ""
+    return next(
+        (one.reason for one in rows.groups(job.batch) if one.name == job.group and one.stand is Stand.HOPELESS), ""
+    )
 
 
 def skip_where_hopeless(rows: Rows, id: int, now: datetime) -> None:
     """A new job is skipped at once where one that it needs has ended without success."""
     job = rows.job(id)
-    if job is not None and job.unmet and (dead := dead_need(rows, id)) is not None:
+    if job is not None and job.state is State.QUEUED and job.unmet and (dead := dead_need(rows, id)) is not None:
         skipped = policy.skipped(job, dead, now)
         rows.put_job(skipped)
         _tell(rows, skipped, now, None)
@@ -75,25 +91,40 @@ def obeyed(rows: Rows, job: Job, ties: Ties, now: datetime) -> Job:
 
 
 def close(rows: Rows, job: Job, ties: Ties, now: datetime, *, attempt: int | None = None) -> None:
-    """Tell that a job has ended, take away the request for that, and settle with the jobs that need it."""
+    """Tell that a job has ended, take away the request for that, and settle with what needs it, or its group."""
     _tell(rows, job, now, attempt)
     if ties.asked and (asked := rows.pending(Ask.CANCEL, job.id)) is not None:
         rows.drop_request(asked.id)
     if ties.needed and job.state is State.SUCCEEDED:
         rows.meet(job.id)
     elif ties.needed:
-        _skip(rows, job, now)
+        _skip(rows, [(job.id, job.name, job.state)], now)
+    if ties.group and (job.state is not State.SUCCEEDED or not rows.is_unfinished(ties.group)):
+        settle(rows, [job.batch], now)
 
 
-def _skip(rows: Rows, dead: Job, now: datetime) -> None:
+def _skip(rows: Rows, dead: Iterable[tuple[int, str, State]], now: datetime) -> None:
     """Every queued job that needs one that ended without success, and those that need it, and so on."""
-    ended = [(dead.id, dead.name, dead.state)]
+    ended, gone = list(dead), list[int]()
     while ended:
         needed, name, state = ended.pop()
         reason = policy.why_skipped(name, state)
         skipped = dict(rows.skip(needed, reason, now))
         rows.same_event(now, "job ended", list(skipped), {"state": State.SKIPPED.value, "reason": reason})
         ended += [(id, skipped[id], State.SKIPPED) for id in rows.needed(list(skipped))]
+        gone += skipped
+    if gone:
+        settle(rows, rows.tied_batches(gone), now)
+
+
+def settle(rows: Rows, batches: Sequence[int], now: datetime, *, by: str = "") -> None:
+    """Let the groups of these batches follow what has changed, and whatever hangs on their jobs; as groups.settle."""
+    for batch in batches:
+        while (settled := groups.settle(rows, batch, now, by=by)) is not None:
+            names = dict(settled.skipped)
+            _skip(rows, [(id, names[id], State.SKIPPED) for id in rows.needed(list(names))], now)
+            for id in (id for id, unmet in settled.back if unmet):
+                skip_where_hopeless(rows, id, now)
 
 
 def _tell(rows: Rows, job: Job, now: datetime, attempt: int | None) -> None:

@@ -21,6 +21,7 @@ from tidegate.model import (
     Interrupted,
     Job,
     Limited,
+    NewGroup,
     NewJob,
     Origin,
     Outcome,
@@ -85,15 +86,23 @@ class Ledger:
                     self._rows.put_known(replace(known, account=account) if known else Known(account))
 
     def submit(
-        self, batch: Batch, jobs: Sequence[NewJob], now: datetime, *, update: bool = False, whole: bool = True
+        self,
+        batch: Batch,
+        jobs: Sequence[NewJob],
+        now: datetime,
+        *,
+        groups: Sequence[NewGroup] | None = None,
+        update: bool = False,
+        whole: bool = True,
     ) -> Submission:
         """Add a batch's jobs, by name; a known name keeps its state, and its definition unless `update`.
 
         Up to CHUNK jobs are one transaction. More are written chunk by chunk, so that others get their turn: what a
         crash leaves out is added when the same jobs are submitted again. `whole`: these are all of the batch's jobs,
-        so tell which others it has. Raises BadInput for a name that no row can have, or that comes twice.
+        so tell which others it has. `groups`: as the port Store says. Raises BadInput for a name that no row can have,
+        or that comes twice.
         """
-        submit = Submit(self._rows, batch, jobs, now, update=update)
+        submit = Submit(self._rows, batch, jobs, now, update=update, said=groups)
         submit.write()
         return submit.told(whole=whole)
 
@@ -132,6 +141,8 @@ class Ledger:
                 self._rows.redefine(job, found.batch, self._rows.define(new))
                 self._rows.put_job(changed)
                 self._rows.event(now, "job updated", job=job, data={"by": _kept(by)})
+            if changed.group != found.group:
+                ends.settle(self._rows, [found.batch], now, by=_kept(by))
             return changed
 
     def forget(self, jobs: Sequence[int], now: datetime) -> int:
@@ -144,7 +155,9 @@ class Ledger:
             with self._rows.transaction():
                 if gone := self._rows.forgettable(asked[start : start + CHUNK]):
                     self._rows.event(now, "jobs forgotten", data={"jobs": len(gone)})  # first: the newest row must stay
+                    tied = self._rows.tied_batches(gone)
                     self._rows.forget(gone)
+                    ends.settle(self._rows, tied, now)
                     forgotten += len(gone)
         return forgotten
 
@@ -390,6 +403,8 @@ class Ledger:
             if max(found.numbers) > job.launches:
                 self._know(found.supervisor, now)
                 take_up(self._rows, job, found, now)
+                if job.group:
+                    ends.settle(self._rows, [job.batch], now, by="restore")
 
     def tell(self, name: str, now: datetime, data: Mapping[str, object]) -> None:
         """Write down what happened to the whole of it: that it was restored, or repaired."""

@@ -20,12 +20,14 @@ from tidegate.model import (
     Attempt,
     Batch,
     Event,
+    Group,
     Hold,
     Job,
     Need,
     NewJob,
     Origin,
     Request,
+    Stand,
     State,
     Supervisor,
     Usage,
@@ -59,9 +61,10 @@ class _Rows:
         self.times: dict[tuple[str, str], tuple[int, str]] = {}
         self.requested: dict[int, Request] = {}
         self.met: dict[tuple[int, int], bool] = {}
+        self.tied: dict[tuple[int, str], Group] = {}
         self.last: dict[str, int] = {}
         self.is_open = True
-        self._lanes: dict[tuple[int, str, str, str], int] = {}
+        self._lanes: dict[tuple[int, str, str, str, int], int] = {}
         self._written: list[Old] = []
         self._depth = 0
 
@@ -295,7 +298,12 @@ class _Rows:
 
     def waiting(self, batch: int | None) -> list[Lane]:
         queued = [job for job in self.jobs.values() if job.state is State.QUEUED and batch in (None, job.batch)]
-        return list({lane.id: lane for lane in map(self._lane, queued)}.values())
+        free = [job for job in queued if self._is_open(job)]
+        return list({lane.id: lane for lane in map(self._lane, free)}.values())
+
+    def _is_open(self, job: Job) -> bool:
+        group = self.tied.get((job.batch, job.group))
+        return group is None or group.stand is Stand.OPEN
 
     def heads(self, lanes: Sequence[Lane]) -> dict[Lane, Candidate]:
         return {lane: best for lane in lanes for best in self.ready(lane, 1)}
@@ -314,7 +322,11 @@ class _Rows:
 
     def _lane(self, job: Job) -> Lane:
         what = (job.batch, job.batch_name, job.account, family(job.model))
-        return Lane(self._lanes.setdefault(what, len(self._lanes) + 1), *what)
+        return Lane(self._lanes.setdefault((*what, self._tied(job)), len(self._lanes) + 1), *what)
+
+    def _tied(self, job: Job) -> int:
+        group = self.tied.get((job.batch, job.group))
+        return group.id if group else 0
 
     def busy(self) -> list[tuple[Lane, int]]:
         lanes = [self._lane(job) for job in self.jobs.values() if job.state is State.RUNNING]
@@ -339,7 +351,8 @@ class _Rows:
     # --- what hangs on a job ---
 
     def ties(self, job: int) -> Ties:
-        return Ties(self.pending(Ask.CANCEL, job) is not None, bool(self._waiting_for(job)))
+        asked = self.pending(Ask.CANCEL, job) is not None
+        return Ties(asked, bool(self._waiting_for(job)), self._tied(self.jobs[job]))
 
     def skip(self, needed: int, reason: str, now: datetime) -> list[tuple[int, str]]:
         waiting = [self.jobs[id] for id in self._waiting_for(needed)]
@@ -365,9 +378,74 @@ class _Rows:
             self._put(self.met, (one, job), value=True)
             self._put(self.jobs, one, replace(self.jobs[one], unmet=self.jobs[one].unmet - 1))
 
+    # --- groups ---
+
+    def groups(self, batch: int | None) -> list[Group]:
+        own = sorted((one for one in self.tied.values() if batch in (None, one.batch)), key=lambda one: one.id)
+        return [replace(one, counts=self._counts(one.id)) for one in own]
+
+    def _counts(self, group: int) -> dict[State, int]:
+        states = [job.state for job in self._in(group)]
+        return {state: states.count(state) for state in State}
+
+    def _in(self, group: int) -> list[Job]:
+        return [job for job in self.by_id() if self._tied(job) == group]
+
+    def tie(self, batch: int, name: str) -> int:
+        if (batch, name) not in self.tied:
+            batch_name = next(name for name, id in self.batches.items() if id == batch)
+            group = Group(id=self._next("group"), batch=batch, batch_name=batch_name, name=name)
+            self._put(self.tied, (batch, name), group)
+        return self.tied[batch, name].id
+
+    def put_group(self, group: Group) -> None:
+        before = self.tied[group.batch, group.name]
+        after = replace(before, when=group.when, stand=group.stand, reason=group.reason)
+        self._put(self.tied, (group.batch, group.name), after)
+
+    def put_group_needs(self, group: int, needs: Sequence[int]) -> None:
+        names = {one.id: one.name for one in self.tied.values()}
+        before = next(one for one in self.tied.values() if one.id == group)
+        after = replace(before, needs=tuple(names[id] for id in sorted(needs)))
+        self._put(self.tied, (before.batch, before.name), after)
+
+    def is_unfinished(self, group: int) -> bool:
+        return not all(job.state.is_final for job in self._in(group))
+
+    def has_begun(self, group: int) -> bool:
+        ran = (State.RUNNING, State.SUCCEEDED, State.FAILED, State.ERROR)
+        return any(
+            job.state in ran or (job.state is State.QUEUED and (job.resumed or job.attempts)) for job in self._in(group)
+        )
+
+    def first_bad(self, group: int) -> tuple[str, State] | None:
+        waits = next(one for one in self.tied.values() if one.id == group)
+        needed = [job for job in self.by_id() if job.batch == waits.batch and job.group in waits.needs]
+        bad = [job for job in needed if job.state.is_final and job.state is not State.SUCCEEDED]
+        return (bad[0].name, bad[0].state) if bad else None
+
+    def leave_out(self, group: int, reason: str, now: datetime) -> list[tuple[int, str]]:
+        queued = [job for job in self._in(group) if job.state is State.QUEUED]
+        for job in queued:
+            self.put_job(policy.left_out(job, reason, now))
+        return [(job.id, job.name) for job in queued]
+
+    def bring_back(self, group: int, reason: str) -> list[tuple[int, int]]:
+        skipped = [job for job in self._in(group) if job.state is State.SKIPPED and job.reason == reason]
+        for job in skipped:
+            self.put_job(policy.retried(job))
+        return [(job.id, job.unmet) for job in skipped]
+
+    def tied_batches(self, jobs: Sequence[int]) -> list[int]:
+        return sorted({self.jobs[id].batch for id in jobs if self._tied(self.jobs[id])})
+
     def forgettable(self, jobs: Sequence[int]) -> list[int]:
         needed = {needs for (one, needs) in self.met if not self.jobs[one].state.is_final}
+        needed |= {job.id for one in self.groups(None) if self.is_unfinished(one.id) for job in self._needed_by(one)}
         return [id for id in jobs if id in self.jobs and self.jobs[id].state.is_final and id not in needed]
+
+    def _needed_by(self, group: Group) -> list[Job]:
+        return [job for job in self.jobs.values() if job.batch == group.batch and job.group in group.needs]
 
     def forget(self, jobs: Sequence[int]) -> None:
         for id in jobs:
@@ -394,6 +472,7 @@ class _Rows:
     def drop_idle(self, before: datetime, most: int) -> None:
         here = [one.batch for one, left in self.supervisors.values() if left is None]
         used = {*here, *(job.batch for job in self.jobs.values())}
+        self._drop_all(self.tied, [key for key in self.tied if key[0] not in used])
         self._drop_all(self.batches, [name for name, id in self.batches.items() if id not in used][:most])
         busy = {one.supervisor for one in self.attempts.values()}
         gone = [uuid for uuid, (_, left) in self.supervisors.items() if left and left < before and uuid not in busy]
@@ -558,6 +637,11 @@ class MemoryStore(Ledger):
                 and (name is None or fnmatchcase(job.name, name.replace("[^", "[!")))
             )
             return list(islice(found, most))
+
+    def groups(self, batch: int | None = None) -> list[Group]:
+        """The groups of a batch, or of all, that wait or are waited for."""
+        with self._look() as rows:
+            return rows.groups(batch)
 
     def needs(self, jobs: Sequence[int]) -> list[Need]:
         """What these jobs need, by job and by what it needs."""

@@ -142,12 +142,62 @@ UPDATE job SET state = 'skipped', reason = 'what it needs has ended without succ
   not_before = NULL, resumed = 0, limited_in_a_row = 0, limited_since = NULL
 WHERE id = :job AND state = 'queued';
 
--- job_lane: the lane of its batch, account and model
-INSERT OR IGNORE INTO lane (batch, account, model) SELECT batch, account, family(model) FROM job WHERE id = :job;
+-- job_lane: the lane of its batch, account, model and group
+INSERT OR IGNORE INTO lane (batch, account, model, "group", shut)
+SELECT job.batch, job.account, family(job.model), coalesce("group".id, 0), coalesce(stand <> 'open', 0)
+FROM job LEFT JOIN "group" ON "group".batch = job.batch AND "group".name = job."group" WHERE job.id = :job;
 UPDATE job SET lane = (
   SELECT lane.id FROM lane
   WHERE lane.batch = job.batch AND lane.account = job.account AND lane.model = family(job.model)
+    AND lane."group" = coalesce((SELECT id FROM "group" WHERE batch = job.batch AND name = job."group"), 0)
 ) WHERE id = :job;
+
+-- lane_shut: as its group stands
+UPDATE lane SET shut = EXISTS (SELECT 1 FROM "group" WHERE id = lane."group" AND stand <> 'open');
+
+-- group_stand: as what it needs says
+WITH
+  needed AS (
+    SELECT group_need."group" AS id, total(queued + running) AS left, total(succeeded) AS good,
+      total(failed + error + cancelled + skipped) AS bad
+    FROM group_need JOIN lane ON lane."group" = group_need.needs GROUP BY group_need."group"
+  ),
+  due AS (
+    SELECT "group".id, CASE
+      WHEN "when" = 'all_succeeded' AND bad > 0 THEN 'hopeless'
+      WHEN left > 0 THEN 'waiting'
+      WHEN "when" = 'any_succeeded' AND bad > 0 AND good = 0 THEN 'hopeless'
+      ELSE 'open' END AS due
+    FROM "group" LEFT JOIN needed ON needed.id = "group".id
+  )
+UPDATE "group" SET stand = due, reason = iif(due = 'hopeless', 'what its group needs has ended without success', '')
+FROM due WHERE due.id = "group".id AND stand IN ('waiting', 'open') AND stand <> due
+  AND NOT (stand = 'open' AND EXISTS (
+    SELECT 1 FROM lane JOIN job ON job.lane = lane.id
+    WHERE lane."group" = due.id AND (
+      job.state IN ('running', 'succeeded', 'failed', 'error') OR (job.state = 'queued' AND (job.resumed OR attempts > 0))
+    )
+  ));
+UPDATE lane SET shut = EXISTS (SELECT 1 FROM "group" WHERE id = lane."group" AND stand <> 'open');
+INSERT INTO event (at, name, job, data)
+SELECT :now, 'job ended', job.id, json_object('state', 'skipped', 'reason', "group".reason)
+FROM job JOIN lane ON lane.id = job.lane JOIN "group" ON "group".id = lane."group"
+WHERE stand = 'hopeless' AND job.state = 'queued';
+UPDATE job SET state = 'skipped', reason = (
+    SELECT "group".reason FROM lane JOIN "group" ON "group".id = lane."group" WHERE lane.id = job.lane
+  ), ended_at = :now, not_before = NULL, resumed = 0, limited_in_a_row = 0, limited_since = NULL
+WHERE state = 'queued'
+  AND lane IN (SELECT lane.id FROM lane JOIN "group" ON "group".id = lane."group" WHERE stand = 'hopeless');
+
+-- group_hopeless: it is skipped, as it should have been
+INSERT INTO event (at, name, job, data)
+SELECT :now, 'job ended', :job, json_object('state', 'skipped', 'reason', "group".reason)
+FROM job JOIN lane ON lane.id = job.lane JOIN "group" ON "group".id = lane."group"
+WHERE job.id = :job AND job.state = 'queued';
+UPDATE job SET state = 'skipped', reason = (
+    SELECT "group".reason FROM lane JOIN "group" ON "group".id = lane."group" WHERE lane.id = job.lane
+  ), ended_at = :now, not_before = NULL, resumed = 0, limited_in_a_row = 0, limited_since = NULL
+WHERE id = :job AND state = 'queued';
 
 -- lane_counts: each lane counts its jobs anew
 UPDATE lane SET (queued, running, succeeded, failed, error, cancelled, skipped) = (
@@ -188,11 +238,16 @@ INSERT OR IGNORE INTO batch (id, name)
 SELECT DISTINCT batch, 'recovered ' || batch FROM job WHERE batch NOT IN (SELECT id FROM batch);
 INSERT OR IGNORE INTO batch (id, name)
 SELECT DISTINCT batch, 'recovered ' || batch FROM lane WHERE batch NOT IN (SELECT id FROM batch);
-INSERT OR IGNORE INTO lane (batch, account, model)
-SELECT batch, account, family(model) FROM job WHERE lane NOT IN (SELECT id FROM lane);
+DELETE FROM group_need WHERE "group" NOT IN (SELECT id FROM "group") OR needs NOT IN (SELECT id FROM "group");
+DELETE FROM "group" WHERE batch NOT IN (SELECT id FROM batch);
+INSERT OR IGNORE INTO lane (batch, account, model, "group", shut)
+SELECT job.batch, job.account, family(job.model), coalesce("group".id, 0), coalesce(stand <> 'open', 0)
+FROM job LEFT JOIN "group" ON "group".batch = job.batch AND "group".name = job."group"
+WHERE lane NOT IN (SELECT id FROM lane);
 UPDATE job SET lane = (
   SELECT lane.id FROM lane
   WHERE lane.batch = job.batch AND lane.account = job.account AND lane.model = family(job.model)
+    AND lane."group" = coalesce((SELECT id FROM "group" WHERE batch = job.batch AND name = job."group"), 0)
 ) WHERE lane NOT IN (SELECT id FROM lane);
 INSERT OR IGNORE INTO supervisor (uuid, host, pid, boot_id, started_at, left_at)
 SELECT DISTINCT supervisor, :host, 0, '', :now, :now FROM attempt

@@ -17,6 +17,7 @@ from tidegate.model import (
     Account,
     Ask,
     Attempt,
+    Group,
     Hold,
     Job,
     NewJob,
@@ -31,7 +32,10 @@ from tidegate.model import (
 
 
 class Lane(Struct, frozen=True):
-    """The jobs of one batch, account and model: all that the same holds bind. `model` is the model's family."""
+    """The jobs of one batch, account and model: all that the same holds bind. `model` is the model's family.
+
+    Those of a group that waits, or is waited for, are a lane of their own.
+    """
 
     id: int
     batch: int
@@ -108,10 +112,14 @@ class Standing(NamedTuple):
 
 
 class Ties(NamedTuple):
-    """What hangs on a job: somebody asks for its end, others wait for its success."""
+    """What hangs on a job: somebody asks for its end, others wait for its success, or for the end of its group.
+
+    `group` is the row of that, or of one that waits itself; 0 for any other.
+    """
 
     asked: bool
     needed: bool
+    group: int
 
 
 def about(hold: Hold) -> dict[str, str]:
@@ -265,7 +273,7 @@ class Rows(Protocol):
         """Make each queued job that was started before, and is to wait until after `horizon`, due now."""
 
     def waiting(self, batch: int | None) -> Sequence[Lane]:
-        """The lanes with queued jobs, of one batch or of all."""
+        """The lanes with queued jobs whose group does not wait, of one batch or of all."""
 
     def heads(self, lanes: Sequence[Lane]) -> dict[Lane, Candidate]:
         """The first of `ready` for each of these lanes that has one."""
@@ -305,8 +313,43 @@ class Rows(Protocol):
     def meet(self, job: int) -> None:
         """A job has succeeded: those that waited for it wait for one less, for good."""
 
+    # --- groups that wait, or are waited for ---
+
+    def groups(self, batch: int | None) -> Sequence[Group]:
+        """Those of a batch, or of all, in the order in which they came."""
+
+    def tie(self, batch: int, name: str) -> int:
+        """The row of a group, made if it is new; its jobs are in lanes of its own from now on."""
+
+    def put_group(self, group: Group) -> None:
+        """Write when a group may begin, and where it stands; its lanes are shut unless it is open."""
+
+    def put_group_needs(self, group: int, needs: Sequence[int]) -> None:
+        """Write what a group needs."""
+
+    def is_unfinished(self, group: int) -> bool:
+        """Whether a group has jobs that have not ended."""
+
+    def has_begun(self, group: int) -> bool:
+        """Whether any job of a group runs, has run to its end, or waits to go on."""
+
+    def first_bad(self, group: int) -> tuple[str, State] | None:
+        """The oldest job of the groups that a group needs which has ended without success."""
+
+    def leave_out(self, group: int, reason: str, now: datetime) -> Sequence[tuple[int, str]]:
+        """Make every queued job of a group what `policy.left_out` says; those, by id, with names."""
+
+    def bring_back(self, group: int, reason: str) -> Sequence[tuple[int, int]]:
+        """Make every job of a group that was skipped for this reason what `policy.retried` says.
+
+        Those, by id, with how many jobs each waits for.
+        """
+
+    def tied_batches(self, jobs: Sequence[int]) -> Sequence[int]:
+        """The batches of those of these jobs whose groups wait or are waited for."""
+
     def forgettable(self, jobs: Sequence[int]) -> Sequence[int]:
-        """Those of these jobs that have ended and that no unfinished job needs."""
+        """Those of these jobs that have ended and that no unfinished job needs, by itself or by its group."""
 
     def forget(self, jobs: Sequence[int]) -> None:
         """Remove all that is known of these jobs; those that waited for one of them wait for one less."""

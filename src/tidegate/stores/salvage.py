@@ -14,7 +14,8 @@ from tidegate.errors import StoreBroken
 from tidegate.stores.connection import SCHEMA, SQL, Row
 
 TABLES: Final = (  # each before those that refer to it; by which column its rows are found one by one
-    *(("migration", "version"), ("supervisor", ""), ("account", ""), ("batch", "id"), ("lane", "id"), ("job", "id")),
+    *(("migration", "version"), ("supervisor", ""), ("account", ""), ("batch", "id"), ("group", "id"), ("lane", "id")),
+    *(("group_need", ""), ("job", "id")),
     *(("definition", "job"), ("attempt", ""), ("hold", ""), ("opening", ""), ("event", "seq"), ("need", "")),
     *(("request", "id"), ("hours", "")),
 )
@@ -54,7 +55,8 @@ def _reading(damaged: Path) -> Iterator[apsw.Connection]:
 def _copy(source: apsw.Connection, target: apsw.Connection, table: str, key: str) -> int:
     columns = [name for (name,) in target.execute("SELECT name FROM pragma_table_info(?)", (table,))]
     names = ", ".join(f'"{name}"' for name in columns)
-    into = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 - our own names
+    places = ", ".join("?" * len(columns))
+    into = f'INSERT OR IGNORE INTO "{table}" ({names}) VALUES ({places})'  # noqa: S608 - our own names
     count = 0
     for row in _rows(source, table, names, key):
         with suppress(apsw.Error):  # what is no row of ours
@@ -65,16 +67,16 @@ def _copy(source: apsw.Connection, target: apsw.Connection, table: str, key: str
 
 def _rows(source: apsw.Connection, table: str, names: str, key: str) -> Iterator[Row]:
     """Every row that can be read: from the first on, from the last back, and then one by one between."""
-    read = f"SELECT {names} FROM {table} NOT INDEXED"  # noqa: S608
+    read = f'SELECT {names} FROM "{table}" NOT INDEXED'  # noqa: S608
     if not key:
         yield from _until_damaged(source, read)
         yield from _until_damaged(source, f"{read} ORDER BY 1 DESC")
         return
     first, last = 0, 0
-    for at, *row in _until_damaged(source, f"SELECT {key}, {names} FROM {table} NOT INDEXED ORDER BY {key}"):  # noqa: S608
+    for at, *row in _until_damaged(source, f'SELECT {key}, {names} FROM "{table}" NOT INDEXED ORDER BY {key}'):  # noqa: S608
         first = int(str(at))
         yield tuple(row)
-    for at, *row in _until_damaged(source, f"SELECT {key}, {names} FROM {table} NOT INDEXED ORDER BY {key} DESC"):  # noqa: S608
+    for at, *row in _until_damaged(source, f'SELECT {key}, {names} FROM "{table}" NOT INDEXED ORDER BY {key} DESC'):  # noqa: S608
         last = int(str(at))
         yield tuple(row)
     missing = 0

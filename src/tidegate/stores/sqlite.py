@@ -24,6 +24,7 @@ from tidegate.model import (
     Attempt,
     Batch,
     Event,
+    Group,
     Halt,
     Hold,
     Job,
@@ -32,9 +33,11 @@ from tidegate.model import (
     Origin,
     Request,
     Spec,
+    Stand,
     State,
     Supervisor,
     Usage,
+    When,
     Window,
     family,
 )
@@ -231,7 +234,7 @@ class _Rows:
         return {id: _state(state) for id, state in found}
 
     def add_jobs(self, batch: int, jobs: Sequence[Fresh], now: datetime) -> None:
-        lanes: dict[tuple[str, str], int] = {}
+        lanes: dict[tuple[str, str, str], int] = {}
         binds = [
             {
                 "id": id,
@@ -275,17 +278,22 @@ class _Rows:
     def names(self, batch: int) -> list[str]:
         return [name for (name,) in self._file.rows("names", batch=batch)]
 
-    def _lane(self, batch: int, new: NewJob, found: dict[tuple[str, str], int]) -> int:
+    def _lane(self, batch: int, new: NewJob, found: dict[tuple[str, str, str], int]) -> int:
         """The id of a job's lane, made if it is new; `found` remembers those of this transaction."""
-        key = (new.account, family(new.model))
+        key = (new.account, family(new.model), new.group)
         if key not in found:
-            what: dict[str, Value] = {"batch": batch, "account": key[0], "model": key[1]}
+            group = self._tied(batch, new.group)
+            what: dict[str, Value] = {"batch": batch, "account": key[0], "model": key[1], "group": group}
             row = self._file.row("lane", **what)
             if row is None:
                 self._file.run("add_lane", **what)
                 row = (self._file.last_id(),)
             found[key] = row[0]
         return found[key]
+
+    def _tied(self, batch: int, group: str) -> int:
+        row = self._file.row("group", batch=batch, name=group) if group else None
+        return int(row[0]) if row else 0
 
     # --- jobs ---
 
@@ -342,8 +350,8 @@ class _Rows:
     # --- what hangs on a job ---
 
     def ties(self, job: int) -> Ties:
-        asked, needed = self._file.row("ties", job=job) or (0, 0)
-        return Ties(bool(asked), bool(needed))
+        asked, needed, group = self._file.row("ties", job=job) or (0, 0, 0)
+        return Ties(bool(asked), bool(needed), group or 0)
 
     def skip(self, needed: int, reason: str, now: datetime) -> list[tuple[int, str]]:
         return sorted(self._file.rows("skip", job=needed, reason=reason, now=iso(now)))
@@ -357,6 +365,47 @@ class _Rows:
     def meet(self, job: int) -> None:
         self._file.run("count_met", job=job)
         self._file.run("meet", job=job)
+
+    # --- groups ---
+
+    def groups(self, batch: int | None) -> list[Group]:
+        found = self._file.rows("groups") if batch is None else self._file.rows("groups_of", batch=batch)
+        return [_group(row) for row in found]
+
+    def tie(self, batch: int, name: str) -> int:
+        if not (group := self._tied(batch, name)):
+            self._file.run("add_group", batch=batch, name=name)
+            group = self._file.last_id()
+            self._file.run("lanes_of_group", batch=batch, name=name, group=group)
+            self._file.run("into_group", batch=batch, name=name, group=group)
+        return group
+
+    def put_group(self, group: Group) -> None:
+        stand, when = group.stand.value, group.when.value
+        self._file.run("put_group", group=group.id, when=when, stand=stand, reason=group.reason)
+
+    def put_group_needs(self, group: int, needs: Sequence[int]) -> None:
+        self._file.run("drop_group_needs", group=group)
+        self._file.run("add_group_needs", group=group, needs=json_text(list(needs)))
+
+    def is_unfinished(self, group: int) -> bool:
+        return bool(self._file.number("is_unfinished", group=group))
+
+    def has_begun(self, group: int) -> bool:
+        return bool(self._file.number("has_begun", group=group))
+
+    def first_bad(self, group: int) -> tuple[str, State] | None:
+        row = self._file.row("first_bad", group=group)
+        return (row[0], _state(row[1])) if row else None
+
+    def leave_out(self, group: int, reason: str, now: datetime) -> list[tuple[int, str]]:
+        return sorted(self._file.rows("leave_out", group=group, reason=reason, now=iso(now)))
+
+    def bring_back(self, group: int, reason: str) -> list[tuple[int, int]]:
+        return sorted(self._file.rows("bring_back", group=group, reason=reason))
+
+    def tied_batches(self, jobs: Sequence[int]) -> list[int]:
+        return [batch for (batch,) in self._file.rows("tied_batches", jobs=json_text(list(jobs)))]
 
     def forgettable(self, jobs: Sequence[int]) -> list[int]:
         return [id for (id,) in self._file.rows("forgettable", jobs=json_text(list(jobs)))]
@@ -605,6 +654,11 @@ class SqliteStore(Ledger):
             if number and state in states
         ]
 
+    def groups(self, batch: int | None = None) -> list[Group]:
+        """The groups of a batch, or of all, that wait or are waited for."""
+        with self._file.look():
+            return self._looks.groups(batch)
+
     def needs(self, jobs: Sequence[int]) -> list[Need]:
         """What these jobs need, by job and by what it needs."""
         with self._file.look():
@@ -755,6 +809,22 @@ def _job(row: Row, spec: Spec) -> Job:
         )
     except (ValueError, TypeError) as error:
         raise Garbled(f"a row of job: {error}") from error
+
+
+@_whole
+def _group(row: Row) -> Group:
+    id, batch, batch_name, name, when, stand, reason, needs, *counts = row
+    return Group(
+        id=id,
+        batch=batch,
+        batch_name=batch_name,
+        name=name,
+        needs=tuple(json.loads(needs)),
+        when=When(when),
+        stand=Stand(stand),
+        reason=reason,
+        counts=dict(zip(State, counts, strict=True)),
+    )
 
 
 @_whole

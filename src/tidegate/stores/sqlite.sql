@@ -281,11 +281,55 @@ CREATE INDEX job_ready ON job (lane, priority DESC, resumed DESC, id)
   WHERE state = 'queued' AND not_before IS NULL AND held = 0 AND unmet = 0;
 CREATE INDEX job_ended ON job (ended_at) WHERE ended_at IS NOT NULL;
 
+-- migration_3: groups that wait for other groups
+CREATE TABLE "group" (  -- one that waits for others, or for which others wait
+  id     INTEGER PRIMARY KEY AUTOINCREMENT,
+  batch  INTEGER NOT NULL REFERENCES batch (id),
+  name   TEXT NOT NULL,
+  "when" TEXT NOT NULL DEFAULT 'all_succeeded' CHECK ("when" IN ('finished', 'all_succeeded', 'any_succeeded')),
+  stand  TEXT NOT NULL DEFAULT 'open' CHECK (stand IN ('filling', 'waiting', 'open', 'hopeless')),
+  reason TEXT NOT NULL DEFAULT '',  -- of its jobs that are skipped where it is hopeless
+  UNIQUE (batch, name)
+) STRICT;
+
+CREATE TABLE group_need (  -- groups whose jobs must have ended before those of a group may start
+  "group" INTEGER NOT NULL REFERENCES "group" (id),
+  needs   INTEGER NOT NULL REFERENCES "group" (id),
+  PRIMARY KEY ("group", needs)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX group_need_of ON group_need (needs);
+
+PRAGMA defer_foreign_keys = ON;  -- jobs refer to lanes, which are gone for a moment
+CREATE TABLE lane_before AS SELECT * FROM lane;
+DROP TABLE lane;
+CREATE TABLE lane (  -- the jobs that the same holds bind, counted by state; triggers keep the counts
+  id        INTEGER PRIMARY KEY,
+  batch     INTEGER NOT NULL REFERENCES batch (id),
+  account   TEXT NOT NULL,
+  model     TEXT NOT NULL,  -- the family of the jobs' models
+  queued    INTEGER NOT NULL DEFAULT 0,
+  running   INTEGER NOT NULL DEFAULT 0,
+  succeeded INTEGER NOT NULL DEFAULT 0,
+  failed    INTEGER NOT NULL DEFAULT 0,
+  error     INTEGER NOT NULL DEFAULT 0,
+  cancelled INTEGER NOT NULL DEFAULT 0,
+  skipped   INTEGER NOT NULL DEFAULT 0,
+  "group"   INTEGER NOT NULL DEFAULT 0,  -- the jobs' group where that waits or is waited for, else 0
+  shut      INTEGER NOT NULL DEFAULT 0,  -- that group waits
+  UNIQUE (batch, account, model, "group")
+) STRICT;
+INSERT INTO lane SELECT *, 0, 0 FROM lane_before;
+DROP TABLE lane_before;
+CREATE INDEX lane_waiting ON lane (batch) WHERE queued > 0;
+CREATE INDEX lane_busy ON lane (batch) WHERE running > 0;
+CREATE INDEX lane_group ON lane ("group");
+
 -- salvaged: what hangs on a row that is lost goes, and nothing gets a number that one of them may have had
 DELETE FROM job WHERE id NOT IN (SELECT job FROM definition);
 DELETE FROM definition WHERE job NOT IN (SELECT id FROM job);
 DELETE FROM attempt WHERE job NOT IN (SELECT id FROM job);
 DELETE FROM need WHERE job NOT IN (SELECT id FROM job) OR needs NOT IN (SELECT id FROM job);
+DELETE FROM group_need WHERE "group" NOT IN (SELECT id FROM "group") OR needs NOT IN (SELECT id FROM "group");
 DELETE FROM event WHERE job NOT IN (SELECT id FROM job) AND seq < (SELECT max(seq) FROM event);
 UPDATE sqlite_sequence SET seq = max(seq, (SELECT coalesce(max(job), 0) FROM event)) WHERE name = 'job';
 
@@ -422,11 +466,11 @@ SELECT min(not_before) FROM job WHERE state = 'queued' AND not_before > :now;
 
 -- waiting: the lanes with queued jobs
 SELECT lane.id, lane.batch, batch.name, lane.account, lane.model
-FROM lane JOIN batch ON batch.id = lane.batch WHERE lane.queued > 0;
+FROM lane JOIN batch ON batch.id = lane.batch WHERE lane.queued > 0 AND lane.shut = 0;
 
 -- waiting_of: the lanes of a batch with queued jobs
 SELECT lane.id, lane.batch, batch.name, lane.account, lane.model
-FROM lane JOIN batch ON batch.id = lane.batch WHERE lane.queued > 0 AND lane.batch = :batch;
+FROM lane JOIN batch ON batch.id = lane.batch WHERE lane.queued > 0 AND lane.shut = 0 AND lane.batch = :batch;
 
 -- ready: the best jobs of a lane that may be claimed, from the index alone
 SELECT -priority, 1 - resumed, id FROM job
@@ -476,10 +520,11 @@ WHERE id = :id;
 -- put_priority: a job's place in its lane
 UPDATE job SET priority = :priority WHERE id = :id;
 
--- ties: whether a job's end is asked for, and whether others wait for its success
+-- ties: whether a job's end is asked for, whether others wait for its success, and its group where that is tied
 SELECT
   EXISTS (SELECT 1 FROM request WHERE verb = 'cancel' AND target = :job),
-  EXISTS (SELECT 1 FROM need WHERE needs = :job AND met = 0);
+  EXISTS (SELECT 1 FROM need WHERE needs = :job AND met = 0),
+  (SELECT lane."group" FROM job JOIN lane ON lane.id = job.lane WHERE job.id = :job);
 
 -- skip: every queued job that waits for a job's success will never start; those
 UPDATE job SET
@@ -500,6 +545,95 @@ UPDATE need SET met = 1 WHERE needs = :job AND met = 0;
 
 -- unmet: the jobs that a job needs and that have never succeeded
 SELECT needs FROM need WHERE job = :job AND met = 0 ORDER BY needs;
+
+-- groups: the groups that wait or are waited for, with what they need and their jobs by state
+SELECT
+  "group".id, "group".batch, batch.name, "group".name, "group"."when", "group".stand, "group".reason,
+  (
+    SELECT json_group_array(needed.name) FROM group_need JOIN "group" AS needed ON needed.id = group_need.needs
+    WHERE group_need."group" = "group".id
+  ),
+  coalesce(sum(queued), 0), coalesce(sum(running), 0), coalesce(sum(succeeded), 0), coalesce(sum(failed), 0),
+  coalesce(sum(error), 0), coalesce(sum(cancelled), 0), coalesce(sum(skipped), 0)
+FROM "group" JOIN batch ON batch.id = "group".batch LEFT JOIN lane ON lane."group" = "group".id
+GROUP BY "group".id ORDER BY "group".id;
+
+-- groups_of: those of a batch
+SELECT
+  "group".id, "group".batch, batch.name, "group".name, "group"."when", "group".stand, "group".reason,
+  (
+    SELECT json_group_array(needed.name) FROM group_need JOIN "group" AS needed ON needed.id = group_need.needs
+    WHERE group_need."group" = "group".id
+  ),
+  coalesce(sum(queued), 0), coalesce(sum(running), 0), coalesce(sum(succeeded), 0), coalesce(sum(failed), 0),
+  coalesce(sum(error), 0), coalesce(sum(cancelled), 0), coalesce(sum(skipped), 0)
+FROM "group" JOIN batch ON batch.id = "group".batch LEFT JOIN lane ON lane."group" = "group".id
+WHERE "group".batch = :batch
+GROUP BY "group".id ORDER BY "group".id;
+
+-- group: one of these by its name
+SELECT id FROM "group" WHERE batch = :batch AND name = :name;
+
+-- add_group: from now on it waits or is waited for
+INSERT INTO "group" (batch, name) VALUES (:batch, :name);
+
+-- lanes_of_group: a lane for each kind of jobs that a batch has in a group,
+INSERT OR IGNORE INTO lane (batch, account, model, "group")
+SELECT DISTINCT lane.batch, lane.account, lane.model, :group FROM lane JOIN job ON job.lane = lane.id
+WHERE lane.batch = :batch AND lane."group" = 0 AND job."group" = :name;
+
+-- into_group: and these jobs in it
+UPDATE job SET lane = (
+  SELECT new.id FROM lane AS old JOIN lane AS new USING (batch, account, model)
+  WHERE old.id = job.lane AND new."group" = :group
+)
+WHERE lane IN (SELECT id FROM lane WHERE batch = :batch AND "group" = 0) AND "group" = :name;
+
+-- put_group: when a group may begin, and where it stands
+UPDATE "group" SET "when" = :when, stand = :stand, reason = :reason WHERE id = :group;
+UPDATE lane SET shut = (:stand <> 'open') WHERE "group" = :group;
+
+-- drop_group_needs: a group waits for none
+DELETE FROM group_need WHERE "group" = :group;
+
+-- add_group_needs: what a group waits for
+INSERT INTO group_need ("group", needs) SELECT :group, value FROM json_each(:needs);
+
+-- is_unfinished: whether a group has jobs that have not ended
+SELECT EXISTS (SELECT 1 FROM lane WHERE "group" = :group AND queued + running > 0);
+
+-- has_begun: whether any job of a group runs, has run to its end, or waits to go on
+SELECT EXISTS (SELECT 1 FROM lane WHERE "group" = :group AND running + succeeded + failed + error > 0) OR EXISTS (
+  SELECT 1 FROM lane CROSS JOIN job ON job.lane = lane.id AND job.state = 'queued'
+  WHERE lane."group" = :group AND (job.resumed OR job.attempts > 0)
+);
+
+-- first_bad: the oldest job of the groups that a group needs which has ended without success
+SELECT name, state FROM job WHERE id = (
+  SELECT min(job.id) FROM group_need
+  JOIN lane ON lane."group" = group_need.needs
+  JOIN job ON job.lane = lane.id AND job.state IN ('failed', 'error', 'cancelled', 'skipped')
+  WHERE group_need."group" = :group
+);
+
+-- leave_out: no queued job of a group will ever start; those
+UPDATE job SET
+  state = 'skipped', reason = :reason, ended_at = :now, not_before = NULL,
+  resumed = 0, limited_in_a_row = 0, limited_since = NULL
+WHERE state = 'queued' AND lane IN (SELECT id FROM lane WHERE "group" = :group)
+RETURNING id, name;
+
+-- bring_back: the jobs of a group that were skipped for a reason are queued anew; those, and what they wait for
+UPDATE job SET
+  state = 'queued', reason = '', ended_at = NULL, not_before = NULL, attempts = 0, lost = 0,
+  resumed = 0, limited_in_a_row = 0, limited_since = NULL
+WHERE state = 'skipped' AND reason = :reason AND lane IN (SELECT id FROM lane WHERE "group" = :group)
+RETURNING id, unmet;
+
+-- tied_batches: the batches of those of these jobs whose groups wait or are waited for
+SELECT DISTINCT lane.batch
+FROM json_each(:jobs) AS asked CROSS JOIN job ON job.id = asked.value CROSS JOIN lane ON lane.id = job.lane
+WHERE lane."group" > 0;
 
 -- requests: what is asked for and not answered yet
 SELECT id, at, verb, by, target FROM request ORDER BY id;
@@ -550,10 +684,11 @@ SELECT id FROM batch WHERE name = :name;
 SELECT name, id FROM batch ORDER BY id;
 
 -- add_lane: a new lane
-INSERT INTO lane (batch, account, model) VALUES (:batch, :account, :model);
+INSERT INTO lane (batch, account, model, "group", shut) VALUES (:batch, :account, :model, :group,
+  EXISTS (SELECT 1 FROM "group" WHERE id = :group AND stand <> 'open'));
 
 -- lane: a lane by what it binds
-SELECT id FROM lane WHERE batch = :batch AND account = :account AND model = :model;
+SELECT id FROM lane WHERE batch = :batch AND account = :account AND model = :model AND "group" = :group;
 
 -- known_names: those of these names that a batch has
 SELECT job.name, job.id, job.state, definition.digest
@@ -655,11 +790,15 @@ SELECT need.job, need.needs, job.name, job.state, need.met
 FROM json_each(:jobs) AS asked CROSS JOIN need ON need.job = asked.value JOIN job ON job.id = need.needs
 ORDER BY need.job, need.needs;
 
--- forgettable: those of these jobs that have ended and that no unfinished job needs
+-- forgettable: those of these jobs that have ended and that no unfinished job needs, nor its group
 SELECT job.id FROM json_each(:jobs) AS asked CROSS JOIN job ON job.id = asked.value
 WHERE job.ended_at IS NOT NULL AND NOT EXISTS (
   SELECT 1 FROM need JOIN job AS waiting ON waiting.id = need.job
   WHERE need.needs = job.id AND waiting.ended_at IS NULL
+) AND NOT EXISTS (
+  SELECT 1 FROM lane AS mine JOIN group_need ON group_need.needs = mine."group"
+  JOIN lane AS waiting ON waiting."group" = group_need."group"
+  WHERE mine.id = job.lane AND waiting.queued + waiting.running > 0
 );
 
 -- keeps_secrets: whether any of these jobs has a secret
@@ -706,6 +845,12 @@ DELETE FROM lane WHERE batch IN (
   ) AND id NOT IN (SELECT batch FROM supervisor WHERE batch IS NOT NULL AND left_at IS NULL)
   ORDER BY id LIMIT :most
 );
+DELETE FROM group_need WHERE "group" IN (
+  SELECT id FROM "group" WHERE batch NOT IN (SELECT batch FROM lane)
+  AND batch NOT IN (SELECT batch FROM supervisor WHERE batch IS NOT NULL AND left_at IS NULL)
+);
+DELETE FROM "group" WHERE batch NOT IN (SELECT batch FROM lane)
+  AND batch NOT IN (SELECT batch FROM supervisor WHERE batch IS NOT NULL AND left_at IS NULL);
 DELETE FROM batch WHERE id IN (
   SELECT id FROM batch
   WHERE NOT EXISTS (SELECT 1 FROM lane WHERE lane.batch = batch.id)

@@ -10,8 +10,8 @@ from typing import Final
 
 from tidegate import policy
 from tidegate.errors import BadInput
-from tidegate.model import Batch, NewJob, State, Submission
-from tidegate.stores import ends
+from tidegate.model import Batch, NewGroup, NewJob, State, Submission
+from tidegate.stores import ends, groups
 from tidegate.stores.rows import Defined, Fresh, Rows, Standing, is_text
 
 CHUNK: Final = 1000  # jobs that a submit writes in one transaction
@@ -21,13 +21,23 @@ MOST: Final = 2**31  # a priority lies between its negative and this
 class Submit:
     """One submit, and what it has done so far."""
 
-    def __init__(self, rows: Rows, batch: Batch, jobs: Sequence[NewJob], now: datetime, *, update: bool) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        batch: Batch,
+        jobs: Sequence[NewJob],
+        now: datetime,
+        *,
+        update: bool,
+        said: Sequence[NewGroup] | None = None,
+    ) -> None:
         check(batch, jobs)
         self._rows = rows
         self._batch = Batch(batch.name)
         self._jobs = jobs
         self._now = now
         self._update = update
+        self._said = said
         self._given = {job.name for job in jobs} - {""}
         self._done: dict[str, list[str]] = defaultdict(list)
         self._ids: list[int] = []
@@ -39,7 +49,10 @@ class Submit:
                 self._batch = Batch(self._batch.name, self._rows.batch(self._batch.name))
                 if start == 0:
                     self._states(self._jobs)  # what is not here is told before anything is written
+                    self._declare()
                 self._write_chunk(self._jobs[start : start + CHUNK])
+                if start + CHUNK >= len(self._jobs):
+                    self._settle()
 
     def told(self, *, whole: bool) -> Submission:
         """What was done with each job; `whole`: with the names that the batch has besides."""
@@ -52,6 +65,19 @@ class Submit:
             absent=tuple(self._absent()) if whole else (),
             jobs=tuple(self._ids),
         )
+
+    # --- groups ---
+
+    def _declare(self) -> None:
+        if self._said is not None:
+            groups.declare(self._rows, self._batch.id, self._said, fills=len(self._jobs) > CHUNK)
+
+    def _settle(self) -> None:
+        """Only now, with all jobs here, a group may find that it need not wait, or waits in vain."""
+        if self._said is not None:
+            groups.filled(self._rows, self._batch.id)
+        if self._said is not None or any(job.group for job in self._jobs):
+            ends.settle(self._rows, [self._batch.id], self._now, by="submit" if self._said is not None else "")
 
     # --- one chunk ---
 
