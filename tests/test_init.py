@@ -42,15 +42,16 @@ def test_init_without_a_template_writes_the_first_and_names_the_others(tidegate:
 
 
 def test_init_overwrites_nothing_unless_it_is_told_to(tidegate: Tidegate) -> None:
-    (tidegate.place / "task.md").write_text("mine")
+    (tidegate.place / "tasks").mkdir()
+    (tidegate.place / "tasks" / "slow.md").write_text("mine")
     done = tidegate("init", "compare")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("tidegate: task.md is there already")
+    assert done.stderr.startswith("tidegate: tasks/slow.md is there already")
     assert done.stderr.count("\n") == 1
     assert not (tidegate.place / "compare.toml").exists()
     assert not (tidegate.place / "runs").exists()
     assert tidegate("init", "compare", "--force").returncode == 0
-    assert (tidegate.place / "task.md").read_text() != "mine"
+    assert (tidegate.place / "tasks" / "slow.md").read_text() != "mine"
 
 
 def test_init_replaces_a_link_and_leaves_what_it_leads_to(tidegate: Tidegate) -> None:
@@ -65,8 +66,8 @@ def test_init_replaces_a_link_and_leaves_what_it_leads_to(tidegate: Tidegate) ->
 def test_init_tells_a_program_what_it_wrote(tidegate: Tidegate) -> None:
     (told,) = tidegate.lines("init", "compare")
     assert all(Path(one).exists() for one in told["wrote"])
-    assert f"{tidegate.place}/task.md" in told["wrote"]
-    assert told["next"] == ["tidegate plan compare.toml", "tidegate run compare.toml"]
+    assert f"{tidegate.place}/tasks/slow.md" in told["wrote"]
+    assert told["next"] == ["tidegate plan compare.toml", "tidegate run compare.toml", "tidegate report compare"]
 
 
 def test_every_shipped_example_is_a_template() -> None:

@@ -5,24 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
-from dataclasses import dataclass, field
-from datetime import tzinfo
 from pathlib import Path
 
-from msgspec.structs import replace
-
-from tidegate import places, settings
-from tidegate.agents import Command, Known, Reader
-from tidegate.agents.claude import Claude
+from tidegate import agents, places, settings
+from tidegate.agents import DEMO
 from tidegate.batch import Expanded
 from tidegate.clock import SystemClock
-from tidegate.model import Account, NewJob, Spec, Variables
+from tidegate.model import Account, NewJob, Spec
 from tidegate.run import work
 from tidegate.settings import Flag
 
 JOBS = 12
-AGENT = "demo"
-PROGRAM = (sys.executable, "-m", "tidegate.examples.demo_agent")
 INTRODUCTION = """\
 Twelve jobs for an agent that behaves like a real one, four at a time. Their shared account runs out on the way and
 resets 15 seconds later: the gate shuts, nothing is launched into the limit, then one canary goes first, then the rest,
@@ -37,31 +30,10 @@ def run_demo(args: Namespace) -> int:
     now = SystemClock().now()
     state = places.state_dir(args.state_dir, os.environ) / "demo" / f"{now:%Y%m%dT%H%M%S}-{os.getpid()}"
     print(INTRODUCTION, flush=True)
-    code = work(batch(state), said, Known({AGENT: Demo()}), state)
+    code = work(batch(state), said, agents.known(), state)
     print(f"  look:  tidegate --state-dir {state} list")
     print(f"  read:  tidegate --state-dir {state} report demo")
     return code
-
-
-@dataclass(frozen=True, slots=True)
-class Demo:
-    """The demonstration's agent: claude's flags and claude's lines, another program."""
-
-    name: str = AGENT
-    has_limits: bool = True
-    proof: bool = True
-    programs: tuple[str, ...] = ()
-    variables: Variables = field(default_factory=Variables)
-    _claude: Claude = field(default_factory=Claude)
-
-    def command(self, spec: Spec, *, session: str | None, new_session: str) -> Command:
-        """The command of claude, with the demonstration's program in its place."""
-        said = self._claude.command(spec, session=session, new_session=new_session)
-        return replace(said, argv=(*PROGRAM, *said.argv[1:]))
-
-    def reader(self, zone: tzinfo) -> Reader:
-        """The reader of claude."""
-        return self._claude.reader(zone)
 
 
 def batch(state: Path) -> Expanded:
@@ -70,9 +42,9 @@ def batch(state: Path) -> Expanded:
     jobs = tuple(
         NewJob(
             name=f"chapter-{number:02}",
-            account=AGENT,
-            spec=Spec(agent=AGENT, prompt=f"Write chapter {number}.", cwd=str(Path.cwd()), env=env),
+            account=DEMO,
+            spec=Spec(agent=DEMO, prompt=f"Write chapter {number}.", cwd=str(Path.cwd()), env=env),
         )
         for number in range(1, JOBS + 1)
     )
-    return Expanded(name="demo", jobs=jobs, accounts=(Account(name=AGENT, cautious=True),))
+    return Expanded(name="demo", jobs=jobs, accounts=(Account(name=DEMO, cautious=True),))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Protocol
@@ -76,6 +77,7 @@ class Agent(Protocol):
 # --- who is who --------------------------------------------------------------------------------
 
 COMMAND = "command"  # the agent of any program that is no known CLI
+DEMO = "demo"  # the shipped one, which behaves like claude and asks nobody: for examples and for trying things out
 
 
 class Known(Struct, frozen=True):
@@ -136,7 +138,9 @@ def known(tables: Iterable[Agent] = ()) -> Known:
     from tidegate.agents.gemini import Gemini  # noqa: PLC0415
     from tidegate.agents.table import BUILT_IN  # noqa: PLC0415
 
-    agents: tuple[Agent, ...] = (Claude(), Codex(), Gemini(), Program(), *BUILT_IN, *tables)
+    program = (sys.executable, "-P", "-m", "tidegate.examples.demo_agent")
+    demo = Claude(name=DEMO, programs=(), variables=Variables(), program=program)
+    agents: tuple[Agent, ...] = (Claude(), Codex(), Gemini(), Program(), demo, *BUILT_IN, *tables)
     return Known({agent.name: agent for agent in agents})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tidegate.agents import COMMAND
+from tidegate.agents import COMMAND, DEMO
 from tidegate.agents.reading.argv import program
 
 PROGRAMS = {  # whose program it is
@@ -19,7 +19,7 @@ PROGRAMS = {  # whose program it is
     "goose": "goose",
     "aider": "aider",
 }
-NAMES = (COMMAND, *PROGRAMS.values())
+NAMES = (COMMAND, DEMO, *PROGRAMS.values())
 
 
 def recognise(argv: Sequence[str]) -> str:
@@ -30,4 +30,4 @@ def recognise(argv: Sequence[str]) -> str:
 
 def has_limits(name: str) -> bool:
     """Whether the provider of a built-in agent has usage limits."""
-    return name in PROGRAMS.values()
+    return name == DEMO or name in PROGRAMS.values()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -16,40 +16,69 @@ from tidegate.look import plain
 
 
 class Template(NamedTuple):
-    """The files of one template, the first one being it, and what to do with it: commands and what each is for."""
+    """The files of one template with where their texts are, its empty directories, what to edit, what to do next."""
 
-    files: tuple[str, ...]
-    then: tuple[tuple[str, str], ...]
+    files: Mapping[str, str]
+    directories: Sequence[str]
+    edit: str
+    then: Sequence[tuple[str, str]]
 
 
-def _batch(name: str, *beside: str) -> Template:
+def _batch(
+    name: str, edit: str = "", beside: Mapping[str, str] | None = None, directories: Sequence[str] = ()
+) -> Template:
     file = f"{name}.toml"
-    plan = (f"tidegate plan {file}", "what it means, job by job; runs nothing")
-    return Template((file, *beside), (plan, (f"tidegate run {file}", "runs it to its end")))
+    then = [
+        (f"tidegate plan {file}", "what it means, job by job; runs nothing"),
+        (f"tidegate run {file}", "runs it to its end"),
+        (f"tidegate report {name}", "what came of it"),
+    ]
+    return Template({file: file, **(beside or {})}, directories, edit or file, then)
 
 
-CONFIG = Template(
-    ("config.toml",),
-    (
-        ("tidegate config --config config.toml", "each setting that is then in force"),
-        ("install -D -m 600 config.toml ~/.config/tidegate/config.toml", "then every command reads it"),
+TASKS = ("parser", "slow", "words")
+AGENTS = ("claude", "codex", "gemini")
+REPOSITORIES = ("lantern", "harbour", "compass", "anchor", "buoy")
+KNOWN = {
+    "night": _batch("night"),
+    "overnight": _batch(
+        "overnight",
+        "overnight.toml, prompt.md and repos.csv",
+        {"prompt.md": "overnight/prompt.md", "repos.csv": "overnight/repos.csv"},
+        [f"repos/{name}" for name in REPOSITORIES],
     ),
-)
-KNOWN = {"night": _batch("night"), "compare": _batch("compare", "task.md"), "config": CONFIG}
+    "compare": _batch(
+        "compare",
+        "compare.toml and tasks/",
+        {f"tasks/{name}.md": f"compare/{name}.md" for name in TASKS},
+        [f"runs/{agent}/{task}" for agent in AGENTS for task in TASKS],
+    ),
+    "config": Template(
+        {"config.toml": "config.toml"},
+        (),
+        "config.toml",
+        (
+            ("tidegate config --config config.toml", "each setting that is then in force"),
+            ("install -D -m 600 config.toml ~/.config/tidegate/config.toml", "then every command reads it"),
+        ),
+    ),
+}
 
 
 def init(args: Namespace) -> int:
     """Write a template's files and say what to run next; 0. Raises BadInput where one of them is there already."""
     chosen = KNOWN[args.template]
-    texts = {file: resources.files("tidegate.examples").joinpath(file).read_bytes() for file in chosen.files}
+    texts = {
+        file: resources.files("tidegate.examples").joinpath(text).read_bytes() for file, text in chosen.files.items()
+    }
     if not args.force:
         _refuse(texts)
-    places = [*_directories(texts[chosen.files[0]].decode())]
-    for place in places:
+    for place in chosen.directories:
         Path(place).mkdir(parents=True, exist_ok=True)
     for file, text in texts.items():
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
         _write(Path(file), text)
-    made = [*texts, *(f"{place}/" for place in places)]
+    made = [*texts, *(f"{place}/" for place in chosen.directories)]
     told = [plain.line(_form(args.template, chosen, made))] if args.json else _lines(args.template, chosen, made)
     for line in told:
         print(line)
@@ -60,13 +89,6 @@ def _refuse(files: Mapping[str, bytes]) -> None:
     there = [file for file in files if os.path.lexists(file)]
     if there:
         raise BadInput(f"{there[0]} is there already: nothing was written (--force overwrites it)")
-
-
-def _directories(text: str) -> Iterator[str]:
-    """The directories below the present one in which a template's jobs work."""
-    for job in tomllib.loads(text).get("job", ()):
-        if not job.get("cwd", "~").startswith(("~", "/")):
-            yield job["cwd"]
 
 
 def _write(file: Path, text: bytes) -> None:
@@ -92,10 +114,17 @@ def _form(name: str, chosen: Template, made: list[str]) -> plain.Form:
 
 
 def _lines(name: str, chosen: Template, made: list[str]) -> Iterator[str]:
-    yield f"wrote {', '.join(made)}"
-    yield f"next: edit {chosen.files[0]}, then"
+    yield f"wrote {_folded(made)}"
+    yield f"next: edit {chosen.edit}, then"
     width = max(len(command) for command, _ in chosen.then)
     for command, purpose in chosen.then:
         yield f"  {command:<{width}}  {purpose}"
     others = ", ".join(f"`tidegate init {one}`" for one in TEMPLATES if one != name)
     yield f"also: {others}"
+
+
+def _folded(made: Sequence[str]) -> str:
+    """What was written; a directory below the present one stands for all that is in it."""
+    tops = Counter(one.partition("/")[0] for one in made if "/" in one)
+    alone = [one for one in made if "/" not in one]
+    return ", ".join([*alone, *(f"{top}/ ({number})" for top, number in tops.items())])

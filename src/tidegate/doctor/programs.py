@@ -8,7 +8,7 @@ from itertools import chain
 
 from tidegate import agents as known_agents
 from tidegate import settings
-from tidegate.agents import COMMAND, Agent
+from tidegate.agents import COMMAND, DEMO, Agent
 from tidegate.doctor.ask import SECONDS, Answer, ask
 from tidegate.doctor.finding import Case, Finding, ok, warning, wrong
 from tidegate.errors import TidegateError
@@ -20,7 +20,7 @@ def agents(check: str, case: Case) -> Iterator[Finding]:
     """Each agent that is on the PATH that agents get; the ones that an account needs must be there."""
     env = settings.environment(case.settings, case.environ)
     known = known_agents.known(_described(case.settings)).agents
-    programs = {name: _program(agent) for name, agent in known.items() if name != COMMAND}
+    programs = {name: _program(agent) for name, agent in known.items() if name not in (COMMAND, DEMO)}
     there = {name: path for name, one in programs.items() if (path := shutil.which(one, path=env.get("PATH")))}
     asked = [
         name for name in there if name not in case.settings.agents

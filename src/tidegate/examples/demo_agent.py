@@ -20,11 +20,13 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-Json = dict[str, Any]
+TYPE_CHECKING = False  # dataclasses and typing are a third of a start, and batches start hundreds of these
+if TYPE_CHECKING:
+    from typing import Any
+
+    Json = dict[str, Any]
 
 MODEL = "demo-1"
 PRICE = 0.01  # dollars a step
@@ -79,14 +81,14 @@ def refused(words: str) -> int:
 # --- the conversation --------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
 class Session:
     """A conversation on disk: what was asked first, and how many steps are done."""
 
-    id: str
-    file: Path
-    prompt: str
-    done: int = 0
+    def __init__(self, id: str, file: Path, prompt: str) -> None:
+        self.id = id
+        self.file = file
+        self.prompt = prompt
+        self.done = 0
 
     def save(self) -> None:
         """Write it, whole or not at all."""
@@ -123,13 +125,13 @@ def known(session: Session) -> Session | str:
 # --- the account that all these agents share ---------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class Account:
     """An allowance of steps in each window; the window resets `reset_after` seconds after it was found used up."""
 
-    folder: Path
-    allowance: int
-    reset_after: float
+    def __init__(self, folder: Path, allowance: int, reset_after: float) -> None:
+        self.folder = folder
+        self.allowance = allowance
+        self.reset_after = reset_after
 
     def take(self, now: float) -> Json:
         """Take one step; the `rate_limit_info` that the provider would answer with, `status` "rejected" for no."""
@@ -182,14 +184,14 @@ def replace_file(file: Path, content: Json) -> None:
 # --- what is printed ---------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
 class Talk:
     """One run: does the steps and prints what claude prints."""
 
-    session: Session
-    stream: bool
-    turns: int = 0
-    began: float = 0.0
+    def __init__(self, session: Session, *, stream: bool) -> None:
+        self.session = session
+        self.stream = stream
+        self.turns = 0
+        self.began = 0.0
 
     def work(self, account: Account, steps: int, seconds: float) -> int:
         """Do what is left of `steps`, at least one; the exit code."""

@@ -103,8 +103,8 @@ VERBS = {
         "tidegate.cli.init:init",
         _init,
         "tidegate init night",
-        "night: a queue of jobs for one agent. compare: one task for several agents, each in its own directory.\n"
-        "config: every setting with its default and what it means.",
+        "night: a queue of jobs for one agent. overnight: one prompt over many repositories. compare: the same tasks\n"
+        "for several agents. config: every setting with its default and what it means.",
     ),
     "explain": Verb(
         "Tell what tidegate concludes from an agent's output on standard input",
