@@ -158,6 +158,7 @@ def test_it_runs_without_where_the_settings_say_so_and_that_is_told(tidegate: Ti
     shown = tidegate("show", "a").stdout
     assert "memory    at most 6 GB" in shown
     assert "ran without its bounds (memory 6 GB)" in shown
+    assert json.loads(tidegate("show", "a", "--json").stdout)["history"][0]["unbounded"] == "memory 6 GB"
 
 
 def test_bounds_come_back_from_an_intent_as_they_were() -> None:

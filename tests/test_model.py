@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
 
-from tidegate.model import Job, Spec, State, family, scopes
+from tidegate.model import Attempt, Job, Spec, State, family, scopes
 
 JOB = Job(
     id=7,
@@ -25,6 +25,13 @@ JOB = Job(
 def test_a_job_is_bound_by_everything_its_host_its_batch_itself_its_account_and_its_model() -> None:
     assert scopes(JOB, "here") == ("*", "host:here", "batch:b", "job:7", "claude", "claude/opus")
     assert scopes(replace(JOB, model=None), "here")[-1] == "claude/default"
+
+
+def test_no_attempt_lasts_less_than_no_time() -> None:
+    attempt = Attempt(job=7, n=1, supervisor="me", epoch=1, started_at=JOB.created_at)
+    assert attempt.seconds is None
+    assert replace(attempt, ended_at=JOB.created_at + timedelta(seconds=90)).seconds == 90.0
+    assert replace(attempt, ended_at=JOB.created_at - timedelta(hours=3)).seconds == 0.0, "the clock was set back"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 import anyio
@@ -18,7 +18,21 @@ from tidegate.agents import Command, Known, Reader, known
 from tidegate.batch import Expanded
 from tidegate.clock import SystemClock
 from tidegate.daemon import Shift
-from tidegate.model import Exit, Kind, Limit, NewJob, SessionSeen, Sighting, Spec, State, Stream, Usage, Variables
+from tidegate.errors import NotNow
+from tidegate.model import (
+    Exit,
+    Kind,
+    Limit,
+    NewJob,
+    SessionSeen,
+    Sighting,
+    Spec,
+    State,
+    Stream,
+    Succeeded,
+    Usage,
+    Variables,
+)
 from tidegate.policy import Rules
 from tidegate.run import Report, supervise
 from tidegate.stores import Store, sqlite
@@ -68,8 +82,9 @@ def job(name: str, agent: str, script: str) -> NewJob:
     return NewJob(name=name, account=agent, spec=Spec(agent=agent, command=("sh", "-c", script), max_attempts=1))
 
 
-async def worked(store: Store, state: Path, *jobs: NewJob) -> Report:
-    agents = Known({**known().agents, **{name: Odd(name) for name in ("breaks", "boasts", "slow", "flaps")}})
+async def worked(store: Store, state: Path, *jobs: NewJob, odd: Iterable[Odd] = ()) -> Report:
+    odd = [*odd, *map(Odd, ("breaks", "boasts", "slow", "flaps"))]
+    agents = Known({**known().agents, **{one.name: one for one in odd}})
     shift = Shift(
         state=state,
         store=store,
@@ -86,6 +101,27 @@ async def worked(store: Store, state: Path, *jobs: NewJob) -> Report:
         silence=None,
     )
     return await supervise(Expanded(name="b", jobs=jobs, accounts=()), shift)
+
+
+@dataclass(frozen=True, slots=True)
+class Robbed(Odd):
+    """An agent whose attempt has ended by other hands just as the machine lacks what its launch needs."""
+
+    database: Path = field(default_factory=Path)
+
+    def command(self, spec: Spec, *, session: str | None, new_session: str) -> Command:
+        with closing(sqlite.open(self.database)) as store:
+            for _, attempt in store.running():
+                store.finish(attempt, Succeeded("by another"), datetime.now(UTC), exit=0)
+        raise NotNow("no descriptor is left")
+
+
+async def test_an_attempt_that_cannot_be_given_back_any_more_ends_nobody_else(tmp_path: Path) -> None:
+    with closing(sqlite.open(places.database(tmp_path))) as store, anyio.fail_after(30):
+        robbed = Robbed("robbed", database=places.database(tmp_path))
+        report = await worked(store, tmp_path, job("robbed", "robbed", "true"), odd=[robbed])
+        assert report.counts[State.SUCCEEDED] == 1
+        assert [attempt.detail for attempt in store.attempts(1)] == ["by another"]
 
 
 async def test_an_agent_that_tells_ever_new_sessions_does_not_fill_the_store(tmp_path: Path) -> None:

@@ -378,6 +378,11 @@ class Attempt(Struct, frozen=True, kw_only=True):
     usage: Usage | None = None
     detail: str = ""
 
+    @property
+    def seconds(self) -> float | None:
+        """How long it lasted; None while it runs, 0 where the clock was set back meanwhile."""
+        return None if self.ended_at is None else max((self.ended_at - self.started_at).total_seconds(), 0.0)
+
 
 class Forgotten(Struct, frozen=True, kw_only=True):
     """Attempts of a job of which the database knows nothing, as after a restore, though their output is there.

@@ -129,24 +129,26 @@ def verdict(seen: Seen, exit: Exit, short: Shortage | None = None) -> Outcome:
     """How an attempt ended that tidegate did not end itself; `short` is what the kernel says that it ran out of.
 
     A proven result outweighs any limit that was seen on the way; a sure limit outweighs the exit status; an unsure one
-    counts only if the attempt also failed, and one that the agent retried only if it then said nothing of its own. What
-    was killed for memory has not failed for a limit that was only spoken of.
+    counts only if the attempt also failed, as every one does that has not proven its success, and one that the agent
+    retried only if it then said nothing of its own. What was killed for memory has not failed for a limit that was only
+    spoken of.
     """
-    proven = seen.result is not None and seen.result.ok
     if exit.code is None:
         return Lost("the exit status is unknown: its shim was killed")
-    if exit.code == 0 and proven and seen.result is not None:
-        return Succeeded(seen.result.text) if seen.result.text.strip() else _no_result("the result is empty")
+    if exit.code == 0 and seen.result is not None and seen.result.ok and seen.result.text.strip():
+        return Succeeded(seen.result.text)
     if seen.sure is not None:
         return Limited(seen.sure)
     if seen.session_gone is not None:
         return Interrupted(reason=seen.session_gone.evidence, session_gone=True)
-    if exit.code == 0 and seen.result is None:
-        return _no_result("exit 0, but no result") if seen.proof else Succeeded()
+    if exit.code == 0 and seen.result is None and not seen.proof:
+        return Succeeded()
     if short is not None and short.killed:
         return starved(short.memory)
-    if seen.unsure is not None and (seen.unsure.final or seen.result is None):
+    if seen.unsure is not None and (seen.unsure.final or seen.result is None or not seen.result.text.strip()):
         return Limited(seen.unsure)
+    if exit.code == 0 and (seen.result is None or seen.result.ok):
+        return _no_result("exit 0, but no result" if seen.result is None else "the result is empty")
     met = "" if short is None else f" (it met its bound of {short.pids} processes and threads)"
     return Failed(reason=_why(seen, exit.code) + met)
 
@@ -343,13 +345,9 @@ def timed_out(outcome: TimedOut) -> str:
     return f"no output for {outcome.after:.0f} s" if outcome.silent else f"no end after {outcome.after:.0f} s"
 
 
-TOO_MUCH: Final = "printed more than"  # how the reason of an attempt begins that was ended for its output
-
-
 def flooded(most: int) -> Failed:
     """The end of an attempt that printed more than `most` bytes: a failure without a result, of the job alone."""
-    reason = f"{TOO_MUCH} {shown_size(most)}"
-    return Failed(reason=reason, valid=False, own=True, cause=Cause.OUTPUT)
+    return Failed(reason=f"printed more than {shown_size(most)}", valid=False, own=True, cause=Cause.OUTPUT)
 
 
 def starved(most: int | None) -> Failed:

@@ -67,7 +67,8 @@ def serve(args: Namespace) -> int:
         manager=systemd.manager(os.environ, os.getpid()),
         bottom=Bottom(sys.stderr) if sys.stderr.isatty() else None,
     )
-    known = _known(service, loaded)
+    known = agents.known(settings.agents(loaded.settings))
+    _log_as(service, loaded)
     state = places.state_dir(args.state_dir, os.environ)
     if args.check:
         return _would_start(service.said, state)
@@ -108,20 +109,19 @@ def _would_start(said: Settings, state: Path) -> int:
     return OK
 
 
-def _known(service: Service, loaded: Loaded) -> Known:
-    """The agents of these settings, and the log as they want it. Raises BadSetting."""
-    known = agents.known(settings.agents(loaded.settings))
+def _log_as(service: Service, loaded: Loaded) -> None:
+    """Log as these settings want it, first of all what is doubtful about them."""
     stream = cast("TextIO", service.bottom) if service.bottom else None
     logs.set_up(level=loaded.settings.log.level, form=loaded.settings.log.format, stream=stream)
     for warning in loaded.warnings:
         log.warning("doubtful setting", detail=warning)
-    return known
 
 
 async def _serve(service: Service, shift: Shift) -> None:
     async with on_duty(shift, None, _never, obey=partial(_obey, service), heed=partial(_heed, service)) as duty:
         known = agents.known(settings.agents(service.said))
-        await _set_accounts(duty, settings.accounts(service.said), {}, known)
+        accounts = await _changed(duty, settings.accounts(service.said), {}, known)
+        await duty.ask(shift.store.set_accounts, accounts, shift.clock.now())
         await duty.ask(shift.store.keep_hours, CONFIGURATION, shift.hours, shift.clock.now())
         log.info("serving", pid=duty.me.pid, version=__version__, state=str(shift.state), slots=shift.slots)
         async with anyio.create_task_group() as beside:
@@ -207,12 +207,13 @@ async def _reload(service: Service, duty: Duty) -> None:
     service.manager.tell("RELOADING=1", f"MONOTONIC_USEC={int(duty.shift.clock.monotonic() * 1e6)}")
     try:
         loaded = settings.load(service.config, os.environ, service.flags)
-        known = _known(service, loaded)
+        known = agents.known(settings.agents(loaded.settings))
         before, said = service.said, loaded.settings
         shift = shift_for(said, known, duty.shift.state, duty.shift.store)
         await duty.ask(make_room, shift, slots=shift.slots)
-        await _set_accounts(duty, settings.accounts(said), settings.accounts(before), known)
-        await duty.ask.once(shift.store.keep_hours, CONFIGURATION, shift.hours, shift.clock.now())
+        accounts = await _changed(duty, settings.accounts(said), settings.accounts(before), known)
+        await duty.ask.once(shift.store.configure, CONFIGURATION, accounts, shift.hours, shift.clock.now())
+        _log_as(service, loaded)  # all of it is taken now, or nothing was
         service.said, service.refused = said, ""
         await duty.supervisor.look()
         _refit(duty, shift)  # after the accounts: more slots start more at once
@@ -244,16 +245,15 @@ def _refit(duty: Duty, shift: Shift) -> None:
     )
 
 
-async def _set_accounts(duty: Duty, now: Mapping[str, Declared], before: Mapping[str, Declared], known: Known) -> None:
-    """Make known what the configuration says of accounts, where it says something else than before.
+async def _changed(
+    duty: Duty, now: Mapping[str, Declared], before: Mapping[str, Declared], known: Known
+) -> list[Account]:
+    """The accounts of which the configuration says something else than before, as they are to be.
 
     What it has never said anything about is a batch's to say.
     """
     changed = {name: now.get(name, Declared()) for name in {**before, **now} if now.get(name) != before.get(name)}
-    if changed:
-        accounts = await duty.ask(_accounts, duty.shift.store, changed, before, known)
-        await duty.ask.once(duty.shift.store.set_accounts, accounts, duty.shift.clock.now())
-        await duty.supervisor.look()
+    return await duty.ask(_accounts, duty.shift.store, changed, before, known)
 
 
 def _accounts(

@@ -302,7 +302,10 @@ class Supervisor:
             return Ended(outcome=Failed(reason=f"{type(cause).__name__}: {cause}", valid=False))
 
     async def _give_back(self, attempt: Attempt, why: str) -> None:
-        await self._post.ask(self._post.store.unclaim, attempt, self._post.clock.now(), why)
+        try:
+            await self._post.ask(self._post.store.unclaim, attempt, self._post.clock.now(), why)
+        except NotOwner:  # another incarnation has it: to launch it, or to give it back
+            log.warning("result refused", number=attempt.job, attempt=attempt.n, outcome="unclaimed")
 
     async def _catch_breath(self, job: Job, why: str) -> None:
         """Where the machine lacks what a launch needs, start nothing for a moment, for longer each time in a row."""

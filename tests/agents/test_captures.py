@@ -170,6 +170,21 @@ def test_explain_concludes_the_same(recording: Recording) -> None:
     assert (concluded.action == "none") == (recording.expected() not in kinds)
 
 
+SPOKEN_OF = [
+    one
+    for one in RECORDINGS
+    if one.agent.proof and (seen := one.seen()).sure is None and seen.unsure is not None and seen.result is None
+]
+
+
+@pytest.mark.parametrize("recording", SPOKEN_OF, ids=lambda one: f"{one.cli}/{one.name}")
+def test_who_ends_at_a_limit_without_a_result_was_limited_also_where_it_says_that_all_is_well(
+    recording: Recording,
+) -> None:
+    """As gemini does that is told to end while it retries: exit 0, and nothing else."""
+    assert isinstance(policy.verdict(recording.seen(), Exit(0)), Limited)
+
+
 def test_every_exception_is_of_a_recording() -> None:
     names = {(one.cli, one.name) for one in RECORDINGS}
     assert OTHERS.keys() <= names

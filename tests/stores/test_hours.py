@@ -8,7 +8,7 @@ import pytest
 
 from stores.world import World, names
 from tidegate.errors import BadInput
-from tidegate.model import Hold, Origin
+from tidegate.model import Account, Hold, Origin
 from tidegate.stores.memory import MemoryStore
 
 NIGHT = "20:00-07:00 Europe/Berlin"  # the world begins at 19:30 in Berlin
@@ -191,3 +191,13 @@ def test_a_source_whose_hours_are_no_hours_changes_nothing(world: World) -> None
     with pytest.raises(BadInput):
         world.store.keep_hours("configuration", {"other": NIGHT, "acct": "nonsense"}, world.now)
     assert world.store.hours() == {"acct": NIGHT}
+
+
+def test_a_configuration_is_taken_as_a_whole_or_not_at_all(world: World) -> None:
+    world.store.configure("configuration", [Account(name="acct", max_running=2)], {"acct": NIGHT}, world.now)
+    before = world.store.accounts(), world.store.hours()
+    with pytest.raises(BadInput):
+        world.store.configure("configuration", [Account(name="acct", max_running=9)], {"acct": "nonsense"}, world.now)
+    assert (world.store.accounts(), world.store.hours()) == before
+    world.store.configure("configuration", [Account(name="acct")], {}, world.now)
+    assert ([one.max_running for one in world.store.accounts()], world.store.hours()) == ([None], {})

@@ -80,7 +80,8 @@ def _form(sheet: Sheet) -> plain.Form:
 
 
 def _files(state: Path, attempt: Attempt) -> plain.Form:
-    return {stream.value: str(path(state, attempt, stream)) for stream in Stream}
+    files = {stream.value: str(path(state, attempt, stream)) for stream in Stream}
+    return {**files, "unbounded": _lacked(path(state, attempt, Stream.STDOUT).parent) or None}
 
 
 # --- as text ---
@@ -177,7 +178,7 @@ def _definition(job: Job) -> Iterator[tuple[str, str]]:
 def _attempt(attempt: Attempt, page: Page) -> str:
     if attempt.ended_at is None:
         return f"{page.at(attempt.started_at)}  runs for {page.since(attempt.started_at)}"
-    took = span((attempt.ended_at - attempt.started_at).total_seconds())
+    took = span(attempt.seconds or 0)
     exit = "" if attempt.exit is None else policy.ended(attempt.exit)
     exit = f", {exit}" if exit and not attempt.detail.startswith(exit) else ""
     cost = attempt.usage.cost_usd if attempt.usage else None

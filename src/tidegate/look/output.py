@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tidegate import places, policy
+from tidegate import places
 from tidegate.clock import SystemClock
 from tidegate.errors import BadInput
 from tidegate.look import plain
@@ -17,7 +17,7 @@ from tidegate.look.desk import Desk, chosen, listened, note
 from tidegate.look.find import called, quoted
 from tidegate.look.why import Wait, stand, waits
 from tidegate.look.words import Page, clean
-from tidegate.model import Attempt, Job, Stream
+from tidegate.model import Attempt, Cause, Job, Stream
 
 BLOCK = 1 << 18  # bytes read at once
 AGAIN = 0.1  # seconds between two looks at a file that grows
@@ -131,9 +131,22 @@ def _copy(desk: Desk, job: Job, attempt: Attempt, args: Namespace) -> None:
         why = "was removed (tidegate clean, [retention])" if was_there else clean(attempt.detail)
         note(f"attempt {attempt.n} has no output" + (f": {why}" if why else ""))
     out.close()
-    if attempt.detail.startswith(policy.TOO_MUCH):
+    if _was_too_much(desk, attempt):
         sys.stdout.flush()
         note(f"attempt {attempt.n} was ended here: {attempt.detail}")
+
+
+def _was_too_much(desk: Desk, attempt: Attempt) -> bool:
+    """Whether an attempt was ended for its output, as the event of its end tells."""
+    if attempt.outcome != "failed":
+        return False
+    after = attempt.epoch
+    while events := desk.store.events(job=attempt.job, after=after):
+        for event in events:
+            if (event.name, event.attempt) == ("attempt ended", attempt.n):
+                return event.data.get("cause") == Cause.OUTPUT
+        after = events[-1].seq
+    return False
 
 
 # --- following ---

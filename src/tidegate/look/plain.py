@@ -92,12 +92,11 @@ def definition(spec: Spec, env: Mapping[str, str]) -> Form:
 
 def attempt(one: Attempt) -> Form:
     """An attempt; `seconds` is its length where it has ended."""
-    ended = one.ended_at
     return {
         "attempt": one.n,
         "started_at": iso(one.started_at),
-        "ended_at": iso(ended),
-        "seconds": round((ended - one.started_at).total_seconds(), 3) if ended else None,
+        "ended_at": iso(one.ended_at),
+        "seconds": None if one.seconds is None else round(one.seconds, 3),
         "outcome": one.outcome,
         "exit": one.exit,
         "detail": one.detail,

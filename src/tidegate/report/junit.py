@@ -55,8 +55,7 @@ def _inside(job: Job) -> str:
 
 def _seconds(attempts: Sequence[Attempt]) -> float:
     """How long a job's attempts ran together, those that have ended."""
-    ended = [(one.started_at, one.ended_at) for one in attempts if one.outcome != NEVER_BEGUN]
-    return sum(max((end - begin).total_seconds(), 0.0) for begin, end in ended if end is not None)
+    return sum(one.seconds or 0.0 for one in attempts if one.outcome != NEVER_BEGUN)
 
 
 def _said(text: str) -> str:

@@ -246,6 +246,9 @@ class Store(Protocol):
         What it said before and says no more is taken away; what it says as before changes nothing.
         """
 
+    def configure(self, source: str, accounts: Sequence[Account], hours: Mapping[str, str], now: datetime) -> None:
+        """Say all that a configuration says of accounts and of hours in one: all of it, or none of it."""
+
     def hours(self) -> dict[str, str]:
         """The hours of each scope that has some, with the name of their zone."""
 

@@ -80,10 +80,20 @@ class Ledger:
     def set_accounts(self, accounts: Sequence[Account], now: datetime) -> None:  # noqa: ARG002 - the port's
         """Make these accounts known with these limits of their own; others stay as they are."""
         with self._rows.transaction():
-            for account in accounts:
-                known = self._rows.known(account.name)
-                if known is None or known.account != account:
-                    self._rows.put_known(replace(known, account=account) if known else Known(account))
+            self._put_accounts(accounts)
+
+    def _put_accounts(self, accounts: Sequence[Account]) -> None:
+        for account in accounts:
+            known = self._rows.known(account.name)
+            if known is None or known.account != account:
+                self._rows.put_known(replace(known, account=account) if known else Known(account))
+
+    def configure(self, source: str, accounts: Sequence[Account], hours: Mapping[str, str], now: datetime) -> None:
+        """Say all that a configuration says, of accounts and of hours: all of it, or none. Raises BadInput."""
+        said = timetable.read_all(hours)
+        with self._rows.transaction():
+            self._put_accounts(accounts)
+            timetable.say_all(self._rows, source, said, now)
 
     def submit(
         self,
@@ -505,10 +515,9 @@ class Ledger:
 
     def keep_hours(self, source: str, hours: Mapping[str, str], now: datetime) -> None:
         """Say all that a source says of hours; what it said before and says no more is taken away. Raises BadInput."""
-        said = {scope: timetable.read(scope, text) for scope, text in hours.items()}
+        said = timetable.read_all(hours)
         with self._rows.transaction():
-            for scope in sorted({*said, *dict(self._rows.hours_by(source))}):
-                timetable.say(self._rows, scope, said.get(scope), source, now)
+            timetable.say_all(self._rows, source, said, now)
 
 
 def _who(supervisor: Supervisor) -> dict[str, str | int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,12 @@ def say(rows: Rows, scope: str, when: Hours | None, source: str, now: datetime) 
     keep_one(rows, scope, _known(scope, after) if after else None, now)
 
 
+def say_all(rows: Rows, source: str, said: Mapping[str, Hours], now: datetime) -> None:
+    """Take down all that a source says; what it said before and says no more is taken away."""
+    for scope in sorted({*said, *dict(rows.hours_by(source))}):
+        say(rows, scope, said.get(scope), source, now)
+
+
 def keep_one(rows: Rows, scope: str, when: Hours | None, now: datetime) -> None:
     """The hold of one scope as its hours say; no hours, no hold."""
     prior = rows.hold(scope, Origin.HOURS, Window.UNKNOWN)
@@ -54,6 +60,11 @@ def openings(rows: Rows, now: datetime) -> Iterator[datetime]:
     for scope, text in rows.hours():
         if (opening := _known(scope, text).opens(now)) is not None:
             yield opening
+
+
+def read_all(hours: Mapping[str, str]) -> dict[str, Hours]:
+    """The hours of several scopes. Raises BadInput."""
+    return {scope: read(scope, text) for scope, text in hours.items()}
 
 
 def read(scope: str, text: str) -> Hours:
