@@ -7,24 +7,33 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mother import Process, cgroup, mother
+
 Json = dict[str, Any]
+Started = subprocess.Popen[str] | Process
+OWN = [sys.executable, "-m", "tidegate"]  # in an interpreter of its own
+LOCALE = ("PYTHON", "LC_", "LANG")  # what an interpreter sees only as it starts
 
 
 @dataclass(slots=True)
 class Tidegate:
-    """Runs `tidegate` as a user does; `env` is added to the environment of each command, `program` is what it runs."""
+    """Runs `tidegate` as a user does; `env` is added to the environment of each command, `program` is what it runs.
+
+    Without a `program` of its own it is borne by a mother who has imported it (see there), where that is the same.
+    """
 
     place: Path
     env: dict[str, str] = field(default_factory=dict)
-    program: list[str] = field(default_factory=lambda: [sys.executable, "-m", "tidegate"])
-    started: list[subprocess.Popen[str]] = field(default_factory=list)
+    program: list[str] = field(default_factory=list)
+    started: list[Started] = field(default_factory=list)
 
     @property
     def state(self) -> Path:
@@ -35,32 +44,59 @@ class Tidegate:
         return {**clean, "TIDEGATE_STATE_DIR": str(self.state), "TIDEGATE_CONFIG": "/dev/null", **self.env}
 
     def __call__(self, *args: str, stdin: str = "", timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*self.program, *args],
-            cwd=self.place,
-            env=self.environment(),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+        if not self._is_borne():
+            return subprocess.run(
+                [*(self.program or OWN), *args],
+                cwd=self.place,
+                env=self.environment(),
+                input=stdin,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+            )
+        with (
+            tempfile.TemporaryFile("w+") as given,
+            tempfile.TemporaryFile("w+") as out,
+            tempfile.TemporaryFile("w+") as err,
+        ):
+            given.write(stdin)
+            given.seek(0)
+            process = self._bear(args, [one.fileno() for one in (given, out, err)], alone=False)
+            try:
+                code = process.wait(timeout)
+            finally:
+                process.kill()
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess(["tidegate", *args], code, out.read(), err.read())
 
-    def start(self, *args: str) -> subprocess.Popen[str]:
+    def start(self, *args: str) -> Started:
         """A command in a session of its own, its output in `place/started.N`; ended with the test."""
-        output = (self.place / f"started.{len(self.started)}").open("w")
-        process = subprocess.Popen(
-            [*self.program, *args],
-            cwd=self.place,
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        output.close()
+        with (self.place / f"started.{len(self.started)}").open("w") as output, Path(os.devnull).open() as nothing:
+            if self._is_borne():
+                streams = [nothing.fileno(), output.fileno(), output.fileno()]
+                process: Started = self._bear(args, streams, alone=True)
+            else:
+                process = subprocess.Popen(
+                    [*(self.program or OWN), *args],
+                    cwd=self.place,
+                    env=self.environment(),
+                    stdin=nothing,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    start_new_session=True,
+                )
         self.started.append(process)
         return process
+
+    def _is_borne(self) -> bool:
+        """Whether a mother can bear it as it would be in an interpreter of its own."""
+        special = self.program or any(name.startswith(LOCALE) for name in self.env)
+        return not special and mother().cgroup == cgroup()
+
+    def _bear(self, args: Sequence[str], streams: Sequence[int], *, alone: bool) -> Process:
+        return mother().bear(args, self.environment(), self.place, streams, alone=alone)
 
     def batch(self, text: str, name: str = "batch.toml") -> str:
         (self.place / name).write_text(text)

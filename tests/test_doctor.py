@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from filled import Night, job
-from installed import Json, Tidegate, until
+from installed import OWN, Json, Tidegate, until
 
 from tidegate import places, settings
 from tidegate.doctor import place
@@ -194,6 +194,7 @@ def test_a_program_that_never_answers_is_ended_with_all_that_it_started(tmp_path
 
 
 def test_who_works_here_is_told(tidegate: Tidegate) -> None:
+    tidegate.program = OWN  # its command line is looked at
     running = tidegate.start("run", tidegate.batch(SLEEPS))
     until(lambda: owner(places.lock(tidegate.state)) == running.pid)
     said = findings(tidegate)["supervisor"]["said"]

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from installed import Tidegate, until
+from installed import Started, Tidegate, until
 
 from tidegate import doorbell, places
 from tidegate.model import Account, Batch, NewJob, Spec, State
@@ -51,13 +51,13 @@ def all_run(tidegate: Tidegate, jobs: int) -> bool:
     return len(locks) == jobs and all(locks)
 
 
-def go_on(tidegate: Tidegate, run: subprocess.Popen[str]) -> int:
+def go_on(tidegate: Tidegate, run: Started) -> int:
     """Let all go on, also those that come to the fifo late; the exit code of the run."""
     while run.poll() is None:
         with suppress(OSError):  # nobody waits there just now
             os.close(os.open(tidegate.place / "go", os.O_WRONLY | os.O_NONBLOCK))
         time.sleep(0.1)
-    return run.returncode
+    return run.wait()
 
 
 def ends(tidegate: Tidegate) -> dict[int, tuple[int, str]]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from installed import Tidegate, until
+from installed import Started, Tidegate, until
 
 from tidegate import places
 from tidegate.model import Batch, NewJob, Spec
@@ -268,7 +267,7 @@ def test_a_drain_that_is_asked_for_ends_run_as_a_signal_does(tidegate: Tidegate,
 # --- beside a service --------------------------------------------------------------------------
 
 
-def serving(tidegate: Tidegate) -> subprocess.Popen[str]:
+def serving(tidegate: Tidegate) -> Started:
     number = len(tidegate.started)
     process = tidegate.start("serve", "--slots", "2")
     until(lambda: '"serving"' in (tidegate.place / f"started.{number}").read_text())

@@ -12,7 +12,6 @@ import signal
 import socket
 import sqlite3
 import statistics
-import subprocess
 import sys
 import threading
 import time
@@ -22,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from installed import Json, Tidegate, until
+from installed import Json, Started, Tidegate, until
 from msgspec.structs import replace
 
 from tidegate import doorbell, places
@@ -30,7 +29,7 @@ from tidegate.model import Ask, Batch, Halt, Hold, NewJob, Origin, Spec
 from tidegate.stores import sqlite
 from tidegate.stores.sqlite import SqliteStore
 
-Serve = Callable[..., "subprocess.Popen[str]"]
+Serve = Callable[..., Started]
 
 
 def shell(name: str, script: str, **more: object) -> NewJob:
@@ -59,7 +58,7 @@ def has_told(tidegate: Tidegate, event: str, number: int = 0) -> list[Json]:
 def serve(tidegate: Tidegate) -> Serve:
     """Starts `tidegate serve` and waits until it works."""
 
-    def start(*args: str) -> subprocess.Popen[str]:
+    def start(*args: str) -> Started:
         number = len(tidegate.started)
         process = tidegate.start("serve", *args)
         until(lambda: has_told(tidegate, "serving", number) or process.poll() is not None)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from installed import Json, Tidegate, end_what_is_left, until
+from installed import Json, Started, Tidegate, end_what_is_left, until
 
 HOUR = 3600.0
 
@@ -27,7 +26,7 @@ class Shifted(Tidegate):
     def now(self) -> datetime:
         return datetime.now(UTC) + timedelta(seconds=float((self.place / "shift").read_text()))
 
-    def run(self, *jobs: dict[str, object]) -> subprocess.Popen[str]:
+    def run(self, *jobs: dict[str, object]) -> Started:
         """A batch under way in the foreground, with these jobs or with those of before."""
         if jobs:
             self.batch("".join(json.dumps(job) + "\n" for job in jobs), "b.jsonl")

@@ -7,12 +7,11 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from installed import Tidegate, said, until
+from installed import OWN, Started, Tidegate, said, until
 
 from faults import damage
 from faults.small_disk import SmallDisk
@@ -138,7 +137,7 @@ def test_a_database_whose_log_is_gone_runs_nothing_twice(tidegate: Tidegate, tmp
 # --- under a running supervisor ---
 
 
-def serving(tidegate: Tidegate, tmp_path: Path) -> tuple[subprocess.Popen[str], Path]:
+def serving(tidegate: Tidegate, tmp_path: Path) -> tuple[Started, Path]:
     """A service with one agent that runs, and the directory of its attempt."""
     service = tidegate.start("serve")
     until(lambda: (tidegate.state / "bell").exists())
@@ -238,7 +237,7 @@ def test_whoever_may_not_write_there_is_told_in_one_line(tidegate: Tidegate, how
         case _:
             database.chmod(0o600)
             os.chown(database, 65534, 65534)
-    tidegate.program = [*BARE, *tidegate.program]
+    tidegate.program = [*BARE, *OWN]
     for verb in (["submit", "--", "true"], ["serve"]):
         done = tidegate(*verb)
         assert done.returncode == 5, (verb, done.stdout, done.stderr)

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from installed import Tidegate, until
+from installed import Started, Tidegate, until
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
@@ -56,7 +56,7 @@ def power_off(tidegate: Tidegate) -> None:
                 os.kill(int(process.name), signal.SIGKILL)
 
 
-def run(tidegate: Tidegate, *jobs: str) -> subprocess.Popen[str]:
+def run(tidegate: Tidegate, *jobs: str) -> Started:
     if jobs:
         tidegate.batch("".join(jobs), "b.jsonl")
     return tidegate.start("run", "b.jsonl", "--slots", "4")

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from installed import Tidegate, until
+from installed import Started, Tidegate, until
 
 PROGRAM = [sys.executable, str(Path(__file__).with_name("program.py"))]
 CODES = {"INT": 130, "TERM": 143, "HUP": 129}
@@ -43,7 +43,7 @@ def stamps(tidegate: Tidegate) -> list[str]:
     return []
 
 
-def ends(process: subprocess.Popen[str]) -> int:
+def ends(process: Started) -> int:
     """The exit code as a shell tells it."""
     code = process.wait(30)
     return 128 - code if code < 0 else code

@@ -24,7 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from installed import Tidegate, end_what_is_left
+from installed import Started, Tidegate, end_what_is_left
 
 FAILING = [sys.executable, str(Path(__file__).with_name("failing.py"))]
 ERRORS = ("ENOSPC", "EDQUOT", "EIO", "EROFS")
@@ -89,7 +89,7 @@ class World:
             running.wait(30)
         return subprocess.CompletedProcess([], code, "", (self.good.place / "started.0").read_text())
 
-    def _listens(self, service: subprocess.Popen[str]) -> bool:
+    def _listens(self, service: Started) -> bool:
         deadline = time.monotonic() + 30
         while service.poll() is None and time.monotonic() < deadline:
             if "serving" in (self.good.place / "started.0").read_text():
