@@ -12,8 +12,8 @@ FLOORS = {
     -1: "values",  # what nouns are made of
     0: "model errors __init__",
     1: "policy budget hours resets when batch allowed redact clock bell doorbell places signals notice codes lock"
-    " night needs scylla",
-    2: "capacity credentials gate launch watch workspace agents stores systemd handover upgrade",
+    " night needs scylla stages",
+    2: "answers capacity credentials gate launch watch workspace agents stores systemd handover upgrade",
     3: "attempt explain retention audit backup forgotten",
     4: "supervisor restore repair",
     5: "settings logs files listing look narrate notify bottom standing headroom over follow run serve reap check demo"

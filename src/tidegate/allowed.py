@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 Check = Callable[[object], T]
@@ -328,6 +328,15 @@ def mapping_of(key: Check[str], check: Check[T]) -> Check[dict[str, T]]:
 
     names = {key: one for key, one in schema(key).items() if key != "type"}
     return says(each, {"type": "object", "propertyNames": names, "additionalProperties": schema(check)})
+
+
+def table(value: object, checks: Mapping[str, Check[object]]) -> dict[str, Any]:
+    """A table whose keys are among those of `checks`, with the values as they give them; null says nothing."""
+    said = _parsed(value, "{")
+    if not isinstance(said, Mapping):
+        raise Wrong(f"must be a table, {but(value)}")
+    known(said, checks)
+    return {key: _inside(_dotted(key), checks[key], one) for key, one in said.items() if one is not None}
 
 
 def _dotted(key: str) -> str:

@@ -14,8 +14,8 @@ from pathlib import Path
 import anyio
 import structlog
 
+from tidegate import answers, credentials, handover, launch, policy, redact, stages
 from tidegate import clock as clocks
-from tidegate import credentials, handover, launch, policy, redact
 from tidegate.agents import Agent, Command
 from tidegate.agents.reading import results
 from tidegate.clock import Clock
@@ -23,6 +23,7 @@ from tidegate.credentials import Credential
 from tidegate.errors import NoCredential, NoDirectory, NotLaunched, NotNow
 from tidegate.launch import UNBOUND, Bounds, Child, Order
 from tidegate.model import (
+    AGENT,
     Attempt,
     Exit,
     Failed,
@@ -34,6 +35,7 @@ from tidegate.model import (
     Seen,
     SessionSeen,
     Sighting,
+    Succeeded,
     TimedOut,
     Usage,
 )
@@ -108,6 +110,7 @@ class Running:
         self.job = job
         self.attempt = attempt
         self.directory = directory
+        self._spec = stages.spec_of(job)
         self._agent = agent
         self._means = means
         self._tell = tell
@@ -139,8 +142,10 @@ class Running:
     async def run(self) -> Ended:
         """Start the agent and stay with it to its end. Raises NotNow where the machine lacks what a launch needs."""
         self._learn()
-        if gone := [name for name, value in self.job.spec.env.items() if is_gone(value)]:
+        if gone := [name for name, value in self._spec.env.items() if is_gone(value)]:
             return self._without(gone)
+        if lacking := answers.lacking(self.job, self.directory):
+            return self._unfounded(lacking)
         command = self._command()
         self._session, self._resumes = command.session or self._session, command.resumes
         try:
@@ -160,6 +165,11 @@ class Running:
         say = " ".join(f"--env {name}=VALUE" for name in gone)
         reason = f"the value of {', '.join(gone)} is gone: tidegate retry {self.job.id}, then edit {self.job.id} {say}"
         return Ended(outcome=Failed(reason=reason, valid=False, retry=False, own=True), session=self.job.session)
+
+    def _unfounded(self, path: str) -> Ended:
+        """The end of a stage to which what the agent has said is lost."""
+        reason = f"what the agent said is not there any more ({path}): tidegate retry {self.job.id} --clean"
+        return Ended(outcome=Failed(reason=reason, valid=False, retry=False, own=True))
 
     async def adopt(self) -> Ended:
         """Stay with an agent that another incarnation started, wherever it has got to."""
@@ -195,18 +205,20 @@ class Running:
 
     def _learn(self) -> None:
         """Know the secrets of the job's own environment: an agent may print them, and they are not to be told."""
-        for name, value in self.job.spec.env.items():
+        for name, value in self._spec.env.items():
             if is_secret(name) and len(value) >= redact.SHORTEST:
                 redact.learn(value)
 
     # --- launching ---
 
     def _command(self) -> Command:
-        return self._agent.command(self.job.spec, session=self.job.session, new_session=str(uuid.uuid4()))
+        return self._agent.command(self._spec, session=self.job.session, new_session=str(uuid.uuid4()))
 
     def _order(self, command: Command) -> Order:
-        spec = self.job.spec
+        spec = self._spec
         ours = {"TIDEGATE_JOB": self.job.name, "TIDEGATE_BATCH": self.job.batch_name}
+        if self.job.stage:
+            ours |= answers.environment(self.job, self.directory)
         environment = credentials.environment(
             self._means.credentials.get(self.job.account),
             {**self._means.environment, **command.env},
@@ -226,7 +238,7 @@ class Running:
         )
 
     def _bounds(self) -> Bounds:
-        spec, usual = self.job.spec, self._means.bounds
+        spec, usual = self._spec, self._means.bounds
         return Bounds(spec.memory or usual.memory, spec.pids or usual.pids, spec.cpu_weight or usual.cpu_weight)
 
     def _intent(self, command: Command) -> dict[str, object]:
@@ -238,7 +250,7 @@ class Running:
             "account": self.job.account,
             "agent": self._agent.name,
             "argv": list(command.argv),
-            "cwd": self.job.spec.cwd,
+            "cwd": self._spec.cwd,
             "session": command.session,
             "resumes": command.resumes,
             "supervisor": self.attempt.supervisor,
@@ -328,7 +340,7 @@ class Running:
 
     @property
     def _most_output(self) -> int | None:
-        return self.job.spec.max_output or self._means.max_output
+        return self._spec.max_output or self._means.max_output
 
     def _sized(self, size: int) -> None:
         """End an agent that has printed too much: politely, and at once where it goes on printing."""
@@ -348,7 +360,13 @@ class Running:
             await self._sighted(sighting)
         self._seen = policy.heard(self._seen, self._reader.last_words, resumed=self._resumes)
         short = self._child.shortage if self._child is not None else None
-        outcome = policy.judged(policy.verdict(self._seen, exit, short), self._asked, proof=self._seen.proof)
+        verdict = policy.verdict(self._seen, exit, short)
+        if self.job.stage:
+            grade = answers.grade(self.directory)
+            verdict = stages.graded(verdict, exit.code, grade, proof=self._seen.proof)
+        outcome = policy.judged(verdict, self._asked, proof=self._seen.proof)
+        if isinstance(outcome, Succeeded) and outcome.text and self._has_more_stages:
+            answers.write(self.directory, outcome.text)
         return Ended(
             outcome=outcome,
             exit=exit.code,
@@ -356,9 +374,14 @@ class Running:
             usage=self._seen.usage,
         )
 
+    @property
+    def _has_more_stages(self) -> bool:
+        """Whether somebody may want to know what the agent has answered."""
+        return self.job.stage == AGENT and stages.following(self.job.spec, AGENT) is not None
+
     def _left_behind(self, exit: Exit) -> Iterator[Limit]:
         """What the result files of a wrapper that failed say no about."""
-        spec, clock = self.job.spec, self._means.clock
+        spec, clock = self._spec, self._means.clock
         if spec.result_files and exit.code:
             now = clock.now()
             began = now - timedelta(seconds=clock.monotonic() - self._launched)  # by the clock as it goes now
@@ -369,7 +392,7 @@ class Running:
 
     def _zone(self) -> tzinfo:
         """The zone that the agent prints clock times in."""
-        return clocks.zone(self.job.spec.env.get("TZ") or self._means.environment.get("TZ"))
+        return clocks.zone(self._spec.env.get("TZ") or self._means.environment.get("TZ"))
 
     # --- standing still ---
 
@@ -414,8 +437,8 @@ class Running:
         if self.is_ending or self._rest.since is not None:
             return None
         now = self._means.clock.monotonic()
-        timeout = self.job.spec.timeout or self._means.timeout
-        silence = self.job.spec.silence or (self._means.silence if self._agent.has_limits else None)
+        timeout = self._spec.timeout or self._means.timeout
+        silence = self._spec.silence or (self._means.silence if self._agent.has_limits else None)
         if timeout is not None and now - self._launched - self._rest.seconds > timeout:
             return TimedOut(after=timeout)
         if silence is not None and self._is_silent(now, silence):

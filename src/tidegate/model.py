@@ -278,6 +278,22 @@ class Variables(Struct, frozen=True, kw_only=True):
 
 # --- work --------------------------------------------------------------------------------------
 
+AGENT, CHECK = "", "check"  # the stages of a job, in their order
+
+
+class Stage(Struct, frozen=True, kw_only=True):
+    """A command that runs after a job's agent has succeeded, as a stage of the same job.
+
+    `agent` reads what it prints, `account` is whom its limits bind. `timeout` is in seconds, None for the setting's.
+    It is tried `attempts` times without a valid result.
+    """
+
+    command: tuple[str, ...]
+    agent: str = "command"
+    account: str = ""
+    timeout: float | None = None
+    attempts: int = 3
+
 
 class Spec(Struct, frozen=True, kw_only=True):
     """What a job does: an agent with a prompt, or a whole command; all that is needed to launch it again.
@@ -285,7 +301,8 @@ class Spec(Struct, frozen=True, kw_only=True):
     `command` is a complete argv, or empty where `agent` and `prompt` say it all. `args` are further arguments
     for the agent. `timeout` and `silence` are seconds of working time; `max_output` and `memory` are bytes, `pids`
     processes and threads, `cpu_weight` a share beside others (100 is usual); None: the setting's.
-    `result_files` are patterns below `cwd` of JSON files in which a wrapper may leave the real error.
+    `result_files` are patterns below `cwd` of JSON files in which a wrapper may leave the real error. `check` judges
+    what the agent has done.
     """
 
     agent: str = "command"
@@ -306,6 +323,20 @@ class Spec(Struct, frozen=True, kw_only=True):
     resume_prompt: str | None = None
     result_files: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    check: Stage | None = None
+
+
+class Work(Struct, frozen=True, kw_only=True):
+    """What a job's agent has done, for the stages behind it: which attempt succeeded, whose it was, in which session.
+
+    `answered`: it gave an answer, which is a file in that attempt's directory.
+    """
+
+    attempt: int
+    account: str
+    model: str | None = None
+    session: str | None = None
+    answered: bool = False
 
 
 class NewJob(Struct, frozen=True, kw_only=True):
@@ -330,7 +361,9 @@ class Job(Struct, frozen=True, kw_only=True):
 
     `attempts` counts the charged ones; `launches` counts all. `resumed` puts a cut-off job ahead of fresh work of
     the same priority. `limited_in_a_row` and `limited_since` serve the guard against endless limits. `unmet` is how
-    many of the jobs that it needs have not succeeded yet.
+    many of the jobs that it needs have not succeeded yet. While `stage` is one behind the agent's, `account`, `model`,
+    `session`, `attempts` and `lost` are that stage's, and the agent's are in `work`; at the end they are the agent's
+    again, but for the counts.
     """
 
     id: int
@@ -355,6 +388,8 @@ class Job(Struct, frozen=True, kw_only=True):
     created_at: datetime
     ended_at: datetime | None = None
     unmet: int = 0
+    stage: str = AGENT
+    work: Work | None = None
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -377,6 +412,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     session: str | None = None
     usage: Usage | None = None
     detail: str = ""
+    stage: str = AGENT
 
     @property
     def seconds(self) -> float | None:

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Final, Literal, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tidegate import stages
 from tidegate.allowed import shown_size
 from tidegate.model import (
+    AGENT,
+    CHECK,
     Cancelled,
     Cause,
     Exit,
@@ -259,11 +262,18 @@ def _stopped(job: Job, state: State, reason: str, now: datetime) -> Job:
 
 
 def retried(job: Job, *, clean: bool = False) -> Job:
-    """A job that has ended, queued anew with all of its attempts; any other as it is. `clean`: without its session."""
+    """A job that has ended, queued anew with all of its attempts; any other as it is. `clean`: without its session.
+
+    Where the agent's work is done and a stage behind it came to no result, or was cancelled, that stage begins anew;
+    otherwise the agent does. `clean`: in any case.
+    """
     if not job.state.is_final:
         return job
+    undone = job.state in (State.ERROR, State.CANCELLED, State.SKIPPED)
+    stays = stages.of(job.spec, job.stage) is not None and undone and not clean
+    again = stages.entered(job, job.stage) if stays else stages.restarted(job)
     return replace(
-        job,
+        again,
         state=State.QUEUED,
         not_before=None,
         attempts=0,
@@ -271,7 +281,7 @@ def retried(job: Job, *, clean: bool = False) -> Job:
         limited_in_a_row=0,
         limited_since=None,
         resumed=False,
-        session=None if clean else job.session,
+        session=None if clean else again.session,
         reason="",
         ended_at=None,
     )
@@ -280,18 +290,24 @@ def retried(job: Job, *, clean: bool = False) -> Job:
 def edited(job: Job, new: NewJob) -> Job:
     """A queued job with another definition; a session is one agent's own."""
     changed = replace(job, spec=new.spec, account=new.account, model=new.model, group=new.group, priority=new.priority)
+    if changed.work is not None:
+        return stages.redefined(changed)
     return changed if new.spec.agent == job.spec.agent else replace(changed, session=None, resumed=False)
 
 
 def after(job: Job, outcome: Outcome, now: datetime, *, rules: Rules, jitter: float = 0.5) -> Job:
     """The job after an attempt ended so; `job` is running and already knows its session."""
     match outcome:
-        case Succeeded():
-            return _ended(job, State.SUCCEEDED, "", now)
+        case Succeeded(text):
+            return _done(job, text, now)
+        case Failed(reason=reason, valid=True) if job.stage == CHECK:  # a grade: asking again would not change it
+            tried = replace(job, attempts=job.attempts + 1)
+            return _ended(tried, State.FAILED, stages.told(job, reason), now)
         case Failed(reason=reason, valid=valid, retry=retry):
             return _charged(job, reason, now, valid=valid, retry=retry, rules=rules, jitter=jitter)
         case TimedOut():
-            return _charged(job, timed_out(outcome), now, valid=True, retry=True, rules=rules, jitter=jitter)
+            valid = job.stage == AGENT  # a check that did not come to an end has found nothing
+            return _charged(job, timed_out(outcome), now, valid=valid, retry=True, rules=rules, jitter=jitter)
         case Limited(limit):
             since = job.limited_since or now
             again = _requeued(job, limit.evidence)
@@ -307,18 +323,34 @@ def after(job: Job, outcome: Outcome, now: datetime, *, rules: Rules, jitter: fl
             assert_never(outcome)
 
 
+def _done(job: Job, answer: str, now: datetime) -> Job:
+    """The job after its stage has succeeded: the next one waits for its turn, or the job is done."""
+    following = stages.following(job.spec, job.stage)
+    if following is None:
+        return _ended(job, State.SUCCEEDED, "", now)
+    return replace(stages.entered(job, following, answered=bool(answer)), state=State.QUEUED)
+
+
 def _ended(job: Job, state: State, reason: str, now: datetime) -> Job:
-    return replace(job, state=state, reason=reason, ended_at=now, resumed=False, limited_in_a_row=0, limited_since=None)
+    return replace(
+        stages.at_home(job),
+        state=state,
+        reason=reason,
+        ended_at=now,
+        resumed=False,
+        limited_in_a_row=0,
+        limited_since=None,
+    )
 
 
 def _requeued(job: Job, reason: str) -> Job:
-    session = job.session if job.spec.on_cutoff == "resume" else None
+    session = job.session if stages.spec_of(job).on_cutoff == "resume" else None
     return replace(job, state=State.QUEUED, reason=reason, resumed=True, session=session)
 
 
 def _charged(job: Job, reason: str, now: datetime, *, valid: bool, retry: bool, rules: Rules, jitter: float) -> Job:
-    tried = replace(job, attempts=job.attempts + 1)
-    if not retry or tried.attempts >= job.spec.max_attempts:
+    tried, spec, reason = replace(job, attempts=job.attempts + 1), stages.spec_of(job), stages.told(job, reason)
+    if not retry or tried.attempts >= spec.max_attempts:
         return _ended(tried, State.FAILED if valid else State.ERROR, reason, now)
     wait = backoff(job.attempts, first=rules.retry_first, most=rules.retry_most) * jitter
     return replace(
@@ -326,7 +358,7 @@ def _charged(job: Job, reason: str, now: datetime, *, valid: bool, retry: bool, 
         state=State.QUEUED,
         reason=reason,
         resumed=False,
-        session=job.session if job.spec.on_failure == "resume" else None,
+        session=job.session if spec.on_failure == "resume" else None,
         not_before=now + timedelta(seconds=wait),
         limited_in_a_row=0,
         limited_since=None,
@@ -336,7 +368,7 @@ def _charged(job: Job, reason: str, now: datetime, *, valid: bool, retry: bool, 
 def _lost(job: Job, reason: str, now: datetime, rules: Rules) -> Job:
     counted = replace(job, lost=job.lost + 1)
     if counted.lost >= rules.max_lost:
-        return _ended(counted, State.ERROR, f"lost {counted.lost} times: {reason}", now)
+        return _ended(counted, State.ERROR, stages.told(job, f"lost {counted.lost} times: {reason}"), now)
     return _requeued(counted, reason)
 
 

@@ -15,7 +15,7 @@ import structlog
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
-from tidegate import launch, model, policy
+from tidegate import launch, model, policy, stages
 from tidegate.agents import Agent
 from tidegate.attempt import Ended, Means, Running, marker
 from tidegate.bell import Bell
@@ -237,7 +237,7 @@ class Supervisor:
 
     def _hand_over(self, attempts: TaskGroup, job: Job, attempt: Attempt, *, adopted: bool = False) -> None:
         try:
-            agent = self._post.pick(job.spec)
+            agent = self._post.pick(stages.spec_of(job))
         except BadInput as error:  # the configuration has changed since the job was submitted
             self._do_without(attempts, job, attempt, str(error), adopted=adopted)
             return

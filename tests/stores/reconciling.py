@@ -29,7 +29,8 @@ def reconcile(store: Store) -> None:
     assert len(store.running()) == counts[State.RUNNING] == sum(one.ended_at is None for one in every)
     for job in jobs:
         assert [one.n for one in attempts[job.id]] == list(range(1, job.launches + 1))
-        anew = max((event.seq for event in of(events, job.id, "job retried")), default=0)
+        began = [*of(events, job.id, "job retried"), *of(events, job.id, "job staged")]
+        anew = max((event.seq for event in began), default=0)
         since = [event for event in of(events, job.id, "attempt ended") if event.seq > anew]
         assert job.attempts == sum(bool(event.data["charged"]) for event in since)
     _needs_are_as_told(store, jobs)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-from tidegate import allowed
+from tidegate import allowed, stages
 from tidegate.allowed import Wrong
 from tidegate.batch.shapes import Around, Declared
 from tidegate.batch.tables import ACCOUNT, COMMAND, Table, agent_known, checked
@@ -49,8 +49,8 @@ def accounts_of(
 ) -> tuple[Account, ...]:
     """Every account that is declared or used; one that says no agent has the limits of the agents that use it."""
     users: dict[str, set[str]] = {name: set() for name in declared}
-    for job in jobs:
-        users.setdefault(job.account, set()).add(job.spec.agent)
+    for account, agent in _uses(jobs):
+        users.setdefault(account, set()).add(agent)
     return tuple(
         Account(
             name=name,
@@ -66,8 +66,16 @@ def probes_of(
     declared: Mapping[str, Declared], jobs: Sequence[NewJob], has_limits: Callable[[str], bool]
 ) -> dict[str, str]:
     """The accounts of these jobs that say preflight = "probe", each with an agent that can be asked."""
-    asked = {job.account: job.spec.agent for job in jobs if has_limits(job.spec.agent)}
+    asked = {account: agent for account, agent in _uses(jobs) if has_limits(agent)}
     return {name: agent for name, agent in asked.items() if declared.get(name, Declared()).preflight == "probe"}
+
+
+def _uses(jobs: Sequence[NewJob]) -> Iterator[tuple[str, str]]:
+    """Every account that a stage of a job is for, with the agent of that."""
+    for job in jobs:
+        yield job.account, job.spec.agent
+        for stage in stages.every(job.spec):
+            yield stage.account, stage.agent
 
 
 def _whose(declared: Declared | None, users: Collection[str]) -> Collection[str]:

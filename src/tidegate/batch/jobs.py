@@ -8,12 +8,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from tidegate import allowed
 from tidegate.batch.shapes import Around, Written
 from tidegate.batch.tables import COMMAND, MERGED, PAIRS, Table, agent_known, one_of_each
 from tidegate.batch.templates import filled
 from tidegate.errors import BadInput
-from tidegate.model import NewJob, Spec
+from tidegate.model import NewJob, Spec, Stage
 
 
 class Expand:
@@ -45,6 +47,7 @@ class Expand:
             prompt=prompt,
             cwd=str(self._path(said.get("cwd", "."), f"{place} cwd")),
             **{key: said[key] for key in AS_SAID if key in said},
+            check=self._stage(said.get("check")),
         )
         account, priority = said.get("account", agent), said.get("priority", 0)
         group = one.group or said.get("group", "")
@@ -60,6 +63,13 @@ class Expand:
             raise BadInput(f'{place} agent: "command" is no agent: say command = ["program", ...]')
         agent_known(f"{place} agent", said["agent"], self._around.agents)
         return said["agent"], ()
+
+    def _stage(self, said: Stage | None) -> Stage | None:
+        """A stage with the agent that its command is, and for the account that it would have as a job's."""
+        if said is None:
+            return None
+        agent = self._around.recognise(said.command)
+        return replace(said, agent=agent, account=said.account or agent)
 
     def _prompt(self, said: Table, place: str) -> str | None:
         if "prompt_file" not in said:

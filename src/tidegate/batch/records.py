@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tidegate.batch.shapes import Expanded
-from tidegate.model import NewJob
+from tidegate.model import NewJob, Stage
 
 
 def as_record(job: NewJob) -> dict[str, Any]:
@@ -36,8 +36,16 @@ def as_record(job: NewJob) -> dict[str, Any]:
         "resume_prompt": spec.resume_prompt,
         "result_files": list(spec.result_files),
         "labels": dict(spec.labels),
+        "check": _stage(spec.check),
     }
     return {key: value for key, value in record.items() if value not in (None, {}, [])}
+
+
+def _stage(stage: Stage | None) -> dict[str, Any] | None:
+    if stage is None:
+        return None
+    said = {"command": list(stage.command), "account": stage.account, "timeout": _short(stage.timeout)}
+    return {key: one for key, one in {**said, "attempts": stage.attempts}.items() if one is not None}
 
 
 def _short(seconds: float | None) -> float | None:

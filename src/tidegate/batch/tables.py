@@ -10,7 +10,7 @@ from typing import Any
 from tidegate import allowed
 from tidegate.allowed import Check, Wrong
 from tidegate.errors import BadInput
-from tidegate.model import When
+from tidegate.model import Stage, When
 
 Table = Mapping[str, Any]
 
@@ -30,6 +30,20 @@ def hours(value: object) -> str:
 allowed.says(hours, {"type": "string", "minLength": 1})
 
 
+def stage(checks: Mapping[str, Check[object]]) -> Check[Stage]:
+    """A command that runs after the agent, with what may be said of it."""
+
+    def check(value: object) -> Stage:
+        said = allowed.table(value, checks)
+        if "command" not in said:
+            raise Wrong('must say command = ["program", "argument"]')
+        return Stage(**said)
+
+    properties = {key: allowed.schema(one) for key, one in checks.items()}
+    schema = {"type": "object", "properties": properties, "required": ["command"], "additionalProperties": False}
+    return allowed.says(check, schema)
+
+
 BATCH: Mapping[str, Check[object]] = {
     "name": allowed.name,
     "on_limit": allowed.one_of("wait", "exit"),
@@ -44,6 +58,13 @@ ACCOUNT: Mapping[str, Check[object]] = {
     "preflight": allowed.one_of(*PREFLIGHT),
     "hours": hours,
 }
+STAGE: Mapping[str, Check[object]] = {
+    "command": allowed.argv,
+    "account": allowed.word,
+    "timeout": allowed.seconds(),
+    "attempts": allowed.whole(1, 1000),
+}
+CHECK: Check[Stage] = stage(STAGE)
 PIDS, WEIGHT = allowed.whole(1, 4_194_304), allowed.whole(1, 10_000)  # what the kernel takes
 DEFAULTS: Mapping[str, Check[object]] = {
     "agent": allowed.word,
@@ -68,6 +89,7 @@ DEFAULTS: Mapping[str, Check[object]] = {
     "resume_prompt": allowed.text,
     "result_files": allowed.tuple_of(allowed.pattern),
     "labels": allowed.mapping_of(allowed.name, allowed.any_text),
+    "check": CHECK,
 }
 JOB: Mapping[str, Check[object]] = {"id": allowed.name, "group": allowed.word, **DEFAULTS}
 OF_GROUP: Mapping[str, Check[object]] = {"id": allowed.name, **DEFAULTS}  # what a group, or a job in it, may say

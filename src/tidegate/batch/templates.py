@@ -53,6 +53,10 @@ def _holds(value: object) -> bool:
 
 
 def _has_template(value: object) -> bool:
+    if isinstance(value, Mapping):  # a stage, which waits as a whole
+        return any(
+            _has_template(one) or (isinstance(one, list) and any(map(_has_template, one))) for one in value.values()
+        )
     return isinstance(value, str) and OPENING in value
 
 
@@ -74,17 +78,24 @@ def _filled(value: object, values: Values, place: str) -> object:
 
 
 def _value(raw: object, values: Values) -> object:
-    if isinstance(raw, str):
-        return Scalar(text(raw, values))
-    assert isinstance(raw, tuple), "a layer makes templates of texts and lists alone"
-    return [_inside(place, one, values) for place, one in enumerate(raw)]
+    match raw:
+        case str():
+            return Scalar(text(raw, values))
+        case tuple() | list():
+            return [_inside(f"[{place}]", one, values) for place, one in enumerate(raw)]
+        case Mapping():
+            return {key: _inside(f".{allowed.shown_key(key)}", one, values, key) for key, one in raw.items()}
+        case _:
+            return raw
 
 
-def _inside(place: int, one: str, values: Values) -> str:
+def _inside(place: str, one: object, values: Values, key: str = "") -> object:
+    """A value within another; what is to be a list never comes out of a text."""
     try:
-        return text(one, values)
+        value = _value(one, values)
     except Wrong as wrong:
-        raise Wrong(str(wrong), f"[{place}]") from None
+        raise Wrong(str(wrong), place + wrong.inside) from None
+    return str(value) if isinstance(value, Scalar) and (not key or key in LISTS) else value
 
 
 class Scalar(Typed):

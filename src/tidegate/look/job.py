@@ -11,7 +11,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from tidegate import policy
+from tidegate import policy, stages
 from tidegate.allowed import shown_size
 from tidegate.look import plain
 from tidegate.look.desk import Desk, chosen, hidden
@@ -118,15 +118,20 @@ def _facts(sheet: Sheet, page: Page) -> Iterator[tuple[str, str]]:
     yield "job", f"{clean(job.name)} (#{job.id})"
     yield "batch", clean(job.batch_name) + (f", group {clean(job.group)}" if job.group else "")
     yield "state", page.state(job.state) + _ended(job, page)
+    if job.stage and not job.state.is_final:
+        yield "stage", f"{job.stage}: the agent's work is done"
     yield from _reasons(sheet, page)
     for need in sheet.needs:
         yield "needs", f"{clean(need.name)} (#{need.needs}), {'met' if need.met else need.state.value}"
     yield "account", _account(job)
     yield from _definition(job)
+    for stage, what in stages.named(job.spec):
+        yield stage, shown(f"{shlex.join(what.command)}, for {what.account}")
     if job.session:
         yield "session", clean(job.session)
     launches = counted(job.launches, "launch", "launches")
-    yield "charged", f"{job.attempts} of {counted(job.spec.max_attempts, 'attempt')}, {launches}"
+    of = f" of the {job.stage}" if job.stage else ""
+    yield "charged", f"{job.attempts} of {counted(stages.spec_of(job).max_attempts, 'attempt')}{of}, {launches}"
 
 
 def _ended(job: Job, page: Page) -> str:
@@ -176,12 +181,13 @@ def _definition(job: Job) -> Iterator[tuple[str, str]]:
 
 
 def _attempt(attempt: Attempt, page: Page) -> str:
+    began = page.at(attempt.started_at) + (f"  {attempt.stage}" if attempt.stage else "")
     if attempt.ended_at is None:
-        return f"{page.at(attempt.started_at)}  runs for {page.since(attempt.started_at)}"
+        return f"{began}  runs for {page.since(attempt.started_at)}"
     took = span(attempt.seconds or 0)
     exit = "" if attempt.exit is None else policy.ended(attempt.exit)
     exit = f", {exit}" if exit and not attempt.detail.startswith(exit) else ""
     cost = attempt.usage.cost_usd if attempt.usage else None
     money = "" if cost is None else f", ${cost:.4f}"
     detail = f": {shown(attempt.detail)}" if attempt.detail else ""
-    return f"{page.at(attempt.started_at)}  {clean(attempt.outcome or 'unknown')} after {took}{exit}{money}{detail}"
+    return f"{began}  {clean(attempt.outcome or 'unknown')} after {took}{exit}{money}{detail}"

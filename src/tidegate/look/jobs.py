@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from tidegate import stages
 from tidegate.look import find, plain
 from tidegate.look.desk import Desk, note, opened, refuse_named
 from tidegate.look.why import Picture, learn, stand, waits
@@ -165,7 +166,7 @@ def _lines(jobs: Iterator[Job], seen: Picture, page: Page) -> Iterator[str]:
 
 def _row(job: Job, why: str, page: Page) -> Row:
     batch = job.batch_name if page.width is None else job.batch_name.rstrip("/").rpartition("/")[2]
-    account, charged = clean(job.account), f"{job.attempts}/{job.spec.max_attempts}"
+    account, charged = clean(job.account), f"{job.attempts}/{stages.spec_of(job).max_attempts}"
     return (
         str(job.id),
         clean(job.name),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -90,14 +90,16 @@ def _print(desk: Desk, job: Job, args: Namespace) -> None:
         import anyio  # noqa: PLC0415 - only a follower pays for a loop
 
         anyio.run(_follow, desk, job, args)
-    elif (attempt := _chosen(desk, job, args.attempt)) is None:
+    elif (attempt := _chosen(desk, job, args)) is None:
         note(f"{quoted(job.name)} has not started yet: {stand(job, desk.picture([job]), desk.page, {})}")
     else:
         _copy(desk, job, attempt, args)
 
 
-def _chosen(desk: Desk, job: Job, n: int | None) -> Attempt | None:
-    attempts = desk.store.attempts(job.id)
+def _chosen(desk: Desk, job: Job, args: Namespace) -> Attempt | None:
+    attempts, n = desk.store.attempts(job.id), args.attempt
+    if args.stage is not None:
+        return _of_stage(job, attempts, args.stage)
     if n is None:
         return attempts[-1] if attempts else None
     for attempt in attempts:
@@ -105,6 +107,14 @@ def _chosen(desk: Desk, job: Job, n: int | None) -> Attempt | None:
             return attempt
     there = f"1 to {attempts[-1].n}" if attempts else "none yet"
     raise BadInput(f"{quoted(job.name)} has no attempt {n}; there is {there}")
+
+
+def _of_stage(job: Job, attempts: Sequence[Attempt], stage: str) -> Attempt:
+    """The last attempt of a stage."""
+    for attempt in reversed(attempts):
+        if (attempt.stage or "agent") == stage:
+            return attempt
+    raise BadInput(f"{quoted(job.name)} has had no attempt of its stage {stage}")
 
 
 def path(state: Path, attempt: Attempt, stream: Stream) -> Path:
@@ -153,13 +163,13 @@ def _was_too_much(desk: Desk, attempt: Attempt) -> bool:
 
 
 async def _follow(desk: Desk, job: Job, args: Namespace) -> None:
-    first = _chosen(desk, job, args.attempt)
+    first = _chosen(desk, job, args)
     n = first.n if first else 1
     while (attempt := await _started(desk, job, n)) is not None:
         if first is None or attempt.n != first.n:
             note(f"--- attempt {attempt.n} of {quoted(job.name)} ---")
         await _follow_one(desk, job, attempt, args)
-        if args.attempt is not None:
+        if args.attempt is not None or args.stage is not None:
             return
         n = attempt.n + 1
 

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from msgspec.structs import asdict
+
+from tidegate import stages
 from tidegate.look.why import Wait
-from tidegate.model import Attempt, Event, Hold, Job, Need, Request, Spec, Supervisor, Usage
+from tidegate.model import CHECK, Attempt, Event, Hold, Job, Need, Request, Spec, Stage, Supervisor, Usage
 
 Form = dict[str, Any]
 
@@ -47,13 +50,14 @@ def job(one: Job) -> Form:
         "batch": one.batch_name,
         "job": one.name,
         "state": one.state.value,
+        "stage": one.stage or "agent",
         "account": one.account,
         "model": one.model,
         "agent": one.spec.agent,
         "group": one.group,
         "priority": one.priority,
         "attempts": one.attempts,
-        "max_attempts": one.spec.max_attempts,
+        "max_attempts": stages.spec_of(one).max_attempts,
         "launches": one.launches,
         "lost": one.lost,
         "limited_in_a_row": one.limited_in_a_row,
@@ -87,19 +91,26 @@ def definition(spec: Spec, env: Mapping[str, str]) -> Form:
         "on_failure": spec.on_failure,
         "resume_prompt": _bare(spec.resume_prompt),
         "labels": _bare(spec.labels),
+        "check": _stage(spec.check),
     }
+
+
+def _stage(one: Stage | None) -> Form | None:
+    return None if one is None else {**asdict(one), "command": _bare(one.command)}
 
 
 def attempt(one: Attempt) -> Form:
     """An attempt; `seconds` is its length where it has ended."""
     return {
         "attempt": one.n,
+        "stage": one.stage or "agent",
         "started_at": iso(one.started_at),
         "ended_at": iso(one.ended_at),
         "seconds": None if one.seconds is None else round(one.seconds, 3),
         "outcome": one.outcome,
         "exit": one.exit,
         "detail": one.detail,
+        "score": stages.score_of(one.detail) if one.stage == CHECK else None,
         "session": one.session,
         "canary": one.canary,
         "progressed": one.progressed,

@@ -212,13 +212,14 @@ def _named(several: Sequence[str]) -> str:
 
 def stand(job: Job, seen: Picture, page: Page, running: dict[int, Attempt]) -> str:
     """One line on where a job stands: what it waits for, since when it runs, or how it ended."""
+    stage = f"{job.stage}: " if job.stage else ""
     if job.state is State.QUEUED:
-        return words(waits(job, seen)[0], job, seen, page)
+        return stage + words(waits(job, seen)[0], job, seen, page)
     if job.state is State.RUNNING and job.id in running:
         attempt = running[job.id]
         canary = "the canary, " if attempt.canary and not attempt.progressed else ""
         frozen = "frozen, " if seen.is_frozen(job) else ""
-        return f"{canary}{frozen}for {page.since(attempt.started_at)}"
+        return f"{stage}{canary}{frozen}for {page.since(attempt.started_at)}"
     return shown(job.reason)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tidegate import stages
 from tidegate.model import Event, Hold, Job, NewJob, Origin, Window, family
 from tidegate.night.spells import Kind, Spell
 
@@ -51,13 +52,23 @@ class Closing(Struct, frozen=True, kw_only=True):
 
 
 def reach(job: Job, batch: str) -> set[str]:
-    """Every scope that binds a job, hosts apart."""
+    """Every scope that binds a job in one of its stages, hosts apart."""
     return {f"job:{job.id}", *lane(job, batch)}
 
 
 def lane(job: Job | NewJob, batch: str) -> set[str]:
-    """Every scope that binds a job and others like it, hosts apart."""
-    return {"*", f"batch:{batch}", job.account, f"{job.account}/{family(job.model)}"}
+    """Every scope that binds a job and others like it in one of their stages, hosts apart."""
+    mine = {"*", f"batch:{batch}", *_of_account(job.account, job.model)}
+    return mine.union(*(_of_account(stage.account, None) for stage in stages.every(job.spec)))
+
+
+def present(job: Job, batch: str) -> set[str]:
+    """Every scope that binds a job in the stage in which it is, hosts apart."""
+    return {"*", f"batch:{batch}", f"job:{job.id}", *_of_account(job.account, job.model)}
+
+
+def _of_account(account: str, model: str | None) -> set[str]:
+    return {account, f"{account}/{family(model)}"}
 
 
 def binds(scope: str, reached: set[str]) -> bool:

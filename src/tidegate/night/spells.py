@@ -10,10 +10,12 @@ from typing import Final
 
 from msgspec import Struct
 
-from tidegate.model import Event, Job
+from tidegate import stages
+from tidegate.model import AGENT, Event, Job
 
 RUNS: Final = ("attempt claimed", "attempt thawed")
 QUEUES: Final = ("job added", "job retried", "attempt unclaimed")
+STAGED: Final = ("job staged", "job retried")
 
 
 class Kind(StrEnum):
@@ -27,7 +29,7 @@ class Kind(StrEnum):
 
 
 class Spell(Struct, frozen=True):
-    """A job did one thing from `begin` to `end`."""
+    """A job did one thing from `begin` to `end`; `job` is for the account of the stage in which it was."""
 
     job: Job
     kind: Kind
@@ -50,14 +52,17 @@ def _of_job(job: Job, story: Sequence[Event], needed: Mapping[int, datetime | No
     doing: Kind | None = None
     since, not_before = job.created_at, job.not_before if not job.launches else None
     unmet = needed.get(job.id, job.created_at) or now
+    job = stages.seen_in(job, AGENT)
     for event in story:
         follows = _follows(doing, event)
-        if follows is doing and event.name not in ("attempt ended", "job retried"):
+        if follows is doing and event.name not in ("attempt ended", *STAGED):
             continue
         yield from _between(job, doing, (since, max(event.at, since)), not_before, unmet)
-        if event.name != "job added":
+        if event.name not in ("job added", "job staged"):
             not_before = _later(event)
         doing, since = follows, max(event.at, since)  # a clock that was set back makes no time
+        if event.name in STAGED:
+            job = stages.seen_in(job, str(event.data.get("stage", AGENT)))
     yield from _between(job, doing, (since, max(now, since)), not_before, unmet)
 
 

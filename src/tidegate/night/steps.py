@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from tidegate.model import Event, Job, Supervisor
-from tidegate.night.closings import Closing, binds, reach
+from tidegate.night.closings import Closing, binds, present
 from tidegate.night.spells import Kind, Spell
 
 
@@ -98,7 +98,7 @@ class _Lanes:
     def of(self, job: Job) -> list[Segment]:
         key = (job.account, job.model, job.id if f"job:{job.id}" in self._single else 0)
         if key not in self._known:
-            reached = reach(job, self._batch)
+            reached = present(job, self._batch)
             self._known[key] = _segments([one for one in self._closings if binds(one.scope, reached)])
         return self._known[key]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from io import StringIO
 
+from tidegate import stages
 from tidegate.look import plain
 from tidegate.look.words import shown
 from tidegate.model import Attempt, Job, Usage
@@ -13,7 +14,8 @@ from tidegate.night.groups import interrupted
 from tidegate.report.told import Told
 
 COLUMNS = (
-    *("batch", "group", "job", "number", "account", "agent", "model", "attempt", "started_at", "ended_at", "seconds"),
+    *("batch", "group", "job", "number", "account", "agent", "model", "stage", "attempt", "started_at", "ended_at"),
+    "seconds",
     *("outcome", "exit", "canary", "session", "cost_usd", "input_tokens", "output_tokens", "detail"),
 )
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "|", "%")  # how what a spreadsheet would run begins
@@ -33,6 +35,7 @@ def _result(job: Job, attempts: list[Attempt], cut: set[int]) -> plain.Form:
     return {
         **plain.job(job),
         "interrupted": job.id in cut,
+        "score": next((form["score"] for form in reversed(forms) if form["score"] is not None), None),
         "seconds": round(sum(ran), 3) if ran and None not in ran else None,
         "cost_usd": sum(known) if known and len(known) == len(begun) else None,
         "tries": forms,
@@ -52,7 +55,8 @@ def csv_text(told: Told) -> str:
 
 def _row(batch: str, job: Job, one: Attempt) -> list[str]:
     form, usage = plain.attempt(one), one.usage or Usage()
-    names = (batch, job.group, job.name, job.id, job.account, job.spec.agent, job.model)
+    then, what = stages.seen_in(job, one.stage), stages.of(job.spec, one.stage) or job.spec
+    names = (batch, job.group, job.name, job.id, then.account, what.agent, then.model, form["stage"])
     times = (one.n, form["started_at"], form["ended_at"], form["seconds"], one.outcome, one.exit, one.canary)
     spent = (one.session, usage.cost_usd, usage.input_tokens, usage.output_tokens, one.detail)
     return [cell(said) for said in (*names, *times, *spent)]

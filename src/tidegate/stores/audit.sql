@@ -71,9 +71,9 @@ FROM attempt LEFT JOIN event
   ON event.job = attempt.job AND event.attempt = attempt.n AND event.name IN ('attempt ended', 'attempt unclaimed')
 GROUP BY attempt.job, attempt.n HAVING count(seq) <> (ended_at IS NOT NULL);
 
--- job_charged: the charged attempts are those that events charge since the last retry
+-- job_charged: the charged attempts are those that events charge since the last retry, in its present stage
 WITH
-  retried AS (SELECT job, max(seq) AS seq FROM event WHERE name = 'job retried' GROUP BY job),
+  retried AS (SELECT job, max(seq) AS seq FROM event WHERE name IN ('job retried', 'job staged') GROUP BY job),
   told AS (
     SELECT event.job, count(*) AS charged FROM event LEFT JOIN retried ON retried.job = event.job
     WHERE name = 'attempt ended' AND event.seq > coalesce(retried.seq, 0) AND data ->> 'charged' GROUP BY event.job
@@ -83,7 +83,7 @@ FROM job LEFT JOIN told ON told.job = job.id WHERE attempts <> coalesce(charged,
 
 -- job_lost: so are the lost ones
 WITH
-  retried AS (SELECT job, max(seq) AS seq FROM event WHERE name = 'job retried' GROUP BY job),
+  retried AS (SELECT job, max(seq) AS seq FROM event WHERE name IN ('job retried', 'job staged') GROUP BY job),
   told AS (
     SELECT event.job, count(*) AS lost FROM event LEFT JOIN retried ON retried.job = event.job
     WHERE name = 'attempt ended' AND event.seq > coalesce(retried.seq, 0) AND data ->> 'outcome' = 'lost'

@@ -147,10 +147,17 @@ class _Taking:
                 "canary": bool(ramps),
                 "resumes": job.session is not None,
                 "account": job.account,
+                **({"stage": job.stage} if job.stage else {}),
             },
         )
         attempt = Attempt(
-            job=id, n=job.launches, supervisor=who.me.uuid, epoch=seq, started_at=who.now, canary=bool(ramps)
+            job=id,
+            n=job.launches,
+            supervisor=who.me.uuid,
+            epoch=seq,
+            started_at=who.now,
+            canary=bool(ramps),
+            stage=job.stage,
         )
         self._rows.put_job(job)
         self._rows.add_attempt(attempt)

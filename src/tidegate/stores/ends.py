@@ -18,7 +18,7 @@ def cancel(rows: Rows, job: Job, now: datetime, by: str) -> Job:
         return job
     end = policy.cancelled(job, by, now)
     if end is not job:
-        rows.put_job(end)
+        put(rows, job, end)
         _unstick(rows, job, now, by)
         close(rows, end, rows.ties(job.id), now)
     return end
@@ -41,14 +41,22 @@ def retry(rows: Rows, job: Job, now: datetime, by: str, *, clean: bool) -> Job:
     dead, hopeless = dead_need(rows, job.id), _hopeless(rows, job)
     if again is job or ((dead is not None or hopeless) and job.state is State.SKIPPED):
         return job
-    rows.event(now, "job retried", job=job.id, data={"by": by, **({"clean": True} if clean else {})})
+    told = {"by": by, **({"clean": True} if clean else {}), **({"stage": again.stage} if again.stage else {})}
+    rows.event(now, "job retried", job=job.id, data=told)
     if dead is not None or hopeless:
         again = policy.skipped(again, dead, now) if dead is not None else policy.left_out(again, hopeless, now)
         _tell(rows, again, now, None)
-    rows.put_job(again)
+    put(rows, job, again)
     if job.group:
         settle(rows, rows.tied_batches([job.id]), now, by=by)
     return again
+
+
+def put(rows: Rows, before: Job, after: Job) -> None:
+    """Write a job; most never leave the stage in which they are."""
+    rows.put_job(after)
+    if (before.stage, before.work, before.account) != (after.stage, after.work, after.account):
+        rows.move(after)
 
 
 def _hopeless(rows: Rows, job: Job) -> str:

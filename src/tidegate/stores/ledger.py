@@ -150,6 +150,8 @@ class Ledger:
             if changed != found:
                 self._rows.redefine(job, found.batch, self._rows.define(new))
                 self._rows.put_job(changed)
+                if changed.work is not None or found.work is not None:
+                    self._rows.move(changed)
                 self._rows.event(now, "job updated", job=job, data={"by": _kept(by)})
             if changed.group != found.group:
                 ends.settle(self._rows, [found.batch], now, by=_kept(by))
@@ -248,7 +250,7 @@ class Ledger:
             ties = self._rows.ties(job.id)
             after = ends.obeyed(self._rows, policy.released(job, reason), ties, now)
             self._rows.put_attempt(ended)
-            self._rows.put_job(after)
+            ends.put(self._rows, job, after)
             self._rows.event(now, "attempt unclaimed", job=job.id, attempt=mine.n, data={"reason": reason})
             if after.state.is_final:
                 ends.close(self._rows, after, ties, now, attempt=mine.n)
@@ -342,21 +344,12 @@ class Ledger:
         job = ends.obeyed(self._rows, after, ties, now)
         if job.reason != (reason := _kept(job.reason)):
             job = replace(job, reason=reason)
-        self._rows.put_job(job)
-        ended = {
-            "outcome": attempt.outcome,
-            "exit": attempt.exit,
-            "reason": "" if isinstance(outcome, Succeeded) else attempt.detail,
-            "charged": job.attempts > running.attempts,
-            "next": job.state.value,
-        }
-        if isinstance(outcome, Failed) and outcome.cause:
-            ended["cause"] = outcome.cause.value
-        if job.not_before is not None:
-            ended["not_before"] = iso(job.not_before)
-        if isinstance(outcome, Interrupted) and outcome.session_gone:
-            ended["session_gone"] = True
-        self._rows.event(now, "attempt ended", job=job.id, attempt=attempt.n, data=ended)
+        ends.put(self._rows, running, job)
+        self._rows.event(
+            now, "attempt ended", job=job.id, attempt=attempt.n, data=_told(running, attempt, outcome, job)
+        )
+        if job.stage != running.stage:
+            self._rows.event(now, "job staged", job=job.id, attempt=attempt.n, data={"stage": job.stage})
         if job.state.is_final:
             ends.close(self._rows, job, ties, now, attempt=attempt.n)
         elif policy.stuck(job, others_progressed=self._others_progressed(job), rules=rules):
@@ -546,6 +539,26 @@ def _same_end(recorded: Attempt, told: Attempt) -> None:
 
 def _says_the_same(prior: Hold, new: Hold) -> bool:
     return prior == replace(new, since=prior.since, epoch=prior.epoch)
+
+
+def _told(running: Job, attempt: Attempt, outcome: Outcome, after: Job) -> dict[str, object]:
+    """What the event of an attempt's end tells."""
+    ended: dict[str, object] = {
+        "outcome": attempt.outcome,
+        "exit": attempt.exit,
+        "reason": "" if isinstance(outcome, Succeeded) else attempt.detail,
+        "charged": after.attempts > running.attempts,
+        "next": after.state.value,
+    }
+    if attempt.stage:
+        ended["stage"] = attempt.stage
+    if isinstance(outcome, Failed) and outcome.cause:
+        ended["cause"] = outcome.cause.value
+    if after.not_before is not None:
+        ended["not_before"] = iso(after.not_before)
+    if isinstance(outcome, Interrupted) and outcome.session_gone:
+        ended["session_gone"] = True
+    return ended
 
 
 def _answers(outcome: Outcome) -> bool:

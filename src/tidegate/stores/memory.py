@@ -345,6 +345,9 @@ class _Rows:
     def put_job(self, job: Job) -> None:
         self._put(self.jobs, job.id, job)
 
+    def move(self, job: Job) -> None:
+        """A row is whole here."""
+
     def put_priority(self, job: int, priority: int) -> None:
         self._put(self.jobs, job, replace(self.jobs[job], priority=priority))
 

@@ -95,7 +95,7 @@ SELECT :now, 'job ended', id, json_object('state', state, 'reason', reason) FROM
 UPDATE job SET attempts = (
   SELECT count(*) FROM event
   WHERE event.job = :job AND name = 'attempt ended' AND data ->> 'charged' AND seq > (
-    SELECT coalesce(max(seq), 0) FROM event WHERE event.job = :job AND name = 'job retried'
+    SELECT coalesce(max(seq), 0) FROM event WHERE event.job = :job AND name IN ('job retried', 'job staged')
   )
 ) WHERE id = :job;
 
@@ -103,7 +103,7 @@ UPDATE job SET attempts = (
 UPDATE job SET lost = (
   SELECT count(*) FROM event
   WHERE event.job = :job AND name = 'attempt ended' AND data ->> 'outcome' = 'lost' AND seq > (
-    SELECT coalesce(max(seq), 0) FROM event WHERE event.job = :job AND name = 'job retried'
+    SELECT coalesce(max(seq), 0) FROM event WHERE event.job = :job AND name IN ('job retried', 'job staged')
   )
 ) WHERE id = :job;
 

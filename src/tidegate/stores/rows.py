@@ -24,10 +24,12 @@ from tidegate.model import (
     Origin,
     Request,
     Spec,
+    Stage,
     State,
     Supervisor,
     Usage,
     Window,
+    Work,
 )
 
 
@@ -291,7 +293,10 @@ class Rows(Protocol):
         """One job."""
 
     def put_job(self, job: Job) -> None:
-        """Write a job's state and what goes with it, not its definition."""
+        """Write a job's state and what goes with it, not its definition, nor what `move` writes."""
+
+    def move(self, job: Job) -> None:
+        """Write a job's stage, what its agent has done, and the account and model of the stage."""
 
     def put_priority(self, job: int, priority: int) -> None:
         """Move a job in its lane."""
@@ -415,6 +420,7 @@ LONG: Final = 10_000  # characters of a pattern, or of a label
 
 # --- definitions as text ---
 
+STAGES: Final = ("check",)  # fields of a spec that are stages
 _DEFAULTS: Final[Mapping[str, object]] = asdict(Spec())
 _SORTED: Final = msgspec.json.Encoder(order="sorted").encode
 _READABLE: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
@@ -450,6 +456,9 @@ def define(new: NewJob, hide: Callable[[str, str], object]) -> Defined:
         said["env"] = {name: hide(name, value) for name, value in new.spec.env.items()}
     if "labels" in said:
         said["labels"] = dict(new.spec.labels)
+    for name in STAGES:
+        if name in said:
+            said[name] = asdict(said[name])
     spec = _definition(said)
     whole = _definition([spec, new.account, new.model, new.priority, new.group])
     return Defined(new, spec, hashlib.blake2b(whole.encode(), digest_size=16).digest())
@@ -472,7 +481,15 @@ def spec_of(text: str, show: Callable[[object], str]) -> Spec:
             said[name] = tuple(said[name])
     if "env" in said:
         said["env"] = {name: show(kept) for name, kept in said["env"].items()}
+    for name in STAGES:
+        if name in said:
+            said[name] = Stage(**{**said[name], "command": tuple(said[name]["command"])})
     return Spec(**said)
+
+
+def work_of(text: str | None) -> Work | None:
+    """What a job's agent has done, of a column's text."""
+    return None if text is None else Work(**json.loads(text))
 
 
 # --- instants as text ---

@@ -59,6 +59,7 @@ from tidegate.stores.rows import (
     iso_or_none,
     json_text,
     spec_of,
+    work_of,
 )
 from tidegate.stores.vault import Vault, is_gone, is_secret
 
@@ -278,7 +279,7 @@ class _Rows:
     def names(self, batch: int) -> list[str]:
         return [name for (name,) in self._file.rows("names", batch=batch)]
 
-    def _lane(self, batch: int, new: NewJob, found: dict[tuple[str, str, str], int]) -> int:
+    def _lane(self, batch: int, new: NewJob | Job, found: dict[tuple[str, str, str], int]) -> int:
         """The id of a job's lane, made if it is new; `found` remembers those of this transaction."""
         key = (new.account, family(new.model), new.group)
         if key not in found:
@@ -342,6 +343,17 @@ class _Rows:
             resumed=job.resumed,
             reason=job.reason,
             ended_at=iso_or_none(job.ended_at),
+        )
+
+    def move(self, job: Job) -> None:
+        self._file.run(
+            "move_job",
+            id=job.id,
+            stage=job.stage,
+            work=json_text(asdict(job.work)) if job.work is not None else None,
+            lane=self._lane(job.batch, job, {}),
+            account=job.account,
+            model=job.model,
         )
 
     def put_priority(self, job: int, priority: int) -> None:
@@ -464,6 +476,7 @@ class _Rows:
             epoch=attempt.epoch,
             started_at=iso(attempt.started_at),
             canary=attempt.canary,
+            stage=attempt.stage,
         )
 
     def put_attempt(self, attempt: Attempt) -> None:
@@ -805,6 +818,8 @@ def _job(row: Row, spec: Spec) -> Job:
             created_at=datetime.fromisoformat(row[20]),
             ended_at=_at(row[21]),
             unmet=row[23],
+            stage=row[24],
+            work=work_of(row[25]),
             spec=spec,
         )
     except (ValueError, TypeError) as error:
@@ -886,6 +901,7 @@ def _attempt(row: Row) -> Attempt:
         session=row[10],
         usage=_usage(row[11]),
         detail=row[12],
+        stage=row[13],
     )
 
 

@@ -324,6 +324,11 @@ CREATE INDEX lane_waiting ON lane (batch) WHERE queued > 0;
 CREATE INDEX lane_busy ON lane (batch) WHERE running > 0;
 CREATE INDEX lane_group ON lane ("group");
 
+-- migration_4: the stages of a job behind its agent's
+ALTER TABLE job ADD COLUMN stage TEXT NOT NULL DEFAULT '' CHECK (stage IN ('', 'check', 'publish'));
+ALTER TABLE job ADD COLUMN work TEXT;  -- what its agent has done, where a stage behind it has begun: JSON
+ALTER TABLE attempt ADD COLUMN stage TEXT NOT NULL DEFAULT '';
+
 -- salvaged: what hangs on a row that is lost goes, and nothing gets a number that one of them may have had
 DELETE FROM job WHERE id NOT IN (SELECT job FROM definition);
 DELETE FROM definition WHERE job NOT IN (SELECT id FROM job);
@@ -517,6 +522,9 @@ UPDATE job SET
   resumed = :resumed, reason = :reason, ended_at = :ended_at
 WHERE id = :id;
 
+-- move_job: a job is in another stage, and for another account
+UPDATE job SET stage = :stage, work = :work, lane = :lane, account = :account, model = :model WHERE id = :id;
+
 -- put_priority: a job's place in its lane
 UPDATE job SET priority = :priority WHERE id = :id;
 
@@ -657,8 +665,8 @@ SELECT * FROM attempt WHERE job = :job AND n = :n;
 SELECT * FROM attempt WHERE job = :job ORDER BY n;
 
 -- add_attempt: a new attempt
-INSERT INTO attempt (job, n, supervisor, epoch, started_at, canary)
-VALUES (:job, :n, :supervisor, :epoch, :started_at, :canary);
+INSERT INTO attempt (job, n, supervisor, epoch, started_at, canary, stage)
+VALUES (:job, :n, :supervisor, :epoch, :started_at, :canary, :stage);
 
 -- put_attempt: what an attempt has come to, and whose it is
 UPDATE attempt SET

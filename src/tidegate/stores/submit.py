@@ -111,8 +111,12 @@ class Submit:
         before = self._rows.job(id)
         assert before is not None, "it stands in this transaction"
         self._rows.redefine(id, self._batch.id, job)
-        if before.session is not None or before.resumed:
-            self._rows.put_job(policy.edited(before, job.new))
+        after = policy.edited(before, job.new)
+        if before.work is not None:
+            self._rows.put_job(after)
+            self._rows.move(after)
+        elif before.session is not None or before.resumed:
+            self._rows.put_job(after)
 
     def _add(self, fresh: Sequence[Fresh], states: Mapping[int, State]) -> None:
         self._rows.add_jobs(self._batch.id, fresh, self._now)

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from tidegate import policy
 from tidegate.model import Attempt, Forgotten, Job, State
+from tidegate.stores import ends
 from tidegate.stores.rows import Rows
 
 OVER = "its end is not in the database, which is older"
@@ -17,7 +18,8 @@ def take_up(rows: Rows, job: Job, found: Forgotten, now: datetime) -> None:
     """See the port Store; to be called inside a transaction."""
     if found.adopts and job.state.is_final:
         rows.event(now, "job retried", job=job.id, data={"by": "restore"})
-        job = policy.retried(job)
+        before, job = job, policy.retried(job)
+        ends.put(rows, before, job)
     last = max(found.numbers)
     for n in range(job.launches + 1, last + 1):
         _end_open(rows, job, now)
@@ -33,7 +35,14 @@ def take_up(rows: Rows, job: Job, found: Forgotten, now: datetime) -> None:
 def _claimed(rows: Rows, job: Job, found: Forgotten, began: datetime, now: datetime) -> Attempt:
     told = {"n": job.launches, "canary": False, "resumes": False, "account": job.account, "found": True}
     seq = rows.event(now, "attempt claimed", job=job.id, attempt=job.launches, data=told)
-    return Attempt(job=job.id, n=job.launches, supervisor=found.supervisor.uuid, epoch=seq, started_at=began)
+    return Attempt(
+        job=job.id,
+        n=job.launches,
+        supervisor=found.supervisor.uuid,
+        epoch=seq,
+        started_at=began,
+        stage=job.stage,
+    )
 
 
 def _end_open(rows: Rows, job: Job, now: datetime) -> None:

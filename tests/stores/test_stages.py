@@ -1,0 +1,175 @@
+"""The stages of a job behind its agent's: whose they are, what their ends do, and what a person's retry begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from stores.reconciling import audited, reconcile
+from stores.world import Claim, World, names
+from tidegate.model import (
+    Account,
+    Batch,
+    Failed,
+    Interrupted,
+    Job,
+    Lost,
+    NewJob,
+    Outcome,
+    Spec,
+    Stage,
+    State,
+    Succeeded,
+    TimedOut,
+)
+from tidegate.stores import Store
+
+JUDGE = Stage(command=("judge",), account="judges", attempts=2)
+NO, NONE = Failed(reason="exit 1: 3 tests failed"), Failed(reason="exit 127: judge: not found", valid=False)
+
+
+@pytest.fixture
+def world(store: Store) -> Iterator[World]:
+    made = World(store)
+    made.enter()
+    yield made
+    reconcile(store)
+    audited(store)
+
+
+def judged(name: str = "a", check: Stage = JUDGE, **more: object) -> NewJob:
+    spec = Spec(agent="claude", prompt="do it", check=check, **more)  # type: ignore[arg-type]
+    return NewJob(name=name, account="claude", model="opus", spec=spec)
+
+
+def done(world: World, *jobs: NewJob) -> Job:
+    """The job after its agent has succeeded in a session of its own."""
+    world.store.submit(Batch("b"), jobs or [judged()], world.now)
+    job, attempt = world.take()
+    assert (job.account, job.stage, attempt.stage) == ("claude", "", "")
+    return world.store.finish(attempt, Succeeded("an answer"), world.now, exit=0, session="s-1")
+
+
+def check(world: World) -> Claim:
+    job, attempt = world.take()
+    assert (job.account, job.model, job.session, attempt.stage) == ("judges", None, None, "check")
+    return job, attempt
+
+
+def test_after_its_agent_a_job_waits_for_its_check_in_the_lane_of_that_account(world: World) -> None:
+    job = done(world)
+    assert (job.state, job.stage, job.account, job.attempts) == (State.QUEUED, "check", "judges", 0)
+    assert job.work is not None
+    assert (job.work.attempt, job.work.account, job.work.model, job.work.session) == (1, "claude", "opus", "s-1")
+    assert job == world.job("a")
+    assert world.store.counts(account="judges")[State.QUEUED] == 1
+    assert world.store.counts(account="claude")[State.QUEUED] == 0
+    assert [one.data for one in world.events("job staged")] == [{"stage": "check"}]
+    ended = world.finish(check(world))
+    assert (ended.state, ended.account, ended.model, ended.session) == (State.SUCCEEDED, "claude", "opus", "s-1")
+    assert [one.stage for one in world.store.attempts(ended.id)] == ["", "check"]
+    assert world.store.counts(account="claude")[State.SUCCEEDED] == 1
+
+
+def test_a_limited_judge_waits_behind_its_own_hold_and_the_agent_never_runs_again(world: World) -> None:
+    done(world, judged("a"), judged("b"))
+    claim = check(world)  # ahead of fresh work
+    job = world.limited(claim, world.ahead(60))
+    assert (job.state, job.stage, job.attempts) == (State.QUEUED, "check", 0)
+    assert world.hold("judges").allow == 0
+    assert names(world.claim(9)) == ["b"], "the agent's account is open"
+    world.wait(61)
+    again = check(world)
+    assert world.finish(again).state is State.SUCCEEDED
+    assert [one.stage for one in world.store.attempts(again[0].id)] == ["", "check", "check"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "first", "second"),
+    [
+        (NO, State.FAILED, None),
+        (NONE, State.QUEUED, State.ERROR),
+        (TimedOut(after=5), State.QUEUED, State.ERROR),
+        (Failed(reason="no such program", valid=False, retry=False), State.ERROR, None),
+        (Interrupted(reason="drained"), State.QUEUED, State.QUEUED),
+        (Lost("killed"), State.QUEUED, State.QUEUED),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_check_grades_or_comes_to_nothing(world: World, outcome: Outcome, first: State, second: State | None) -> None:
+    done(world)
+    job = world.finish(check(world), outcome, exit=1)
+    assert (job.state, job.stage) == (first, "check")
+    if second is not None:
+        world.wait(600)
+        assert world.finish(check(world), outcome, exit=1).state is second
+    if world.job("a").state.is_final:
+        assert world.job("a").reason.startswith("check: ")
+        assert world.job("a").account == "claude"
+
+
+def test_a_retry_after_no_result_asks_the_judge_alone(world: World) -> None:
+    done(world)
+    job = world.finish(check(world), Failed(reason="no such program", valid=False, retry=False), exit=None)
+    again = world.store.retry(job.id, world.now, by="ann")
+    assert (again.state, again.stage, again.account, again.attempts) == (State.QUEUED, "check", "judges", 0)
+    assert world.events("job retried")[-1].data == {"by": "ann", "stage": "check"}
+    assert world.finish(check(world)).state is State.SUCCEEDED
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_a_retry_after_a_grade_or_a_clean_one_begins_with_the_agent_anew(world: World, clean: bool) -> None:
+    done(world)
+    job = world.finish(check(world), NONE if clean else NO, exit=1)
+    if clean:
+        world.wait(600)
+        job = world.finish(check(world), NONE, exit=127)
+    again = world.store.retry(job.id, world.now, by="ann", clean=clean)
+    assert (again.stage, again.account, again.model, again.session, again.work) == ("", "claude", "opus", None, None)
+    claimed, attempt = world.take()
+    assert (claimed.account, attempt.stage, attempt.n) == ("claude", "", world.job("a").launches)
+
+
+def test_a_job_that_is_cancelled_before_its_check_is_its_agents_again_and_a_retry_goes_on(world: World) -> None:
+    job = done(world)
+    ended = world.store.cancel(job.id, world.now, by="ann")
+    assert (ended.state, ended.account, ended.stage) == (State.CANCELLED, "claude", "check")
+    assert world.store.retry(job.id, world.now, by="ann").stage == "check"
+    assert world.finish(check(world)).state is State.SUCCEEDED
+
+
+def test_a_claim_of_a_check_that_is_given_back_is_no_attempt_of_it(world: World) -> None:
+    done(world)
+    _, attempt = check(world)
+    world.store.unclaim(attempt, world.now, "draining")
+    assert (world.job("a").stage, world.job("a").attempts) == ("check", 0)
+    assert world.finish(check(world)).state is State.SUCCEEDED
+
+
+def test_another_definition_of_a_job_that_waits_for_its_check_changes_the_check(world: World) -> None:
+    job = done(world)
+    other = Stage(command=("other",), account="others")
+    assert world.store.edit(job.id, judged(check=other), world.now, by="ann").account == "others"
+    assert world.job("a").stage == "check"
+    world.store.submit(Batch("b"), [judged(check=JUDGE)], world.now, update=True)
+    assert world.job("a").account == "judges"
+    gone = NewJob(name="a", account="claude", spec=Spec(agent="claude", prompt="do it"))
+    assert world.store.edit(job.id, gone, world.now, by="ann").stage == ""
+    assert (world.job("a").account, world.job("a").work) == ("claude", None)
+
+
+def test_a_judge_that_fails_within_seconds_is_braked_on_its_own_account(world: World) -> None:
+    world.accounts(Account(name="judges", cautious=True))
+    done(world, judged(check=Stage(command=("judge",), account="judges", attempts=9)))
+    for _ in range(3):
+        world.finish(check(world), NONE, exit=127)
+        world.wait(600)
+    assert [hold.scope for hold in world.store.holds() if hold.reason.startswith("3 attempts in a row")] == ["judges"]
+
+
+def test_a_job_without_stages_is_kept_as_ever(world: World) -> None:
+    world.submit("a")
+    job = world.finish(world.take())
+    assert (job.stage, job.work, job.state) == ("", None, State.SUCCEEDED)
+    assert world.events("job staged") == []

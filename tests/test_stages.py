@@ -1,0 +1,145 @@
+"""What a job goes through behind its agent: what each stage launches, what a check's end says, and real judges."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from installed import Tidegate
+from stores.world import START
+
+from tidegate import answers, stages
+from tidegate.model import Failed, Interrupted, Job, Kind, Limit, Limited, Outcome, Spec, Stage, Succeeded, Work
+
+JUDGE = Stage(command=("judge", "--strict"), agent="command", account="judges", timeout=5.0, attempts=2)
+NO = Failed(reason="exit 1: 3 tests failed")
+TALK = Limited(Limit(kind=Kind.USAGE_LIMIT, evidence="You've hit your limit", sure=False))
+SURE = Limited(Limit(kind=Kind.USAGE_LIMIT, evidence="You've hit your limit"))
+SCORE = '{"score": 0.25}'
+
+
+def job(stage: str = "", **more: object) -> Job:
+    spec = Spec(agent="claude", prompt="do it", args=("-x",), cwd="/repo", env={"A": "1"}, check=JUDGE)
+    facts: dict[str, object] = {"id": 1, "batch": 1, "batch_name": "b", "name": "a", "account": "claude", "spec": spec}
+    return Job(stage=stage, created_at=START, **{**facts, **more})  # type: ignore[arg-type]
+
+
+def test_a_stage_launches_its_command_where_and_with_what_the_job_is() -> None:
+    assert stages.spec_of(job()) == job().spec
+    spec = stages.spec_of(job("check"))
+    assert (spec.agent, spec.command, spec.args, spec.prompt) == ("command", ("judge", "--strict"), (), None)
+    assert (spec.cwd, spec.env, spec.timeout, spec.max_attempts) == ("/repo", {"A": "1"}, 5.0, 2)
+
+
+@pytest.mark.parametrize("code", [1, 2, 74, 76, 124])
+def test_an_ordinary_exit_status_is_a_grade(code: int) -> None:
+    assert stages.graded(NO, code, "", proof=False) == NO
+
+
+@pytest.mark.parametrize("code", [75, 125, 126, 127, 128, 137, 255, None])
+def test_any_other_exit_status_is_no_grade(code: int | None) -> None:
+    outcome = stages.graded(NO, code, SCORE, proof=False)
+    assert isinstance(outcome, Failed)
+    assert not outcome.valid
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "grade", "proof", "found"),
+    [
+        (NO, 1, SCORE, False, Failed(reason=f"exit 1: {SCORE}")),
+        (NO, 1, "", True, Failed(reason=NO.reason, valid=False)),
+        (Succeeded("yes"), 0, "", True, Succeeded("yes")),
+        (Succeeded(), 0, SCORE, False, Succeeded(SCORE)),
+        (TALK, 1, SCORE, False, Failed(reason=f"exit 1: {SCORE}")),
+        (TALK, 1, "", False, TALK),
+        (TALK, 75, SCORE, False, TALK),
+        (SURE, 1, SCORE, False, SURE),
+        (Interrupted(reason="drained"), 1, SCORE, False, Interrupted(reason="drained")),
+    ],
+)
+def test_a_grade_outweighs_talk_of_a_limit_and_nothing_else(
+    outcome: Outcome, code: int, grade: str, proof: bool, found: Outcome
+) -> None:
+    assert stages.graded(outcome, code, grade, proof=proof) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "score"),
+    [
+        ('{"score": 1}', 1.0),
+        ('exit 1: {"score": 0.25, "why": "{"}', 0.25),
+        ('{"score": true}', None),
+        ('{"score": "9"}', None),
+        ("[1]", None),
+        ("{", None),
+        ("{" * 100_000, None),
+        ('{"points": 1}', None),
+        ("", None),
+    ],
+)
+def test_a_score_is_a_number_in_a_line_of_json(text: str, score: float | None) -> None:
+    assert stages.score_of(text) == score
+
+
+def test_a_grade_is_the_last_line_of_an_output(tmp_path: Path) -> None:
+    assert answers.grade(tmp_path) == ""
+    (tmp_path / "stdout.log").write_text(f"{{}}\nthinking\n{SCORE}\n\n")
+    assert answers.grade(tmp_path) == SCORE
+    (tmp_path / "stdout.log").write_text(f"{SCORE}\nbut wait\n")
+    assert answers.grade(tmp_path) == ""
+
+
+def test_a_stage_is_told_where_the_agents_answer_is(tmp_path: Path) -> None:
+    assert answers.environment(job(), tmp_path / "1") == {}
+    one = job("check", work=Work(attempt=3, account="claude", answered=True))
+    told = answers.environment(one, tmp_path / "7")
+    assert told["TIDEGATE_RESULT_FILE"] == str(tmp_path / "3" / "answer")
+    assert answers.lacking(one, tmp_path / "7") == told["TIDEGATE_RESULT_FILE"]
+    (tmp_path / "3").mkdir()
+    answers.write(tmp_path / "3", "fine \ud83d")
+    assert answers.lacking(one, tmp_path / "7") == ""
+    assert (tmp_path / "3" / "answer").stat().st_mode & 0o777 == 0o600
+    answers.write(tmp_path / "gone", "nothing happens")
+
+
+CHECKED = """
+[batch]
+name = "night"
+[accounts.judges]
+concurrency = 1
+[defaults]
+max_attempts = 1
+[groups.T]
+matrix = { say = ["good", "bad", "odd"] }
+command = ["sh", "-c", "echo $TIDEGATE_STAGE-${{ say }}"]
+check = { command = ["sh", "judge.sh", "${{ say }}"], account = "judges", attempts = 1 }
+"""
+JUDGE_SH = """
+test "$TIDEGATE_STAGE $TIDEGATE_BATCH $TIDEGATE_JOB" = "check night T/$1" || exit 125
+test "$(cat "$TIDEGATE_RESULT_FILE")" = "-$1" && test -f "$TIDEGATE_AGENT_DIR/attempt.json" || exit 125
+case $1 in good) echo '{"score": 1}';; bad) echo '{"score": 0.5}'; exit 2;; odd) kill -9 $$;; esac
+"""
+
+
+@pytest.mark.slow
+def test_each_job_is_judged_by_its_check_and_a_record_says_how(tidegate: Tidegate) -> None:
+    (tidegate.place / "judge.sh").write_text(JUDGE_SH)
+    done = tidegate("run", tidegate.batch(CHECKED))
+    assert done.returncode != 0
+    assert tidegate.states() == {"T/good": "succeeded", "T/bad": "failed", "T/odd": "error"}
+    (bad,) = tidegate.lines("show", "T/bad")
+    assert (bad["stage"], bad["account"], bad["reason"]) == ("check", "command", 'check: exit 2: {"score": 0.5}')
+    assert [(one["stage"], one["outcome"], one["score"]) for one in bad["history"]] == [
+        ("agent", "succeeded", None),
+        ("check", "failed", 0.5),
+    ]
+    assert "check  succeeded" in tidegate("show", "T/good").stdout
+    assert tidegate("logs", "T/bad", "--stage", "agent").stdout == "-bad\n"
+    assert tidegate("logs", "T/bad", "--stage", "check").stdout == '{"score": 0.5}\n'
+    assert tidegate("report", "night", "--into", "r").returncode == 0
+    results = [json.loads(line) for line in (tidegate.place / "r" / "results.jsonl").read_text().splitlines()]
+    assert {one["job"]: one["score"] for one in results} == {"T/good": 1.0, "T/bad": 0.5, "T/odd": None}
+    again = tidegate("retry", "T/odd")
+    assert again.returncode == 0, again.stderr
+    assert [one["data"].get("stage") for one in tidegate.events("job retried")] == ["check"]
