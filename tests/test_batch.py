@@ -533,7 +533,7 @@ BAD_JSONL = [
         '{"id": "x", "command": ["a"]}\n{"id": "x", "command": ["a"]}',
         'stdin: line 2 ("x") id: is already that of line 1',
     ),
-    ('{"batch": {}, "id": "x"}', "stdin: line 1 id: unknown key; known are batch, defaults, accounts"),
+    ('{"batch": {}, "id": "x"}', "stdin: line 1 id: unknown key; known are batch, defaults, accounts, groups"),
     ('{"batch": {}}\n{"batch": {}}', "stdin: line 2 batch: is said twice"),
     ('{"command": ["a"]}\n{"defaults": {}}', "stdin: line 2 defaults: must come before the first job"),
     ('{"defaults": {"timout": 3}}\n{"command": ["a"]}', "stdin: [defaults] timout: unknown key; did you mean timeout?"),
