@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 import anyio
@@ -40,11 +40,10 @@ from tidegate.model import (
     Usage,
 )
 from tidegate.stores.vault import is_gone, is_secret
-from tidegate.watch import Follow, Watcher
+from tidegate.watch import DRAIN, Follow, Watcher
 
 log = structlog.get_logger()
 
-DRAIN = 2.0  # seconds that the readers get after the agent's end
 LAST = 1024 * 1024  # bytes at the end of each stream that are read however far the readers are behind
 BRIM, FOAM = 0.1, 64 * 1024 * 1024  # what an agent may print beyond its output until KILL ends it: a share, or bytes
 TOLD_MOST = 100  # sessions and limits of one attempt that are told while it runs: each is a row; the last ones count
@@ -300,10 +299,13 @@ class Running:
             return await child.wait()
         finally:
             self._has_exited = True  # what is asked for while its leftovers are ended comes too late
-            follow.finish()
-            asyncio.get_running_loop().call_later(DRAIN, _skip, follow)
-            if not self._is_telling:
-                reading.deadline = anyio.current_time() + 2 * DRAIN
+            follow.finish(partial(self._hurry, follow, reading))
+
+    def _hurry(self, follow: Follow[Sighting], reading: anyio.CancelScope) -> None:
+        """Read only the end of what has not been read by now, and not for long."""
+        _skip(follow)
+        if not self._is_telling:
+            reading.deadline = min(reading.deadline, anyio.current_time() + DRAIN)
 
     async def _read(self, follow: Follow[Sighting], reading: anyio.CancelScope) -> None:
         """Tell what is read; how long whoever is told takes, the readers have more time."""

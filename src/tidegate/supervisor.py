@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -80,6 +82,47 @@ class Post:
     batch: int | None = None
 
 
+class Crew:
+    """Tasks that attend one attempt after the other: to start a task costs as much as to follow a short attempt."""
+
+    def __init__(self, attend: Callable[[Running], Awaitable[None]]) -> None:
+        self._attend = attend
+        self._idle: list[asyncio.Future[Running | None]] = []
+        self._is_dismissed = False
+
+    def give(self, attempts: TaskGroup, running: Running) -> None:
+        """Have an attempt attended, by whoever is idle or by somebody new in the group."""
+        if not self._wake(running):
+            attempts.start_soon(self._work, running)
+
+    def dismiss(self) -> None:
+        """There will be no more: whoever is idle, or will be, leaves."""
+        self._is_dismissed = True
+        while self._wake(None):
+            pass
+
+    def _wake(self, running: Running | None) -> bool:
+        """Give one that is idle something to do, or None to leave; whether there was one."""
+        while self._idle:
+            if not (idle := self._idle.pop()).done():  # by a cancel
+                idle.set_result(running)
+                return True
+        return False
+
+    async def _work(self, running: Running | None) -> None:
+        while running is not None:
+            await self._attend(running)
+            running = None  # which is not to live as long as this waits
+            running = await self._next()
+
+    async def _next(self) -> Running | None:
+        if self._is_dismissed:
+            return None
+        idle: asyncio.Future[Running | None] = asyncio.get_running_loop().create_future()
+        self._idle.append(idle)
+        return await idle
+
+
 class Supervisor:
     """Keeps the slots filled with jobs that no hold binds, and records how each attempt ends."""
 
@@ -102,6 +145,7 @@ class Supervisor:
         self._errands: TaskGroup | None = None
         self._attempts: TaskGroup | None = None
         self._unread: list[tuple[Job, Attempt]] = []
+        self._crew = Crew(self._attend)
 
     @property
     def running(self) -> int:
@@ -140,6 +184,7 @@ class Supervisor:
                     await self._adopt(attempts, others)
                     self.begun.set()
                     await self._work(attempts)
+                    self._crew.dismiss()
                     clockwork.cancel_scope.cancel()
                 self.left += [running.job for running in self._running.values() if not self._is_ours(running)]
                 others.cancel_scope.cancel()
@@ -251,7 +296,10 @@ class Supervisor:
             rested=lambda rests: self._rested(attempt, rests),
         )
         running.is_to_rest = self._halt_of(job)[0] is Halt.FREEZE
-        attempts.start_soon(self._attend, running, adopted)
+        if adopted:
+            attempts.start_soon(partial(self._attend, running, adopted=True))
+        else:
+            self._crew.give(attempts, running)
         if self._stopped is not None and self._is_ours(running):
             attempts.start_soon(running.end, self._stopped)
 
@@ -273,7 +321,7 @@ class Supervisor:
             if self._attempts is not None:
                 self._hand_over(self._attempts, job, attempt, adopted=True)
 
-    async def _attend(self, running: Running, adopted: bool) -> None:  # noqa: FBT001 - start_soon passes by position
+    async def _attend(self, running: Running, *, adopted: bool = False) -> None:
         job, attempt = running.job, running.attempt
         structlog.contextvars.bind_contextvars(job=job.name, attempt=attempt.n)  # of this task alone
         try:

@@ -28,6 +28,7 @@ Read = Callable[[Stream, bytes, datetime], Iterable[T]]  # what a line without i
 
 GATHER = 0.09  # seconds between two wake-ups while output comes: a line waits for less than a tenth
 YOUNG = 0.05  # seconds in which a follow is not watched yet
+DRAIN = 2.0  # seconds that a reader gets after the agent's end before somebody hears that it is late
 SOME = 16  # attempts that are read before anything else gets a turn: a millisecond or two where all talk
 TURNS = 4  # slices of agents that flood, and ends of agents, before anything else gets a turn
 SLICE = 256 * 1024  # bytes read from one stream before others get a turn
@@ -52,7 +53,9 @@ class Watcher:
         self._taken = 0  # turns, of this one of the loop
         self._unwatched: set[Follow[Any]] = set()
         self._young: deque[tuple[float, Follow[Any]]] = deque()  # with the loop's time of their birth
+        self._ending: deque[tuple[float, Follow[Any], Callable[[], None]]] = deque()  # and of their end
         self._growing: asyncio.TimerHandle | None = None
+        self._draining: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._poll: asyncio.TimerHandle | None = None
 
@@ -68,10 +71,11 @@ class Watcher:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for timer in (self._timer, self._poll, self._growing):
+        for timer in (self._timer, self._poll, self._growing, self._draining):
             if timer is not None:
                 timer.cancel()
         self._woken.clear()
+        self._ending.clear()
         young = {follow for _, follow in self._young}
         for follow in young | self._unwatched | {follow for follows in self._follows.values() for follow in follows}:
             follow.close()
@@ -112,6 +116,31 @@ class Watcher:
                 self._watch(follow)
                 follow.look_at_both()  # what it said in its youth
         self._growing = self._loop.call_later(young[0][0] - old, self._grow_up) if young else None
+
+    def expect_end(self, follow: Follow[Any], late: Callable[[], None]) -> None:
+        """Call `late` DRAIN seconds from now, unless the follow is over by then: nearly all are, in a moment.
+
+        One timer for all of them: one of its own costs each more than the look at whether it is over.
+        """
+        self._ending.append((self._loop.time(), follow, late))
+        if self._draining is None:
+            self._draining = self._loop.call_later(DRAIN, self._tell_late)
+        else:
+            self._forget_over()
+
+    def _forget_over(self) -> None:
+        while self._ending and self._ending[0][1].is_over:
+            self._ending.popleft()
+
+    def _tell_late(self) -> None:
+        old = self._loop.time() - DRAIN
+        self._forget_over()
+        while self._ending and self._ending[0][0] <= old:
+            _, _, late = self._ending.popleft()
+            late()
+            self._forget_over()
+        first = self._ending[0][0] - old if self._ending else 0.0
+        self._draining = self._loop.call_later(first, self._tell_late) if self._ending else None
 
     def _watch(self, follow: Follow[Any]) -> None:
         """Have the kernel wake a follow, or else a timer."""
@@ -361,10 +390,15 @@ class Follow(Generic[T]):
 
     # --- ending ---
 
-    def finish(self) -> None:
-        """The agent has ended: the reader gets what is written by now, a last line without its end too, and stops."""
+    def finish(self, late: Callable[[], None] | None = None) -> None:
+        """The agent has ended: the reader gets what is written by now, a last line without its end too, and stops.
+
+        `late` hears if that is not done within DRAIN seconds.
+        """
         if not self._finishing and not self.is_over:
             self._finishing = True
+            if late is not None:
+                self._watcher.expect_end(self, late)
             for tail in self._tails:
                 tail.stop_here()
             self.wake_all()

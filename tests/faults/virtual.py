@@ -391,7 +391,7 @@ class Following:
     def skip(self, _: int) -> int:
         return 0
 
-    def finish(self) -> None:
+    def finish(self, late: Callable[[], None]) -> None:
         self._is_finishing = True
         self._process.wake()
 

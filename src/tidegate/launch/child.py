@@ -164,6 +164,8 @@ class Child:
 
     def _recorded(self) -> int | None:
         """The agent's exit status; the shim ends with it too, which counts where the agent has spoilt the record."""
+        if self._status == 0:  # a shim that had no agent, or was ended itself, ends otherwise
+            return 0
         data = record_of(self.directory)
         pid, code = lines(data or b"")
         if pid == self.pid or data == b"":  # empty: the shim has ended before it had an agent
