@@ -116,3 +116,13 @@ def test_a_lock_whose_writer_is_gone_is_looked_for_once(
     monkeypatch.setattr(lock, "LOCKS", table)
     assert lock.owner(tmp_path / "lock") is None
     assert table.looks == 1
+
+
+def test_the_owner_says_why_it_can_record_nothing_and_is_known_all_the_same(held: Path, tmp_path: Path) -> None:
+    assert lock.trouble(held) == ""
+    lock.say_trouble(held, "the disk\nis full")
+    assert (lock.trouble(held), owner(held)) == ("the disk is full", ME)
+    lock.say_trouble(held, "")
+    assert (lock.trouble(held), held.read_text()) == ("", f"{ME}\n\n")
+    lock.say_trouble(tmp_path / "gone" / "lock", "nobody hears it")
+    assert lock.trouble(tmp_path / "gone" / "lock") == ""

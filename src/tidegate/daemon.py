@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ParamSpec
 import anyio
 import structlog
 
-from tidegate import capacity, doorbell, headroom, places, settings, signals, upgrade
+from tidegate import capacity, doorbell, headroom, lock, places, settings, signals, upgrade
 from tidegate.attempt import Means
 from tidegate.bell import Bell
 from tidegate.clock import SystemClock
@@ -153,7 +153,7 @@ def owning(state: Path) -> Iterator[int]:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            other = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
+            other = os.pread(fd, 32, 0).decode(errors="replace").partition("\n")[0].strip() or "unknown"
             raise AlreadyRunning(f"{state}: another tidegate supervises this directory (pid {other})") from None
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
@@ -196,7 +196,7 @@ async def on_duty(
     me = incarnation(shift.clock, batch)
     gc.freeze()  # what is there by now stays: each collection of the whole would walk it for 20 ms
     news = Bell()
-    async with Writer(shift.store, partial(_tell_blocked, news)) as ask, Watcher(shift.clock) as watcher:
+    async with Writer(shift.store, partial(_tell_blocked, shift.state, news)) as ask, Watcher(shift.clock) as watcher:
         last = await ask(shift.store.last_seq)
         asked = await ask(shift.store.requests)
         await _enter(shift, ask, me)
@@ -235,7 +235,8 @@ async def _enter(shift: Shift, ask: Writer, me: Incarnation) -> None:
     await ask(shift.store.lift, f"host:{me.host}", shift.clock.now(), by="start", origins=(Origin.HOST,))
 
 
-def _tell_blocked(news: Bell, why: str) -> None:
+def _tell_blocked(state: Path, news: Bell, why: str) -> None:
+    lock.say_trouble(places.lock(state), why)
     if why:
         log.error("database blocked", reason=why)
     else:

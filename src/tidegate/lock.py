@@ -1,12 +1,14 @@
-"""Tells which process owns a lock file."""
+"""Tells which process owns a lock file, and what keeps that from recording anything."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 LOCKS = Path("/proc/locks")
+MOST = 1000  # bytes of a lock file
 LOOKS = 10  # at most, where a table without the lock is doubtful
 
 
@@ -43,10 +45,31 @@ def _owner(lock: Path) -> int | None:
 
 def _written(lock: Path) -> str:
     """The pid that the owner, or the last one, wrote into its lock file."""
+    return _lines(lock)[0][:32].strip()
+
+
+def trouble(lock: Path) -> str:
+    """Why the owner of a lock file can record nothing now; "" where it can."""
+    return "".join(_lines(lock)[1:2])
+
+
+def say_trouble(lock: Path, why: str) -> None:
+    """Say so as the owner: it is all that can be written while the database cannot be, for it takes no room."""
+    with suppress(OSError):
+        fd = os.open(lock, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            said = f"{os.getpid()}\n{' '.join(why.split())}\n".encode()[:MOST]
+            os.pwrite(fd, said, 0)
+            os.ftruncate(fd, len(said))
+        finally:
+            os.close(fd)
+
+
+def _lines(lock: Path) -> list[str]:
     try:
-        return lock.read_bytes()[:32].decode(errors="replace").strip()
+        return lock.read_bytes()[:MOST].decode(errors="replace").split("\n")
     except OSError:
-        return ""
+        return [""]
 
 
 def _by_trying(lock: Path) -> int | None:

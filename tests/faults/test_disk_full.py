@@ -77,7 +77,7 @@ def test_a_service_on_a_full_disk_keeps_every_end_and_goes_on_when_there_is_room
     (tmp_path / "gate").touch()
     until(lambda: "database blocked" in told(small))
     assert service.poll() is None
-    assert small("status").returncode == 0, "who only looks goes on"
+    assert "nothing can be recorded: " in small("status").stdout, "who only looks goes on, and is told"
     make_room(small)
     until(lambda: "database goes on" in told(small))
     until(lambda: set(small.states().values()) <= {"succeeded", "failed"})
@@ -188,9 +188,11 @@ def test_a_lock_that_is_kept_for_long_loses_no_end_and_keeps_nobody_from_looking
         assert locking.stdout.readline() == "locked\n"
         (tmp_path / "gate").touch()
         until(lambda: "database blocked" in told(tidegate))
-        assert tidegate("status").returncode == 0
+        assert "another program has kept the database locked" in " ".join(tidegate("status").stdout.split())
+        assert "locked" in json.loads(tidegate("status", "--json").stdout)["working"]["trouble"]
         assert service.poll() is None
     until(lambda: tidegate.states() == {"a": "succeeded"})
     assert "database goes on" in told(tidegate)
+    until(lambda: json.loads(tidegate("status", "--json").stdout)["working"]["trouble"] is None)
     service.send_signal(signal.SIGTERM)
     assert service.wait(30) == 0

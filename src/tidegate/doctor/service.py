@@ -10,7 +10,7 @@ from pathlib import Path
 from tidegate import places
 from tidegate.doctor.ask import Answer, ask
 from tidegate.doctor.finding import Case, Finding, ok, warning, wrong
-from tidegate.lock import owner
+from tidegate.lock import owner, trouble
 
 BOOTED = Path("/run/systemd/system")  # sd_booted(3)
 UNIT, USER = "tidegate.service", ("--user",)
@@ -26,6 +26,8 @@ def supervisor(check: str, case: Case) -> Iterator[Finding]:
         yield warning(check, f"pid {pid} works here, but it is stopped", f"kill -CONT {pid}")
     else:
         yield ok(check, f"pid {pid} works here{_command(pid)}")
+        if why := trouble(places.lock(case.state)):
+            yield warning(check, f"pid {pid} can record nothing: {why}", "it goes on by itself when that is over")
 
 
 def _is_stopped(pid: int) -> bool:

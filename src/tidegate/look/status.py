@@ -116,7 +116,8 @@ def _form(told: Status) -> plain.Form:
 def _works_form(works: Works) -> plain.Form | None:
     if works.pid is None:
         return None
-    return plain.supervisor(works.known) if works.known else {"pid": works.pid}
+    known = plain.supervisor(works.known) if works.known else {"pid": works.pid}
+    return known | {"trouble": works.trouble or None}
 
 
 def _batch_form(batch: Batch, counts: Counts) -> plain.Form:
@@ -134,6 +135,8 @@ def _running_form(job: Job, attempt: Attempt, told: Status) -> plain.Form:
 def _screen(told: Status, page: Page) -> Iterator[str]:
     yield from page.wrap(f"tidegate {__version__} in {clean(str(told.state))}")
     yield from page.wrap(_working(told, page))
+    if told.works.trouble:
+        yield from page.wrap(f"{page.paint('nothing can be recorded', 'red')}: {shown(told.works.trouble)}", indent=2)
     yield from _batches(told.batches, page)
     yield from _running(told, page)
     yield from _waiting(told, page)
