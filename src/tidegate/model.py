@@ -187,11 +187,12 @@ class Succeeded(Struct, frozen=True):
 
 
 class Cause(StrEnum):
-    """What made tidegate or the kernel end an attempt that then failed."""
+    """What an attempt failed for that is neither its agent's verdict nor its provider's."""
 
     NONE = ""  # the agent's own doing
     OUTPUT = "output"  # it printed more than it may
     MEMORY = "memory"  # it used more than it may, or than there was
+    DISK = "disk"  # it had no room for what it wrote, by its own last words
 
 
 class Failed(Struct, frozen=True, kw_only=True):

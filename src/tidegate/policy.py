@@ -152,6 +152,8 @@ def verdict(seen: Seen, exit: Exit, short: Shortage | None = None) -> Outcome:
         return Limited(seen.unsure)
     if exit.code == 0 and (seen.result is None or seen.result.ok):
         return _no_result("exit 0, but no result" if seen.result is None else "the result is empty")
+    if _had_no_room(seen):
+        return Failed(reason=_why(seen, exit.code), valid=False, own=True, cause=Cause.DISK)
     met = "" if short is None else f" (it met its bound of {short.pids} processes and threads)"
     return Failed(reason=_why(seen, exit.code) + met)
 
@@ -184,6 +186,15 @@ def _no_result(reason: str) -> Failed:
 def _why(seen: Seen, code: int) -> str:
     words = (seen.result.text if seen.result else "") or seen.last_words
     return f"{ended(code)}: {words}" if words else ended(code)
+
+
+FULL: Final = ("no space left on device", "disk quota exceeded", "enospc", "edquot")  # as C libraries and Node say it
+
+
+def _had_no_room(seen: Seen) -> bool:
+    """Whether a failed agent's last words are that a disk is full: no verdict of its, and no silent account."""
+    said = seen.result.text if seen.result is not None and not seen.result.ok else seen.last_words
+    return any(word in said.lower() for word in FULL)
 
 
 def ended(code: int) -> str:
