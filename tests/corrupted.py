@@ -101,6 +101,7 @@ BOOKS = [
     ("UPDATE hold SET origin = 'limit'", {"hold_end"}, "the hold of job:5 (limit) has no end"),
     ("UPDATE hold SET epoch = 99999", {"hold_epoch"}, "event 99999, which is not here yet"),
     ("INSERT INTO opening VALUES ('x', 99999, '2026-01-01T00:00:00.000000Z')", {"hold_epoch"}, "the opening of x"),
+    ("UPDATE attempt SET usage = '{\"cost_usd\":1.5}' WHERE job = 1", {"money"}, "tell of $1.500000 and 0"),
     (
         "INSERT INTO request (at, verb, target, by) VALUES ('2026-01-01T00:00:00.000000Z', 'cancel', 5, 'ann')",
         {"request_cancel"},

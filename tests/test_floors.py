@@ -60,6 +60,7 @@ def test_implementations_of_a_port_never_import_each_other(folder: str) -> None:
         "groups",
         "submit",
         "timetable",
+        "spending",
         "vault",
         "connection",
         "health",

@@ -505,6 +505,54 @@ class Account(Struct, frozen=True, kw_only=True):
     cautious: bool = False
 
 
+class Exceed(StrEnum):
+    """What becomes of a budget that is spent."""
+
+    WARN = "warn"  # it is told
+    STOP = "stop_launching"  # nothing new is launched in its scope
+    CANCEL = "cancel"  # what is queued and runs in its scope is cancelled, too
+
+
+class Allowance(Struct, frozen=True, kw_only=True):
+    """How much may be spent, None for any; `wall` is the seconds that attempts have taken, added up."""
+
+    usd: float | None = None
+    tokens: int | None = None
+    wall: float | None = None
+
+
+class Budget(Struct, frozen=True, kw_only=True):
+    """What a scope (a batch, an account, or `*`) may spend in all, and on each calendar day."""
+
+    whole: Allowance = Allowance()
+    day: Allowance = Allowance()
+    on_exceed: Exceed = Exceed.STOP
+
+
+class Spent(Struct, frozen=True, kw_only=True):
+    """What `attempts` have used that have ended, added up; only so many of them told of money and tokens.
+
+    `microdollars` are millionths of a dollar, `milliseconds` the wall time of the attempts.
+    """
+
+    attempts: int = 0
+    usd_told: int = 0
+    microdollars: int = 0
+    tokens_told: int = 0
+    tokens: int = 0
+    milliseconds: int = 0
+
+
+class Balance(Struct, frozen=True, kw_only=True):
+    """A budget that `source` has said of a scope, and what was spent of it: in all, and on this day."""
+
+    scope: str
+    source: str
+    budget: Budget
+    spent: Spent
+    today: Spent
+
+
 class Hold(Struct, frozen=True, kw_only=True):
     """How many may run in a scope, why, until when, and who said so.
 

@@ -509,7 +509,10 @@ class Supervisor:
         self._see_halts()
 
     async def _tick(self) -> None:
-        """Now and then: time-outs, holds that have run out, and what other processes wrote without ringing."""
+        """Now and then: time-outs, holds that have run out, and what other processes wrote without ringing.
+
+        Also what a budget asks for that an attempt of our own has spent.
+        """
         for tick in count():
             await anyio.sleep(TICK)
             for running in list(self._running.values()):
@@ -521,7 +524,8 @@ class Supervisor:
             await self._turn_due()
             await self._heed_clock()
             version = await self._post.ask(self._post.store.version)
-            if version != self._version:
+            asked = await self._post.ask(self._post.store.requests)
+            if version != self._version or asked:
                 self._version = version
                 await self.look()
 

@@ -31,6 +31,7 @@ MENDS = {  # what a repair does about each kind of fault of the database; what i
     "hold_end": "it ends now, carefully",
     "hold_epoch": "it counts from now",
     "hold_origin": "it is removed",
+    "money": "they are counted again",
     "request_cancel": "the request is dropped",
     "index": "the indexes are built again",
     "schema_part": "it is made again",

@@ -11,7 +11,9 @@ from tidegate.model import (
     Account,
     Ask,
     Attempt,
+    Balance,
     Batch,
+    Budget,
     Event,
     Forgotten,
     Group,
@@ -23,6 +25,7 @@ from tidegate.model import (
     Origin,
     Outcome,
     Request,
+    Spent,
     State,
     Submission,
     Supervisor,
@@ -248,6 +251,20 @@ class Store(Protocol):
 
     def configure(self, source: str, accounts: Sequence[Account], hours: Mapping[str, str], now: datetime) -> None:
         """Say all that a configuration says of accounts and of hours in one: all of it, or none of it."""
+
+    def keep_budgets(self, source: str, budgets: Mapping[str, Budget], now: datetime) -> None:
+        """Say all that a source says of what may be spent in a scope (a batch, an account, `*`); all sources count.
+
+        Where a budget is found spent at an attempt's end, or here, that is told, and the scope is held, until the next
+        day where it is that of a day; this is done once: a hold that a person lifts does not come back. A budget that
+        is said as before changes nothing; one that is said otherwise is looked at anew.
+        """
+
+    def balances(self, now: datetime) -> list[Balance]:
+        """Every budget, and what was spent of it."""
+
+    def spent(self, batch: int | None = None, account: str | None = None) -> Spent:
+        """What the attempts of a batch, or with an account, have used that have ended; forgotten ones as well."""
 
     def hours(self) -> dict[str, str]:
         """The hours of each scope that has some, with the name of their zone."""

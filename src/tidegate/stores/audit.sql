@@ -227,6 +227,22 @@ UNION ALL
 SELECT NULL, NULL, format('the opening of %s is from event %d, which is not here yet', scope, epoch) FROM opening
 WHERE epoch > (SELECT coalesce(max(seq), 0) FROM event);
 
+-- money: of what attempts tell that they cost, the books have all; of forgotten ones they may have more
+WITH
+  told AS (
+    SELECT job.batch, count(*) AS number,
+      total(iif(json_valid(usage), usage ->> 'cost_usd', 0)) * 1000000 AS microdollars,
+      total(iif(json_valid(usage), coalesce(usage ->> 'input_tokens', 0) + coalesce(usage ->> 'output_tokens', 0), 0))
+        AS tokens
+    FROM attempt JOIN job ON job.id = attempt.job
+    WHERE usage IS NOT NULL AND attempt.ended_at IS NOT NULL GROUP BY job.batch
+  ),
+  kept AS (SELECT batch, total(microdollars) AS microdollars, total(tokens) AS tokens FROM spent GROUP BY batch)
+SELECT NULL, NULL, format('the books of batch %d have $%.6f and %d tokens, but its attempts tell of $%.6f and %d',
+  told.batch, coalesce(kept.microdollars, 0) / 1e6, coalesce(kept.tokens, 0), told.microdollars / 1e6, told.tokens)
+FROM told LEFT JOIN kept ON kept.batch = told.batch
+WHERE coalesce(kept.microdollars, 0) + number < told.microdollars OR coalesce(kept.tokens, 0) < told.tokens;
+
 -- request_cancel: only the end of a running job is asked for
 SELECT target, NULL, format('is to be cancelled, but is %s', coalesce(job.state, 'not here'))
 FROM request LEFT JOIN job ON job.id = request.target

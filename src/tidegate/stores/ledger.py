@@ -15,6 +15,7 @@ from tidegate.model import (
     Ask,
     Attempt,
     Batch,
+    Budget,
     Failed,
     Forgotten,
     Hold,
@@ -35,9 +36,9 @@ from tidegate.model import (
     family,
 )
 from tidegate.policy import Rules
-from tidegate.stores import ends, timetable
+from tidegate.stores import ends, spending, timetable
 from tidegate.stores.claim import Claimer, claim, turn_due
-from tidegate.stores.rows import Known, Rows, about, iso, told
+from tidegate.stores.rows import Known, Rows, Ties, about, iso, told
 from tidegate.stores.submit import CHUNK, Submit, check
 from tidegate.stores.takeup import take_up
 
@@ -326,10 +327,12 @@ class Ledger:
             running = replace(job, session=known) if known and known != job.session else job
             if ended.progressed and running.limited_in_a_row:  # it got on: not the same refusal again
                 running = replace(running, limited_in_a_row=0, limited_since=None)
-            after = self._ended(running, ended, outcome, now, rules=rules, jitter=jitter)
+            ties = self._rows.ties(running.id)
+            after = self._ended(running, ended, outcome, ties, now, rules=rules, jitter=jitter)
             if blank:
                 self._count_blank(job, ended, now, rules)
-            return after
+            spending.count(self._rows, job, ended, ties, now)
+            return self._job(job.id) if ties.budgeted else after
 
     def _own(self, usage: Usage, attempt: Attempt) -> Usage:
         """What an attempt has used itself, of what its agent tells of the whole session."""
@@ -337,9 +340,16 @@ class Ledger:
         return budget.own(usage, self._rows.spent_in(attempt.job, attempt.session or "") if resumes else ())
 
     def _ended(
-        self, running: Job, attempt: Attempt, outcome: Outcome, now: datetime, *, rules: Rules, jitter: float
+        self,
+        running: Job,
+        attempt: Attempt,
+        outcome: Outcome,
+        ties: Ties,
+        now: datetime,
+        *,
+        rules: Rules,
+        jitter: float,
     ) -> Job:
-        ties = self._rows.ties(running.id)
         after = policy.after(running, outcome, now, rules=rules, jitter=jitter)
         job = ends.obeyed(self._rows, after, ties, now)
         if job.reason != (reason := _kept(job.reason)):
@@ -505,6 +515,15 @@ class Ledger:
         when = timetable.read(scope, hours) if hours else None
         with self._rows.transaction():
             timetable.say(self._rows, scope, when, source, now)
+
+    def keep_budgets(self, source: str, budgets: Mapping[str, Budget], now: datetime) -> None:
+        """Say all that a source says of budgets, by scope; what it said before and says no more is taken away.
+
+        Raises BadInput for what is no scope.
+        """
+        spending.check(budgets)
+        with self._rows.transaction():
+            spending.keep(self._rows, source, budgets, now)
 
     def keep_hours(self, source: str, hours: Mapping[str, str], now: datetime) -> None:
         """Say all that a source says of hours; what it said before and says no more is taken away. Raises BadInput."""

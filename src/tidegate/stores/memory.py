@@ -12,12 +12,13 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from tidegate import policy
+from tidegate import budget, policy
 from tidegate.errors import StoreBroken
 from tidegate.model import (
     Account,
     Ask,
     Attempt,
+    Balance,
     Batch,
     Event,
     Group,
@@ -27,6 +28,7 @@ from tidegate.model import (
     NewJob,
     Origin,
     Request,
+    Spent,
     Stand,
     State,
     Supervisor,
@@ -34,9 +36,9 @@ from tidegate.model import (
     Window,
     family,
 )
-from tidegate.stores import Turn, timetable
+from tidegate.stores import Turn, spending, timetable
 from tidegate.stores.ledger import Ledger
-from tidegate.stores.rows import Candidate, Crowd, Defined, Fresh, Known, Lane, Standing, Ties, Wanted, define
+from tidegate.stores.rows import Candidate, Crowd, Defined, Fresh, Kept, Known, Lane, Standing, Ties, Wanted, define
 
 Key = tuple[str, Origin, Window]
 Old = tuple[dict[Any, Any], Hashable, Any]
@@ -62,6 +64,8 @@ class _Rows:
         self.requested: dict[int, Request] = {}
         self.met: dict[tuple[int, int], bool] = {}
         self.tied: dict[tuple[int, str], Group] = {}
+        self.ledgers: dict[tuple[str, int, str], Spent] = {}
+        self.kept: dict[tuple[str, str], Kept] = {}
         self.last: dict[str, int] = {}
         self.is_open = True
         self._lanes: dict[tuple[int, str, str, str, int], int] = {}
@@ -220,6 +224,9 @@ class _Rows:
             self._put(self.batches, name, self._next("batch"))
         return self.batches[name]
 
+    def batch_named(self, name: str) -> int | None:
+        return self.batches.get(name)
+
     def define(self, new: NewJob) -> Defined:
         return define(new, lambda _, value: value)
 
@@ -355,7 +362,7 @@ class _Rows:
 
     def ties(self, job: int) -> Ties:
         asked = self.pending(Ask.CANCEL, job) is not None
-        return Ties(asked, bool(self._waiting_for(job)), self._tied(self.jobs[job]))
+        return Ties(asked, bool(self._waiting_for(job)), self._tied(self.jobs[job]), bool(self.kept))
 
     def skip(self, needed: int, reason: str, now: datetime) -> list[tuple[int, str]]:
         waiting = [self.jobs[id] for id in self._waiting_for(needed)]
@@ -476,10 +483,16 @@ class _Rows:
         here = [one.batch for one, left in self.supervisors.values() if left is None]
         used = {*here, *(job.batch for job in self.jobs.values())}
         self._drop_all(self.tied, [key for key in self.tied if key[0] not in used])
-        self._drop_all(self.batches, [name for name, id in self.batches.items() if id not in used][:most])
+        gone = [name for name, id in self.batches.items() if id not in used][:most]
+        self._drop_all(self.batches, gone)
+        self._drop_all(self.kept, [key for key in self.kept if {f"batch:{name}" for name in gone} & {*key}])
+        for (day, batch, account), part in list(self.ledgers.items()):
+            if batch and batch not in self.batches.values():
+                self.add_spent(day, 0, account, part)
+                self._drop(self.ledgers, (day, batch, account))
         busy = {one.supervisor for one in self.attempts.values()}
-        gone = [uuid for uuid, (_, left) in self.supervisors.items() if left and left < before and uuid not in busy]
-        self._drop_all(self.supervisors, gone[:most])
+        over = [uuid for uuid, (_, left) in self.supervisors.items() if left and left < before and uuid not in busy]
+        self._drop_all(self.supervisors, over[:most])
 
     def _drop_all(self, table: dict[Any, Any], keys: Sequence[Hashable]) -> None:
         for key in keys:
@@ -516,6 +529,32 @@ class _Rows:
     def spent_in(self, job: int, session: str) -> list[Usage]:
         mine = [one for one in self.attempts.values() if one.job == job and one.session == session and one.ended_at]
         return [one.usage for one in mine if one.usage is not None]
+
+    # --- money ---
+
+    def add_spent(self, day: str, batch: int, account: str, part: Spent) -> None:
+        before = self.ledgers.get((day, batch, account), Spent())
+        self._put(self.ledgers, (day, batch, account), budget.added([before, part]))
+
+    def spent(self, *, day: str | None, batch: int | None, account: str | None) -> Spent:
+        asked = (day, batch, account)
+        found = (
+            one for key, one in self.ledgers.items() if all(a in (None, b) for a, b in zip(asked, key, strict=True))
+        )
+        return budget.added(found)
+
+    def budgets(self) -> list[Kept]:
+        return [self.kept[key] for key in sorted(self.kept)]
+
+    def put_budget(self, kept: Kept) -> None:
+        self._put(self.kept, (kept.scope, kept.source), kept)
+
+    def drop_budget(self, scope: str, source: str) -> None:
+        self._drop(self.kept, (scope, source))
+
+    def unfinished(self, *, batch: int | None, account: str | None) -> list[int]:
+        some = (one for one in self.by_id() if batch in (None, one.batch) and account in (None, one.account))
+        return [job.id for job in some if not job.state.is_final]
 
     def running_on(self, host: str | None) -> list[tuple[Job, Attempt]]:
         """As the port says; with None, on every host."""
@@ -578,6 +617,16 @@ class MemoryStore(Ledger):
         """The hours of each scope that has some, with the name of their zone."""
         with self._look() as rows:
             return dict(rows.hours())
+
+    def balances(self, now: datetime) -> list[Balance]:
+        """Every budget, and what was spent of it."""
+        with self._look() as rows:
+            return spending.balances(rows, now)
+
+    def spent(self, batch: int | None = None, account: str | None = None) -> Spent:
+        """What the attempts of a batch, or with an account, have used that have ended."""
+        with self._look() as rows:
+            return rows.spent(day=None, batch=batch, account=account)
 
     def requests(self) -> list[Request]:
         """What doors ask of a running supervisor and is not answered yet, oldest first."""

@@ -228,6 +228,30 @@ WHERE epoch > (SELECT coalesce(max(seq), 0) FROM event);
 UPDATE opening SET epoch = (SELECT coalesce(max(seq), 0) FROM event)
 WHERE epoch > (SELECT coalesce(max(seq), 0) FROM event);
 
+-- money: the books of these batches are made anew, from what is known of their attempts
+DELETE FROM spent WHERE batch IN (
+  SELECT told.batch FROM (
+    SELECT job.batch, count(*) AS number, total(usage ->> 'cost_usd') * 1000000 AS microdollars,
+      total(coalesce(usage ->> 'input_tokens', 0) + coalesce(usage ->> 'output_tokens', 0)) AS tokens
+    FROM attempt JOIN job ON job.id = attempt.job
+    WHERE json_valid(usage) AND attempt.ended_at IS NOT NULL GROUP BY job.batch
+  ) AS told
+  JOIN (
+    SELECT batch, total(microdollars) AS microdollars, total(tokens) AS tokens FROM spent GROUP BY batch
+  ) AS kept ON kept.batch = told.batch
+  WHERE kept.microdollars + number < told.microdollars OR kept.tokens < told.tokens
+);
+INSERT INTO spent (day, batch, account, attempts, usd_told, microdollars, tokens_told, tokens, milliseconds)
+SELECT date(attempt.ended_at, 'localtime') AS day, job.batch, job.account, count(*),
+  count(usage ->> 'cost_usd'), coalesce(sum(CAST(round((usage ->> 'cost_usd') * 1000000) AS INTEGER)), 0),
+  count(coalesce(usage ->> 'input_tokens', usage ->> 'output_tokens')),
+  sum(coalesce(usage ->> 'input_tokens', 0) + coalesce(usage ->> 'output_tokens', 0)),
+  sum(max(CAST((julianday(attempt.ended_at) - julianday(started_at)) * 86400000 AS INTEGER), 0))
+FROM attempt JOIN job ON job.id = attempt.job JOIN definition ON definition.job = job.id
+WHERE attempt.ended_at IS NOT NULL AND outcome <> 'unclaimed' AND job.batch NOT IN (SELECT batch FROM spent)
+  AND (json_valid(usage) OR (usage IS NULL AND json_valid(spec) AND spec ->> 'agent' IS NOT NULL))
+GROUP BY 1, 2, 3;
+
 -- request_cancel: nothing is left to cancel
 DELETE FROM request WHERE verb = 'cancel' AND target IS NOT NULL
   AND target NOT IN (SELECT id FROM job WHERE state = 'running');

@@ -17,6 +17,7 @@ from tidegate.model import (
     Account,
     Ask,
     Attempt,
+    Budget,
     Group,
     Hold,
     Job,
@@ -24,6 +25,7 @@ from tidegate.model import (
     Origin,
     Request,
     Spec,
+    Spent,
     Stage,
     State,
     Supervisor,
@@ -116,12 +118,23 @@ class Standing(NamedTuple):
 class Ties(NamedTuple):
     """What hangs on a job: somebody asks for its end, others wait for its success, or for the end of its group.
 
-    `group` is the row of that, or of one that waits itself; 0 for any other.
+    `group` is the row of that, or of one that waits itself; 0 for any other. `budgeted`: there is a budget.
     """
 
     asked: bool
     needed: bool
     group: int
+    budgeted: bool
+
+
+class Kept(NamedTuple):
+    """A budget as a source has said it of a scope; whether it was found spent, and on which day that of the day was."""
+
+    scope: str
+    source: str
+    budget: Budget
+    reached: bool = False
+    reached_on: str = ""
 
 
 def about(hold: Hold) -> dict[str, str]:
@@ -238,6 +251,9 @@ class Rows(Protocol):
 
     def batch(self, name: str) -> int:
         """The id of a batch, made if it is new."""
+
+    def batch_named(self, name: str) -> int | None:
+        """The id of a batch, None where there is none."""
 
     def define(self, new: NewJob) -> Defined:
         """A definition as this store keeps it."""
@@ -398,6 +414,26 @@ class Rows(Protocol):
 
     def spent_in(self, job: int, session: str) -> Sequence[Usage]:
         """What the attempts of a job that have ended told of their part of a session."""
+
+    # --- money ---
+
+    def add_spent(self, day: str, batch: int, account: str, part: Spent) -> None:
+        """Add to what a batch has spent on a day with an account."""
+
+    def spent(self, *, day: str | None, batch: int | None, account: str | None) -> Spent:
+        """What was spent on a day, in a batch, with an account; None for any."""
+
+    def budgets(self) -> Sequence[Kept]:
+        """Every budget, by scope and source."""
+
+    def put_budget(self, kept: Kept) -> None:
+        """Write a budget."""
+
+    def drop_budget(self, scope: str, source: str) -> None:
+        """A source says no budget of a scope any more."""
+
+    def unfinished(self, *, batch: int | None, account: str | None) -> Sequence[int]:
+        """The jobs of a batch and an account (None: any) that have not ended, by id."""
 
     def running_on(self, host: str) -> Sequence[tuple[Job, Attempt]]:
         """The running attempts of incarnations on a host, left or not."""

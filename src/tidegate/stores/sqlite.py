@@ -20,10 +20,14 @@ from tidegate.budget import FIGURES
 from tidegate.errors import StoreBroken
 from tidegate.model import (
     Account,
+    Allowance,
     Ask,
     Attempt,
+    Balance,
     Batch,
+    Budget,
     Event,
+    Exceed,
     Group,
     Halt,
     Hold,
@@ -33,6 +37,7 @@ from tidegate.model import (
     Origin,
     Request,
     Spec,
+    Spent,
     Stand,
     State,
     Supervisor,
@@ -41,7 +46,7 @@ from tidegate.model import (
     Window,
     family,
 )
-from tidegate.stores import Turn, timetable
+from tidegate.stores import Turn, spending, timetable
 from tidegate.stores.connection import BUSY, Connection, Garbled, Row, Value
 from tidegate.stores.ledger import Ledger
 from tidegate.stores.rows import (
@@ -49,6 +54,7 @@ from tidegate.stores.rows import (
     Crowd,
     Defined,
     Fresh,
+    Kept,
     Known,
     Lane,
     Standing,
@@ -220,6 +226,10 @@ class _Rows:
             return self._file.last_id()
         return int(row[0])
 
+    def batch_named(self, name: str) -> int | None:
+        row = self._file.row("batch", name=name)
+        return None if row is None else int(row[0])
+
     def define(self, new: NewJob) -> Defined:
         return define(new, self._hide)
 
@@ -362,8 +372,8 @@ class _Rows:
     # --- what hangs on a job ---
 
     def ties(self, job: int) -> Ties:
-        asked, needed, group = self._file.row("ties", job=job) or (0, 0, 0)
-        return Ties(bool(asked), bool(needed), group or 0)
+        asked, needed, group, budgeted = self._file.row("ties", job=job) or (0, 0, 0, 0)
+        return Ties(bool(asked), bool(needed), group or 0, bool(budgeted))
 
     def skip(self, needed: int, reason: str, now: datetime) -> list[tuple[int, str]]:
         return sorted(self._file.rows("skip", job=needed, reason=reason, now=iso(now)))
@@ -498,6 +508,46 @@ class _Rows:
         found = self._file.rows("spent_in", job=job, session=session)
         return [usage for (text,) in found if (usage := _usage(text)) is not None]
 
+    # --- money ---
+
+    def add_spent(self, day: str, batch: int, account: str, part: Spent) -> None:
+        self._file.run("add_spent", day=day, batch=batch, account=account, **asdict(part))
+
+    def spent(self, *, day: str | None, batch: int | None, account: str | None) -> Spent:
+        if day is not None:
+            row = self._file.row("spent_on_day", day=day, batch=batch, account=account)
+        elif batch is not None:
+            row = self._file.row("spent_of_batch", batch=batch, account=account)
+        else:
+            row = self._file.row("spent_of_account" if account else "spent_ever", account=account)
+        return _spent(row or ())
+
+    def budgets(self) -> list[Kept]:
+        return [_kept(row) for row in self._file.rows("budgets")]
+
+    def put_budget(self, kept: Kept) -> None:
+        whole, day = kept.budget.whole, kept.budget.day
+        self._file.run(
+            "put_budget",
+            scope=kept.scope,
+            source=kept.source,
+            usd=whole.usd,
+            tokens=whole.tokens,
+            wall=whole.wall,
+            day_usd=day.usd,
+            day_tokens=day.tokens,
+            day_wall=day.wall,
+            on_exceed=kept.budget.on_exceed.value,
+            reached=kept.reached,
+            reached_on=kept.reached_on,
+        )
+
+    def drop_budget(self, scope: str, source: str) -> None:
+        self._file.run("drop_budget", scope=scope, source=source)
+
+    def unfinished(self, *, batch: int | None, account: str | None) -> list[int]:
+        return [id for (id,) in self._file.rows("unfinished", batch=batch, account=account)]
+
     def running_on(self, host: str | None) -> list[tuple[Job, Attempt]]:
         """As the port says; with None, on every host."""
         found = [(job, n) for job, n, where in self._file.rows("running") if host in (None, where)]
@@ -591,6 +641,16 @@ class SqliteStore(Ledger):
         """The hours of each scope that has some, with the name of their zone."""
         with self._file.look():
             return dict(self._looks.hours())
+
+    def balances(self, now: datetime) -> list[Balance]:
+        """Every budget, and what was spent of it."""
+        with self._file.look():
+            return spending.balances(self._looks, now)
+
+    def spent(self, batch: int | None = None, account: str | None = None) -> Spent:
+        """What the attempts of a batch, or with an account, have used that have ended."""
+        with self._file.look():
+            return self._looks.spent(day=None, batch=batch, account=account)
 
     def requests(self) -> list[Request]:
         """What doors ask of a running supervisor and is not answered yet, oldest first."""
@@ -903,6 +963,19 @@ def _attempt(row: Row) -> Attempt:
         detail=row[12],
         stage=row[13],
     )
+
+
+@_whole
+def _spent(row: Row) -> Spent:
+    return Spent(**dict(zip(Spent.__struct_fields__, row, strict=True)))
+
+
+@_whole
+def _kept(row: Row) -> Kept:
+    scope, source, usd, tokens, wall, day_usd, day_tokens, day_wall, on_exceed, reached, reached_on = row
+    whole = Allowance(usd=usd, tokens=tokens, wall=wall)
+    day = Allowance(usd=day_usd, tokens=day_tokens, wall=day_wall)
+    return Kept(scope, source, Budget(whole=whole, day=day, on_exceed=Exceed(on_exceed)), bool(reached), reached_on)
 
 
 @_whole

@@ -329,6 +329,48 @@ ALTER TABLE job ADD COLUMN stage TEXT NOT NULL DEFAULT '' CHECK (stage IN ('', '
 ALTER TABLE job ADD COLUMN work TEXT;  -- what its agent has done, where a stage behind it has begun: JSON
 ALTER TABLE attempt ADD COLUMN stage TEXT NOT NULL DEFAULT '';
 
+-- migration_5: what attempts have used, and what may be spent
+CREATE TABLE spent (  -- what the attempts have used that ended on a day, by batch and account
+  day          TEXT NOT NULL,     -- a calendar day where it was worked
+  batch        INTEGER NOT NULL,  -- 0: of batches that are forgotten
+  account      TEXT NOT NULL,
+  attempts     INTEGER NOT NULL,
+  usd_told     INTEGER NOT NULL,  -- how many of them told of money;
+  microdollars INTEGER NOT NULL,
+  tokens_told  INTEGER NOT NULL,  -- and of tokens
+  tokens       INTEGER NOT NULL,
+  milliseconds INTEGER NOT NULL,  -- how long they took
+  PRIMARY KEY (day, batch, account)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX spent_batch ON spent (batch);
+CREATE INDEX spent_account ON spent (account);
+
+CREATE TABLE budget (  -- what may be spent in a scope; NULL: any
+  scope      TEXT NOT NULL,
+  source     TEXT NOT NULL,  -- who says so: "configuration", "batch:NAME"; each of them counts
+  usd        REAL,
+  tokens     INTEGER,
+  wall       REAL,  -- seconds that attempts take, added up
+  day_usd    REAL,  -- the same for each calendar day
+  day_tokens INTEGER,
+  day_wall   REAL,
+  on_exceed  TEXT NOT NULL CHECK (on_exceed IN ('warn', 'stop_launching', 'cancel')),
+  reached    INTEGER NOT NULL DEFAULT 0,  -- it was found spent, which is acted on once,
+  reached_on TEXT NOT NULL DEFAULT '',    -- and that of a day last on this one
+  PRIMARY KEY (scope, source)
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO spent (day, batch, account, attempts, usd_told, microdollars, tokens_told, tokens, milliseconds)
+SELECT date(attempt.ended_at, 'localtime') AS day, job.batch, job.account, count(*),
+  count(usage ->> 'cost_usd'), coalesce(sum(CAST(round((usage ->> 'cost_usd') * 1000000) AS INTEGER)), 0),
+  count(coalesce(usage ->> 'input_tokens', usage ->> 'output_tokens')),
+  sum(coalesce(usage ->> 'input_tokens', 0) + coalesce(usage ->> 'output_tokens', 0)),
+  sum(max(CAST((julianday(attempt.ended_at) - julianday(started_at)) * 86400000 AS INTEGER), 0))
+FROM attempt JOIN job ON job.id = attempt.job JOIN definition ON definition.job = job.id
+WHERE attempt.ended_at IS NOT NULL AND outcome <> 'unclaimed'
+  AND (usage IS NOT NULL OR (json_valid(spec) AND spec ->> 'agent' IS NOT NULL))
+GROUP BY 1, 2, 3;
+
 -- salvaged: what hangs on a row that is lost goes, and nothing gets a number that one of them may have had
 DELETE FROM job WHERE id NOT IN (SELECT job FROM definition);
 DELETE FROM definition WHERE job NOT IN (SELECT id FROM job);
@@ -528,11 +570,13 @@ UPDATE job SET stage = :stage, work = :work, lane = :lane, account = :account, m
 -- put_priority: a job's place in its lane
 UPDATE job SET priority = :priority WHERE id = :id;
 
--- ties: whether a job's end is asked for, whether others wait for its success, and its group where that is tied
+-- ties: whether a job's end is asked for, whether others wait for its success, its group where that is tied, and
+-- whether there is any budget
 SELECT
   EXISTS (SELECT 1 FROM request WHERE verb = 'cancel' AND target = :job),
   EXISTS (SELECT 1 FROM need WHERE needs = :job AND met = 0),
-  (SELECT lane."group" FROM job JOIN lane ON lane.id = job.lane WHERE job.id = :job);
+  (SELECT lane."group" FROM job JOIN lane ON lane.id = job.lane WHERE job.id = :job),
+  EXISTS (SELECT 1 FROM budget);
 
 -- skip: every queued job that waits for a job's success will never start; those
 UPDATE job SET
@@ -676,6 +720,57 @@ WHERE job = :job AND n = :n;
 
 -- spent_in: what the attempts of a job told of their part of a session
 SELECT usage FROM attempt WHERE job = :job AND session = :session AND usage IS NOT NULL AND ended_at IS NOT NULL;
+
+-- add_spent: one more part of what a batch has spent on a day with an account
+INSERT INTO spent (day, batch, account, attempts, usd_told, microdollars, tokens_told, tokens, milliseconds)
+VALUES (:day, :batch, :account, :attempts, :usd_told, :microdollars, :tokens_told, :tokens, :milliseconds)
+ON CONFLICT (day, batch, account) DO UPDATE SET
+  attempts = attempts + :attempts, usd_told = usd_told + :usd_told, microdollars = microdollars + :microdollars,
+  tokens_told = tokens_told + :tokens_told, tokens = tokens + :tokens, milliseconds = milliseconds + :milliseconds;
+
+-- spent_on_day: what was spent on a day
+SELECT
+  coalesce(sum(attempts), 0), coalesce(sum(usd_told), 0), coalesce(sum(microdollars), 0),
+  coalesce(sum(tokens_told), 0), coalesce(sum(tokens), 0), coalesce(sum(milliseconds), 0)
+FROM spent WHERE day = :day AND (:batch IS NULL OR batch = :batch) AND (:account IS NULL OR account = :account);
+
+-- spent_of_batch: what a batch has spent
+SELECT
+  coalesce(sum(attempts), 0), coalesce(sum(usd_told), 0), coalesce(sum(microdollars), 0),
+  coalesce(sum(tokens_told), 0), coalesce(sum(tokens), 0), coalesce(sum(milliseconds), 0)
+FROM spent WHERE batch = :batch AND (:account IS NULL OR account = :account);
+
+-- spent_of_account: what was spent with an account
+SELECT
+  coalesce(sum(attempts), 0), coalesce(sum(usd_told), 0), coalesce(sum(microdollars), 0),
+  coalesce(sum(tokens_told), 0), coalesce(sum(tokens), 0), coalesce(sum(milliseconds), 0)
+FROM spent WHERE account = :account;
+
+-- spent_ever: what was spent
+SELECT
+  coalesce(sum(attempts), 0), coalesce(sum(usd_told), 0), coalesce(sum(microdollars), 0),
+  coalesce(sum(tokens_told), 0), coalesce(sum(tokens), 0), coalesce(sum(milliseconds), 0)
+FROM spent;
+
+-- budgets: what may be spent
+SELECT scope, source, usd, tokens, wall, day_usd, day_tokens, day_wall, on_exceed, reached, reached_on
+FROM budget ORDER BY scope, source;
+
+-- put_budget: what a source says may be spent in a scope
+INSERT INTO budget (scope, source, usd, tokens, wall, day_usd, day_tokens, day_wall, on_exceed, reached, reached_on)
+VALUES (:scope, :source, :usd, :tokens, :wall, :day_usd, :day_tokens, :day_wall, :on_exceed, :reached, :reached_on)
+ON CONFLICT (scope, source) DO UPDATE SET
+  usd = :usd, tokens = :tokens, wall = :wall, day_usd = :day_usd, day_tokens = :day_tokens, day_wall = :day_wall,
+  on_exceed = :on_exceed, reached = :reached, reached_on = :reached_on;
+
+-- drop_budget: a source says nothing of what may be spent in a scope any more
+DELETE FROM budget WHERE scope = :scope AND source = :source;
+
+-- unfinished: the jobs of a batch and an account (NULL: any) that have not ended
+SELECT job.id FROM lane JOIN job ON job.lane = lane.id
+WHERE job.state IN ('queued', 'running') AND lane.queued + lane.running > 0
+  AND (:batch IS NULL OR lane.batch = :batch) AND (:account IS NULL OR lane.account = :account)
+ORDER BY job.id;
 
 -- running: the jobs and numbers of every running attempt, with its host
 SELECT attempt.job, attempt.n, supervisor.host
@@ -865,6 +960,17 @@ DELETE FROM batch WHERE id IN (
   AND id NOT IN (SELECT batch FROM supervisor WHERE batch IS NOT NULL AND left_at IS NULL)
   ORDER BY id LIMIT :most
 );
+DELETE FROM budget WHERE (source GLOB 'batch:*' AND substr(source, 7) NOT IN (SELECT name FROM batch))
+  OR (scope GLOB 'batch:*' AND substr(scope, 7) NOT IN (SELECT name FROM batch));
+INSERT INTO spent (day, batch, account, attempts, usd_told, microdollars, tokens_told, tokens, milliseconds)
+SELECT day, 0, account, sum(attempts), sum(usd_told), sum(microdollars), sum(tokens_told), sum(tokens),
+  sum(milliseconds)
+FROM spent WHERE batch <> 0 AND batch NOT IN (SELECT id FROM batch) GROUP BY day, account
+ON CONFLICT (day, batch, account) DO UPDATE SET
+  attempts = attempts + excluded.attempts, usd_told = usd_told + excluded.usd_told,
+  microdollars = microdollars + excluded.microdollars, tokens_told = tokens_told + excluded.tokens_told,
+  tokens = tokens + excluded.tokens, milliseconds = milliseconds + excluded.milliseconds;
+DELETE FROM spent WHERE batch <> 0 AND batch NOT IN (SELECT id FROM batch);
 DELETE FROM supervisor WHERE uuid IN (
   SELECT uuid FROM supervisor WHERE left_at < :before AND uuid NOT IN (SELECT supervisor FROM attempt) LIMIT :most
 );
