@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from tidegate import batch
 from tidegate.batch import Around, Declared
 from tidegate.errors import BadInput
-from tidegate.model import Account, NewJob, Spec
+from tidegate.model import Account, Allowance, Budget, Exceed, NewJob, Spec
 
 AGENTS = ("claude", "codex", "gemini")
 PROMPTS = {"/batches/p.txt": "from the file\n", "/home/me/q.txt": "from home", "/batches/empty.txt": " \n"}
@@ -677,9 +677,33 @@ def test_what_plan_prints_of_a_batch_means_the_same_batch_from_anywhere() -> Non
     assert again.jobs == written.jobs
 
 
+def test_a_batch_says_what_may_be_spent_by_it_and_with_its_accounts() -> None:
+    told = toml(
+        """
+        [batch]
+        name = "n"
+        budget = { usd = 50, tokens = 20_000_000, wall = "8h", on_exceed = "cancel" }
+        [accounts.a.budget]
+        usd = 9
+        day = { usd = 2.5, wall = 60 }
+        """
+        + JOB
+    )
+    whole = Allowance(usd=50, tokens=20_000_000, wall=28_800)
+    assert told.budgets == {
+        "batch:n": Budget(whole=whole, on_exceed=Exceed.CANCEL),
+        "a": Budget(whole=Allowance(usd=9), day=Allowance(usd=2.5, wall=60)),
+    }
+    assert toml(JOB).budgets == {}
+
+
 @pytest.mark.parametrize(
     "head",
-    ["", '[batch]\nhours = "20:00-07:00"\n', '[accounts.command]\nhours = "20:00-07:00"\n'],
+    [
+        "",
+        '[batch]\nhours = "20:00-07:00"\n',
+        '[accounts.command]\nhours = "20:00-07:00"\nbudget = { usd = 0.5, day = { tokens = 9 }, on_exceed = "warn" }\n',
+    ],
     ids=["nothing", "batch", "account"],
 )
 def test_what_plan_prints_says_the_same_hours(head: str) -> None:
@@ -688,6 +712,7 @@ def test_what_plan_prints_says_the_same_hours(head: str) -> None:
     assert (printed == "") is (head == "")
     again = batch.from_jsonl(printed + batch.as_jsonl(written.jobs), replace(PIPE, name="/batches/b.toml"))
     assert again.hours == written.hours
+    assert again.budgets == written.budgets
 
 
 VALUES: st.SearchStrategy[object] = st.recursive(

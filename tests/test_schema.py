@@ -58,6 +58,7 @@ TEXT: dict[str, Rule] = {
 NUMBER: dict[str, Rule] = {
     "minimum": lambda value, one, said: value >= one,
     "maximum": lambda value, one, said: value <= one,
+    "exclusiveMinimum": lambda value, one, said: value > one,
 }
 ARRAY: dict[str, Rule] = {
     "items": lambda value, one, said: all(fits(each, one) for each in value),
@@ -101,6 +102,7 @@ def test_what_a_check_takes_its_schema_takes(key: str, value: object) -> None:
     [
         GROUP + 'matrix = { s = ["a", 7, true], exclude = [{ s = 7 }], include = [{ s = "z" }] }\ntrials = 3',
         '[groups.g]\ncommand = ["x"]\nmatrix = { s = { glob = "*.md" } }\ntimeout = "${{ s }}"',
+        '[batch.budget]\nusd = 50\nday = { tokens = 9 }\non_exceed = "warn"\n[[job]]\ncommand = ["x"]',
         FOREACH % ("a", 'command = ["ls"]'),
         '[batch]\norder = "shuffle"\nseed = 3\n[[groups.g.job]]\nid = "a"\ncommand = ["x"]\n[groups.g]\nmemory = "5GB"',
         '[accounts.a]\nconcurrency = 3\nhours = "20:00-07:00"\n[[job]]\ngroup = "g"\nagent = "claude"\nprompt = "x"',

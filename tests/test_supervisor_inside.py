@@ -93,6 +93,7 @@ async def worked(store: Store, state: Path, *jobs: NewJob, odd: Iterable[Odd] = 
         agents=agents.of,
         credentials={},
         hours={},
+        budgets={},
         notify=None,
         environment={"PATH": os.environ["PATH"]},
         slots=4,

@@ -20,6 +20,7 @@ TEXT_MOST = 8 * 1024 * 1024  # bytes of a prompt
 ARG_MOST = 128 * 1024 - 1  # bytes of one argument or NAME=VALUE: the kernel's MAX_ARG_STRLEN without its NUL
 ARGV_MOST = 1024 * 1024  # bytes of a whole argv, or of a whole environment: half of the kernel's usual ARG_MAX
 DAYS_MOST = 366
+MONEY_MOST = 1_000_000_000  # dollars
 SHOWN = 40  # characters of a wrong value that a message repeats
 
 UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "min": 60.0, "s": 1.0}
@@ -83,6 +84,17 @@ def whole(least: int, most: int) -> Check[int]:
         raise Wrong(f"must be a whole number from {least} to {most}, {but(value)}")
 
     return says(check, {"type": "integer", "minimum": least, "maximum": most})
+
+
+def money(value: object) -> float:
+    """An amount of dollars, more than 0."""
+    number = _number(value)
+    if number is None or not 0 < number <= MONEY_MOST:
+        raise Wrong(f"must be more than 0 dollars and at most {MONEY_MOST:,}, {but(value)}")
+    return float(number)
+
+
+says(money, {"type": "number", "exclusiveMinimum": 0, "maximum": MONEY_MOST})
 
 
 def seconds(*, zero: bool = False) -> Check[float]:
@@ -337,6 +349,16 @@ def table(value: object, checks: Mapping[str, Check[object]]) -> dict[str, Any]:
         raise Wrong(f"must be a table, {but(value)}")
     known(said, checks)
     return {key: _inside(_dotted(key), checks[key], one) for key, one in said.items() if one is not None}
+
+
+def table_of(checks: Mapping[str, Check[object]]) -> Check[dict[str, object]]:
+    """A table as `table` gives it."""
+
+    def each(value: object) -> dict[str, object]:
+        return table(value, checks)
+
+    properties = {key: schema(check) for key, check in checks.items()}
+    return says(each, {"type": "object", "properties": properties, "additionalProperties": False})
 
 
 def _dotted(key: str) -> str:

@@ -149,6 +149,8 @@ def level_of(event: Event) -> str:
         return "debug"
     if event.name == "job stuck" or (event.name == "gate shut" and event.data.get("origin") == "human"):
         return "error"
+    if event.name == "budget spent":
+        return "warning"
     if event.name == "gate shut":
         return "info" if event.data.get("origin") == "hours" else "warning"
     if event.name == "group skipped":

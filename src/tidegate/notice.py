@@ -14,9 +14,11 @@ from tidegate.model import Event, Origin
 Gate = tuple[str, str, str]  # scope, origin, window
 
 ENDS = ("succeeded", "failed", "error", "cancelled", "skipped")  # the states in which a job ends
-KINDS = ("needs_human", "hold", "opened", "finished", *ENDS)
-LEVELS = {"needs_human": "error", "error": "error", "hold": "warning", "failed": "warning"}  # the others are "info"
+KINDS = ("needs_human", "hold", "opened", "finished", "budget", *ENDS)
+LOUD = dict.fromkeys(("needs_human", "error"), "error")
+LEVELS = LOUD | dict.fromkeys(("hold", "failed", "budget"), "warning")  # the others are "info"
 EXPECTED = (Origin.OPERATOR, Origin.HOURS, Origin.HOST, Origin.START)  # people know of these: they asked for them
+TOLD_APART = Origin.BUDGET  # its event comes first
 UNITS = (("h", 3600), ("m", 60))
 WISH = re.compile(r"(\w+)\s*(?:>\s*(.*))?", re.ASCII)
 
@@ -77,6 +79,8 @@ def heard(event: Event, watch: Watch, wishes: Sequence[Wish]) -> tuple[Watch, st
     match event.name:
         case "gate shut" | "gate moved":
             return _shut(event, watch, wishes)
+        case "budget spent":
+            return watch, _wanted("budget", wishes)
         case "job stuck":
             return watch, _wanted("needs_human", wishes)
         case "gate ramped" | "gate opened" | "gate lifted":
@@ -94,7 +98,7 @@ def _wanted(kind: str, wishes: Sequence[Wish]) -> str | None:
 def _shut(event: Event, watch: Watch, wishes: Sequence[Wish]) -> tuple[Watch, str | None]:
     """A hold that goes on, also from refusal to refusal, is one hold: it is told once, when it is long enough."""
     origin = event.data.get("origin")
-    if origin in EXPECTED:
+    if origin in (*EXPECTED, TOLD_APART):
         return watch, None
     gate = _gate(event)
     watch = replace(watch, since={gate: event.at, **watch.since})

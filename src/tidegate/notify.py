@@ -20,7 +20,7 @@ from tidegate.bell import Bell
 from tidegate.clock import Clock, zone
 from tidegate.look.why import hold_words, scope_words
 from tidegate.look.words import Page, clean, fit, shown
-from tidegate.model import Event, Hold, Job, Origin, State, Window
+from tidegate.model import Event, Exceed, Hold, Job, Origin, State, Window
 from tidegate.notice import LEVELS, Target, Watch, Wish, heard
 from tidegate.stores import Store
 from tidegate.stores.writer import Writer
@@ -294,10 +294,18 @@ def _sentence(kind: str, event: Event, job: Job | None, page: Page) -> str:
     who = named if scope.startswith("job:") else scope_words(scope)
     if kind == "opened":
         return f"{who} is open again"
+    if kind == "budget":
+        then = BECOMES[Exceed(event.data["on_exceed"])]
+        return f"{who}: {shown(str(event.data['reason']))}" + (f"; {then}" if then else "")
     evidence = shown(str(event.data.get("evidence") or ""))
     return f"{who} {hold_words(_hold(event), page)}" + (f' ("{evidence}")' if evidence else "")
 
 
+BECOMES = {
+    Exceed.WARN: "",
+    Exceed.STOP: "nothing new is launched",
+    Exceed.CANCEL: "what is queued and runs is cancelled",
+}
 WAS = ("cancelled", "skipped")
 
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from tidegate.gate import Gate, Key, key
 from tidegate.look import why
 from tidegate.look.words import Page, page, shown
-from tidegate.model import Job, Origin, Stand, State, Window
+from tidegate.model import Hold, Job, Origin, Stand, State, Window
 
 if TYPE_CHECKING:
     from tidegate.bottom import Bottom
@@ -79,8 +79,15 @@ class Over:
         holds = [hold for hold in view.gate.binding(job, view.clock.now()) if hold.allow == 0]
         if any(hold.origin is Origin.HUMAN for hold in holds):
             return "human"
-        limited = any(hold.origin is Origin.LIMIT and hold.window is not Window.MINUTE for hold in holds)
+        if any(hold.origin is Origin.BUDGET and hold.until is None for hold in holds):
+            return "limit"  # no time lifts it
+        limited = any(_is_of_hours(hold) for hold in holds)
         return "limit" if limited and self.on_limit == "exit" else "time"  # a moment's back-off is no reason to leave
+
+
+def _is_of_hours(hold: Hold) -> bool:
+    """Whether a provider's limit or a day's budget keeps back for longer than a moment."""
+    return hold.origin is Origin.BUDGET or (hold.origin is Origin.LIMIT and hold.window is not Window.MINUTE)
 
 
 # --- what a person sees ---

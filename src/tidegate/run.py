@@ -71,6 +71,7 @@ async def supervise(
     with owning(shift.state):
         make_room(shift, slots=shift.slots)
         store.keep_hours(CONFIGURATION, shift.hours, now)
+        store.keep_budgets(CONFIGURATION, shift.budgets, now)
         told = _submitted(batch, shift, update=update, again=again)
         over = Over(on_limit=batch.on_limit)
         async with on_duty(shift, told.batch.id, lambda duty: over(_view(duty, told.batch.id))) as duty:
@@ -142,6 +143,7 @@ def _submitted(batch: Expanded, shift: Shift, *, update: bool, again: Again) -> 
     store.keep_hours(f"batch:{batch.name}", batch.hours, now)
     queue(store, batch, again, now)
     told = store.submit(Batch(batch.name), batch.jobs, now, groups=batch.groups, update=update, whole=not again.only)
+    store.keep_budgets(f"batch:{batch.name}", batch.budgets, now)
     _tell(told)
     if again.only and (more := others(store, batch)):
         log.warning("others run too", jobs=more, reason="queued in this batch before, and not selected now")

@@ -22,7 +22,7 @@ from tidegate import allowed, batch, credentials, places
 from tidegate.allowed import Check, Typed
 from tidegate.credentials import Credential
 from tidegate.errors import BadInput, BadSetting
-from tidegate.model import Variables
+from tidegate.model import Allowance, Budget, Exceed, Variables
 from tidegate.notice import Target, Wish, wish
 from tidegate.policy import Rules
 from tidegate.redact import redacted, redacted_variable
@@ -174,8 +174,19 @@ class AccountTable(Table):
     concurrency: Annotated[int | None, _is(allowed.or_none(allowed.whole(1, 10_000)))] = None
     preflight: Annotated[str, _is(allowed.one_of(*batch.PREFLIGHT))] = "canary"
     hours: Annotated[str | None, _is(allowed.or_none(batch.hours))] = None
+    budget: Annotated[dict[str, Any] | None, _is(allowed.or_none(batch.budget))] = None
     credential: Annotated[Named | None, _is(allowed.or_none(_credential))] = None
     credential_variable: Annotated[str | None, _is(allowed.or_none(allowed.variable))] = None
+
+
+class BudgetTable(Table):
+    """What may be spent by everything that works here; `wall` is the time of attempts added up."""
+
+    usd: Annotated[float | None, _is(allowed.or_none(batch.ALLOWANCE["usd"]))] = None
+    tokens: Annotated[int | None, _is(allowed.or_none(batch.ALLOWANCE["tokens"]))] = None
+    wall: Annotated[float | None, _is(allowed.or_none(batch.ALLOWANCE["wall"]))] = None
+    day: Annotated[dict[str, Any] | None, _is(allowed.or_none(batch.day))] = None
+    on_exceed: Annotated[str, _is(allowed.one_of(*batch.EXCEED))] = Exceed.STOP.value
 
 
 class RetentionTable(Table):
@@ -200,6 +211,7 @@ class NotifyTable(Table):
     on: Annotated[tuple[Wish, ...], _is(allowed.tuple_of(_wish))] = (
         Wish("needs_human"),
         Wish("hold", 1800.0),
+        Wish("budget"),
         Wish("finished"),
     )
     every: Seconds = 60.0
@@ -217,6 +229,7 @@ class Settings(BaseSettings):
     attempt: AttemptTable = AttemptTable()
     environment: EnvironmentTable = EnvironmentTable()
     retention: RetentionTable = RetentionTable()
+    budget: BudgetTable = BudgetTable()
     log: LogTable = LogTable()
     notify: NotifyTable = NotifyTable()
     accounts: dict[Word, AccountTable] = {}
@@ -568,6 +581,18 @@ def accounts(settings: Settings) -> dict[str, batch.Declared]:
 def hours(settings: Settings) -> dict[str, str]:
     """When the jobs of accounts may start, for those of which the configuration says it."""
     return {name: account.hours for name, account in settings.accounts.items() if account.hours is not None}
+
+
+def budgets(settings: Settings) -> dict[str, Budget]:
+    """What may be spent, by everything (`*`) and with each account of which the configuration says it."""
+    table = settings.budget
+    whole = batch.budget_of(table.model_dump())
+    said = {"*": whole} if whole.whole != Allowance() or whole.day != Allowance() else {}
+    return said | {
+        name: batch.budget_of(account.budget)
+        for name, account in settings.accounts.items()
+        if account.budget is not None
+    }
 
 
 def granted(settings: Settings, agents: Mapping[str, Variables], environ: Mapping[str, str]) -> dict[str, Credential]:

@@ -26,7 +26,7 @@ from msgspec import Struct
 
 from tidegate import allowed
 from tidegate.batch import reading
-from tidegate.batch.accounts import accounts_of, declared_by, hours_by, probes_of
+from tidegate.batch.accounts import accounts_of, budget_of, budgets_by, declared_by, hours_by, probes_of
 from tidegate.batch.jobs import Expand
 from tidegate.batch.naming import batch_name, job_names
 from tidegate.batch.reading import toml
@@ -34,9 +34,11 @@ from tidegate.batch.records import as_jsonl, as_record, head_as_jsonl
 from tidegate.batch.shapes import Around, Declared, Expanded, Written
 from tidegate.batch.tables import (
     ACCOUNT,
+    ALLOWANCE,
     BATCH,
     COMMAND,
     DEFAULTS,
+    EXCEED,
     HEAD,
     JOB,
     JOBS_MOST,
@@ -47,7 +49,9 @@ from tidegate.batch.tables import (
     TOP,
     WEIGHT,
     Table,
+    budget,
     checked,
+    day,
     hours,
     known,
     one_of_each,
@@ -58,9 +62,11 @@ from tidegate.model import Account, NewGroup, NewJob
 
 __all__ = [
     "ACCOUNT",
+    "ALLOWANCE",
     "BATCH",
     "COMMAND",
     "DEFAULTS",
+    "EXCEED",
     "HEAD",
     "JOB",
     "PIDS",
@@ -74,6 +80,9 @@ __all__ = [
     "account_of",
     "as_jsonl",
     "as_record",
+    "budget",
+    "budget_of",
+    "day",
     "from_csv",
     "from_jsonl",
     "from_prompts",
@@ -256,6 +265,7 @@ def _expanded(head: Head, jobs: Sequence[Written], around: Around, ties: tuple[N
         probes=probes_of(head.declared, made, around.has_limits),
         hours=hours_by(name, head.options, head.accounts),
         groups=ties,
+        budgets=budgets_by(name, head.options, head.accounts),
     )
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from tidegate import allowed, stages
 from tidegate.allowed import Wrong
 from tidegate.batch.shapes import Around, Declared
-from tidegate.batch.tables import ACCOUNT, COMMAND, Table, agent_known, checked
+from tidegate.batch.tables import ACCOUNT, COMMAND, Table, agent_known, budget, checked
 from tidegate.errors import BadInput
-from tidegate.model import Account, NewJob
+from tidegate.model import Account, Allowance, Budget, Exceed, NewJob
 
 
 def declared_by(said: object, around: Around) -> dict[str, Declared]:
@@ -42,6 +42,23 @@ def hours_by(name: str, options: Table, accounts: Table) -> dict[str, str]:
     """The hours that a batch says, by scope; its tables have been checked."""
     said = {f"batch:{name}": options.get("hours"), **{one: table.get("hours") for one, table in accounts.items()}}
     return {scope: text for scope, text in said.items() if text is not None}
+
+
+def budget_of(said: Table) -> Budget:
+    """A budget as its checked table says it."""
+    names = Allowance.__struct_fields__
+    day = said.get("day") or {}
+    return Budget(
+        whole=Allowance(**{name: said.get(name) for name in names}),
+        day=Allowance(**{name: day.get(name) for name in names}),
+        on_exceed=Exceed(said.get("on_exceed") or Exceed.STOP),
+    )
+
+
+def budgets_by(name: str, options: Table, accounts: Table) -> dict[str, Budget]:
+    """The budgets that a batch says, by scope."""
+    said = {f"batch:{name}": options.get("budget"), **{one: own.get("budget") for one, own in accounts.items()}}
+    return {scope: budget_of(budget(table)) for scope, table in said.items() if table is not None}
 
 
 def accounts_of(

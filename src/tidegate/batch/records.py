@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tidegate.batch.shapes import Expanded
-from tidegate.model import NewJob, Stage
+from tidegate.model import Allowance, Budget, NewJob, Stage
 
 
 def as_record(job: NewJob) -> dict[str, Any]:
@@ -54,9 +54,13 @@ def _short(seconds: float | None) -> float | None:
 
 def head_as_jsonl(batch: Expanded) -> str:
     """The line before the jobs, in ASCII; none where it says nothing."""
-    own = batch.hours.get(f"batch:{batch.name}")
-    accounts = {scope: {"hours": text} for scope, text in batch.hours.items() if scope != f"batch:{batch.name}"}
-    head = {"batch": {"hours": own} if own else {}, "accounts": accounts, "groups": _ties(batch)}
+    of_batch = f"batch:{batch.name}"
+    tables: dict[str, dict[str, Any]] = {of_batch: {}}
+    for scope, text in batch.hours.items():
+        tables.setdefault(scope, {})["hours"] = text
+    for scope, budget in batch.budgets.items():
+        tables.setdefault(scope, {})["budget"] = as_budget(budget)
+    head = {"batch": tables.pop(of_batch), "accounts": tables, "groups": _ties(batch)}
     said = {key: table for key, table in head.items() if table}
     return json.dumps(said) + "\n" if said else ""
 
@@ -65,6 +69,17 @@ def _ties(batch: Expanded) -> dict[str, dict[str, Any]]:
     """Each group that waits, with what for, and each that one waits for: its jobs may be elsewhere."""
     needed: dict[str, dict[str, Any]] = {need: {} for one in batch.groups for need in one.needs}
     return {**needed, **{one.name: {"needs": list(one.needs), "when": one.when.value} for one in batch.groups}}
+
+
+def as_budget(budget: Budget) -> dict[str, Any]:
+    """A budget as a table says it."""
+    day = _figures(budget.day)
+    return {**_figures(budget.whole), **({"day": day} if day else {}), "on_exceed": budget.on_exceed.value}
+
+
+def _figures(allowance: Allowance) -> dict[str, float]:
+    figures = {"usd": _short(allowance.usd), "tokens": allowance.tokens, "wall": _short(allowance.wall)}
+    return {key: value for key, value in figures.items() if value is not None}
 
 
 def as_jsonl(jobs: Sequence[NewJob]) -> str:

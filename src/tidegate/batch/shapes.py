@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct, field
 
 from tidegate.batch.tables import Table
-from tidegate.model import Account, NewGroup, NewJob
+from tidegate.model import Account, Budget, NewGroup, NewJob
 
 
 def _nothing(_: Sequence[str]) -> str:
@@ -57,8 +57,8 @@ class Around(Struct, frozen=True, kw_only=True):
 class Expanded(Struct, frozen=True, kw_only=True):
     """A batch, ready to be submitted; `accounts` are all that are declared or used. `on_limit` is "wait" or "exit".
 
-    `probes` are the accounts that are to be asked first, with their agents. `hours` are those that the batch itself
-    says, by scope: of the whole batch, and of accounts. `groups` are those that wait for others.
+    `probes` are the accounts that are to be asked first, with their agents. `hours` and `budgets` are those that the
+    batch itself says, by scope: of the whole batch, and of accounts. `groups` are those that wait for others.
     """
 
     name: str
@@ -68,6 +68,7 @@ class Expanded(Struct, frozen=True, kw_only=True):
     probes: Mapping[str, str] = field(default_factory=dict)
     hours: Mapping[str, str] = field(default_factory=dict)
     groups: tuple[NewGroup, ...] = ()
+    budgets: Mapping[str, Budget] = field(default_factory=dict)
 
 
 class Written(Struct, frozen=True):

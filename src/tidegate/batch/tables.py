@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC
 from typing import Any
 
 from tidegate import allowed
 from tidegate.allowed import Check, Wrong
 from tidegate.errors import BadInput
-from tidegate.model import Stage, When
+from tidegate.model import Exceed, Stage, When
 
 Table = Mapping[str, Any]
 
@@ -44,10 +44,36 @@ def stage(checks: Mapping[str, Check[object]]) -> Check[Stage]:
     return allowed.says(check, schema)
 
 
+ALLOWANCE: Mapping[str, Check[object]] = {
+    "usd": allowed.money,
+    "tokens": allowed.whole(1, 10**15),
+    "wall": allowed.seconds(),
+}
+EXCEED = tuple(one.value for one in Exceed)
+
+
+def _with_one_of(keys: Sequence[str], check: Check[dict[str, object]]) -> Check[dict[str, object]]:
+    """A table that says at least one of these."""
+
+    def each(value: object) -> dict[str, object]:
+        said = check(value)
+        if not said.keys() & {*keys}:
+            raise Wrong(f"must say one of {', '.join(keys)}")
+        return said
+
+    some = [{"required": [key]} for key in keys]
+    return allowed.says(each, {**allowed.schema(check), "anyOf": some})
+
+
+day = _with_one_of(tuple(ALLOWANCE), allowed.table_of(ALLOWANCE))
+budget = _with_one_of(
+    (*ALLOWANCE, "day"), allowed.table_of({**ALLOWANCE, "day": day, "on_exceed": allowed.one_of(*EXCEED)})
+)
 BATCH: Mapping[str, Check[object]] = {
     "name": allowed.name,
     "on_limit": allowed.one_of("wait", "exit"),
     "hours": hours,
+    "budget": budget,
     "order": allowed.one_of("fifo", "blocked", "shuffle"),
     "seed": allowed.whole(0, 2**31),
 }
@@ -57,6 +83,7 @@ ACCOUNT: Mapping[str, Check[object]] = {
     "concurrency": allowed.whole(1, 10_000),
     "preflight": allowed.one_of(*PREFLIGHT),
     "hours": hours,
+    "budget": budget,
 }
 STAGE: Mapping[str, Check[object]] = {
     "command": allowed.argv,

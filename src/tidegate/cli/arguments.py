@@ -13,7 +13,7 @@ SHELLS = ("bash", "zsh", "fish")
 TEMPLATES = ("night", "overnight", "compare", "config")  # what `init` can write; the first is its default
 
 KINDS = (  # what a person can be told of, as `on` of [notify] says it
-    *("needs_human", "hold", "opened", "finished"),
+    *("needs_human", "hold", "opened", "finished", "budget"),
     *("succeeded", "failed", "error", "cancelled", "skipped"),
 )
 

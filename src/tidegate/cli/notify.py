@@ -57,6 +57,8 @@ def sample(kind: str) -> Notice:
             return finished("sample", {State.SUCCEEDED: 38, State.FAILED: 2}, now)
         case "hold" | "opened":
             name, data = "gate shut", {**limit, "evidence": said}
+        case "budget":
+            name, data = "budget spent", {"reason": "budget spent: $50.10 of $50.00", "on_exceed": "stop_launching"}
         case "needs_human":
             name, data = "gate shut", {"origin": "human", "window": "unknown", "reason": "not logged in"}
         case _:

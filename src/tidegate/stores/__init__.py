@@ -249,8 +249,15 @@ class Store(Protocol):
         What it said before and says no more is taken away; what it says as before changes nothing.
         """
 
-    def configure(self, source: str, accounts: Sequence[Account], hours: Mapping[str, str], now: datetime) -> None:
-        """Say all that a configuration says of accounts and of hours in one: all of it, or none of it."""
+    def configure(
+        self,
+        source: str,
+        accounts: Sequence[Account],
+        hours: Mapping[str, str],
+        budgets: Mapping[str, Budget],
+        now: datetime,
+    ) -> None:
+        """Say all that a configuration says of accounts, hours and budgets in one: all of it, or none of it."""
 
     def keep_budgets(self, source: str, budgets: Mapping[str, Budget], now: datetime) -> None:
         """Say all that a source says of what may be spent in a scope (a batch, an account, `*`); all sources count.

@@ -89,12 +89,21 @@ class Ledger:
             if known is None or known.account != account:
                 self._rows.put_known(replace(known, account=account) if known else Known(account))
 
-    def configure(self, source: str, accounts: Sequence[Account], hours: Mapping[str, str], now: datetime) -> None:
-        """Say all that a configuration says, of accounts and of hours: all of it, or none. Raises BadInput."""
+    def configure(
+        self,
+        source: str,
+        accounts: Sequence[Account],
+        hours: Mapping[str, str],
+        budgets: Mapping[str, Budget],
+        now: datetime,
+    ) -> None:
+        """Say all that a configuration says, of accounts, hours and budgets: all of it, or none. Raises BadInput."""
         said = timetable.read_all(hours)
+        spending.check(budgets)
         with self._rows.transaction():
             self._put_accounts(accounts)
             timetable.say_all(self._rows, source, said, now)
+            spending.keep(self._rows, source, budgets, now)
 
     def submit(
         self,

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from tidegate import budget, clock
+from tidegate import budget, clock, stages
 from tidegate.errors import BadInput
 from tidegate.model import Attempt, Balance, Budget, Exceed, Hold, Job, Origin, Spent, Window
 from tidegate.stores import ends
@@ -20,7 +20,7 @@ Part = tuple[int | None, str | None]  # a batch and an account, None for any
 
 def count(rows: Rows, job: Job, attempt: Attempt, ties: Ties, now: datetime) -> None:
     """Count what an attempt has used that has just ended, and act where a budget is spent; inside a transaction."""
-    if not (ties.budgeted or budget.is_counted(attempt.usage, job.spec.agent)):
+    if not (ties.budgeted or budget.is_counted(attempt.usage, stages.spec_of(job).agent)):
         return
     rows.add_spent(budget.day(now, clock.zone()), job.batch, job.account, budget.spent_by(attempt))
     if ties.budgeted:
