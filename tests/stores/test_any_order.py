@@ -10,6 +10,7 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any
 
+import effort
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -350,7 +351,9 @@ def is_shut(hold: Hold, world: World) -> bool:
 
 
 quick = settings(max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
-long = settings(max_examples=400, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck))
+long = settings(
+    max_examples=effort.of(100, 400), stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+)
 
 
 class TestAnyOrder(TwoStores.TestCase):  # type: ignore[misc,valid-type]
