@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from installed import Tidegate, end_what_is_left
+from mother import mother
 
 # Where nothing may be compiled ahead (containers are often told so), each start of the program and each worker compiles
 # all of it again: half of the time of all tests.
@@ -31,6 +32,11 @@ def tidegate(tmp_path: Path) -> Iterator[Tidegate]:
             process.kill()
         process.wait()
     end_what_is_left(program.state)
+
+
+def pytest_sessionfinish() -> None:
+    if mother.cache_info().currsize:
+        mother().close()
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ descriptor. As a program this is the mother; it reads its orders from the socket
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import gc
 import importlib
@@ -107,9 +106,7 @@ def cgroup() -> str:
 @cache
 def mother() -> Mother:
     """The one of this test process."""
-    made = Mother()
-    atexit.register(made.close)
-    return made
+    return Mother()
 
 
 # --- inside --------------------------------------------------------------------------------------
