@@ -42,7 +42,7 @@ NOW = datetime.now(UTC)
 GROUPS = 8
 PEOPLES = {  # what takes a person, or harms nobody
     *("job_revived", "job_definition", "job_spec", "job_added", "attempt_claim", "need_circle", "event_job"),
-    *("times", "schema", "newer", "need_early"),
+    *("times", "schema", "newer", "need_early", "group_circle"),
 }
 
 

@@ -16,8 +16,8 @@ FLOORS = {
     2: "answers capacity credentials gate launch watch workspace agents stores systemd handover upgrade",
     3: "attempt explain retention audit backup forgotten",
     4: "supervisor restore repair",
-    5: "settings logs files listing look narrate notify bottom standing headroom over follow run serve reap check demo"
-    " daemon again report doctor upkeep cli __main__ examples",
+    5: "settings logs files expand listing look narrate notify bottom standing headroom over follow run serve reap"
+    " check demo daemon again report doctor upkeep cli __main__ examples",
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}
 FILES = sorted(SRC.rglob("*.py"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
 
@@ -26,11 +26,16 @@ log = structlog.get_logger()
 
 
 class Again(Struct, frozen=True, kw_only=True):
-    """Ends whose jobs are retried, names of jobs that are run anew, and by what (`only`) a part was picked."""
+    """Ends whose jobs are retried, names of jobs that are run anew (by `anew`), and by what (`only`) a part was picked.
+
+    In the groups `printed` a job of the file prints further ones, which it does not name.
+    """
 
     retry: Collection[State] = ()
-    rerun: Collection[str] = ()
+    rerun: frozenset[str] = frozenset()
+    anew: Sequence[str] = ()
     only: Sequence[str] = ()
+    printed: Collection[str] = ()
 
 
 NOTHING = Again()
@@ -45,8 +50,8 @@ def selected(batch: Expanded, patterns: Sequence[str], flag: str = "--only") -> 
 
 
 def _named(batch: Expanded, pattern: str, flag: str) -> list[str]:
-    found = [job.name for job in batch.jobs if job.group == pattern or fnmatchcase(job.name, pattern)]
-    if not found:
+    found = [job.name for job in batch.jobs if fits(job, pattern)]
+    if not found and not any(pattern.startswith(f"{group}/") for group in printing(batch)):
         groups = list(dict.fromkeys(job.group for job in batch.jobs if job.group))
         there = f"; groups are {', '.join(groups[:5])}{' and more' if groups[5:] else ''}" if groups else ""
         raise BadInput(
@@ -55,11 +60,27 @@ def _named(batch: Expanded, pattern: str, flag: str) -> list[str]:
     return found
 
 
+def fits(job: Job | NewJob, pattern: str) -> bool:
+    """Whether a pattern picks a job: by its group, or by its name."""
+    return job.group == pattern or fnmatchcase(job.name, pattern)
+
+
+def printing(batch: Expanded) -> set[str]:
+    """The groups to which a job adds others."""
+    return {job.group for job in batch.jobs if job.spec.expand}
+
+
 def asked(batch: Expanded, args: Namespace) -> tuple[Expanded, Again]:
     """The part of a batch that a command line is about, and what of it is to run again. Raises BadInput."""
     part = selected(batch, args.only)
     anew = selected(part, args.rerun, "--rerun").jobs if args.rerun else ()
-    again = Again(retry=_ends(args.retry), rerun={job.name for job in anew}, only=args.only)
+    again = Again(
+        retry=_ends(args.retry),
+        rerun=frozenset(job.name for job in anew),
+        anew=args.rerun or (),
+        only=args.only or (),
+        printed=printing(batch),
+    )
     return part, again
 
 
@@ -75,12 +96,12 @@ def queue(store: Store, batch: Expanded, again: Again, now: datetime) -> None:
     """Queue the jobs of a batch anew that are to run again, and tell how many."""
     if again.only:
         log.info("jobs selected", jobs=len(batch.jobs), only=", ".join(again.only))
-    if not again.retry and not again.rerun:
+    if not again.retry and not again.anew:
         return
     known = stored(store, batch.name)
-    mine = [known[job.name] for job in batch.jobs if job.name in known]
-    anew = [job for job in mine if job.name in again.rerun]
-    retried = [job for job in mine if job.name not in again.rerun and job.state in again.retry]
+    mine = [known[job.name] for job in batch.jobs if job.name in known] + _printed(batch, again, known)
+    anew = [job for job in mine if job.name in again.rerun or any(fits(job, pattern) for pattern in again.anew)]
+    retried = [job for job in mine if job not in anew and job.state in again.retry]
     for jobs, clean in ((retried, False), (anew, True)):
         for start in range(0, len(jobs), PAGE):
             with store.group():
@@ -90,10 +111,21 @@ def queue(store: Store, batch: Expanded, again: Again, now: datetime) -> None:
     if again.retry:
         ends = ", ".join(sorted(again.retry))
         log.info("jobs retried", jobs=len(retried), ended=ends)
-    if again.rerun:
-        log.info("jobs run anew", jobs=sum(job.state.is_final for job in anew), of=len(again.rerun))
+    if again.anew:
+        log.info(
+            "jobs run anew",
+            jobs=sum(job.state.is_final for job in anew),
+            of=len(again.rerun | {job.name for job in anew}),
+        )
     if runs:
         log.warning("not run anew", jobs=runs, reason="running now: " + counted(runs, "job goes", "jobs go") + " on")
+
+
+def _printed(batch: Expanded, again: Again, known: Mapping[str, Job]) -> list[Job]:
+    """The jobs of the part that a job of the file has printed."""
+    written = {job.name for job in batch.jobs}
+    found = [job for job in known.values() if job.group in again.printed and job.name not in written]
+    return [job for job in found if not again.only or any(fits(job, pattern) for pattern in again.only)]
 
 
 def stored(store: Store, name: str) -> dict[str, Job]:

@@ -308,7 +308,7 @@ def tuple_of(check: Check[T]) -> Check[tuple[T, ...]]:
         listed = _listed(value)
         if not isinstance(listed, list | tuple):
             raise Wrong(f"must be a list, {but(value)}")
-        return tuple(_inside(f"[{place}]", check, one) for place, one in enumerate(listed))
+        return tuple(inside(f"[{place}]", check, one) for place, one in enumerate(listed))
 
     return says(each, {"type": "array", "items": schema(check)})
 
@@ -336,7 +336,7 @@ def mapping_of(key: Check[str], check: Check[T]) -> Check[dict[str, T]]:
         table = _parsed(value, "{")
         if not isinstance(table, Mapping):
             raise Wrong(f"must be a table, {but(value)}")
-        return {_inside(_dotted(one), key, one): _inside(_dotted(one), check, table[one]) for one in table}
+        return {inside(_dotted(one), key, one): inside(_dotted(one), check, table[one]) for one in table}
 
     names = {key: one for key, one in schema(key).items() if key != "type"}
     return says(each, {"type": "object", "propertyNames": names, "additionalProperties": schema(check)})
@@ -348,7 +348,7 @@ def table(value: object, checks: Mapping[str, Check[object]]) -> dict[str, Any]:
     if not isinstance(said, Mapping):
         raise Wrong(f"must be a table, {but(value)}")
     known(said, checks)
-    return {key: _inside(_dotted(key), checks[key], one) for key, one in said.items() if one is not None}
+    return {key: inside(_dotted(key), checks[key], one) for key, one in said.items() if one is not None}
 
 
 def table_of(checks: Mapping[str, Check[object]]) -> Check[dict[str, object]]:
@@ -390,7 +390,8 @@ def variable(value: object) -> str:
 says(variable, {"type": "string", "maxLength": NAME_MOST, "pattern": _whole_text(VARIABLE)})
 
 
-def _inside(place: str, check: Check[T], value: object) -> T:
+def inside(place: str, check: Check[T], value: object) -> T:
+    """What a check gives for a part of a value; what is wrong with it is at this place."""
     try:
         return check(value)
     except Wrong as wrong:

@@ -50,6 +50,7 @@ TOLD_MOST = 100  # sessions and limits of one attempt that are told while it run
 LEFTOVER = 2.0  # seconds at most from TERM to KILL of what an agent leaves behind: the job's outcome waits for it
 Tell = Callable[[Sighting], Awaitable[None]]
 Rested = Callable[[bool], Awaitable[None]]
+Feed = Callable[[], Awaitable[tuple[bytes, Mapping[str, str]]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,8 @@ class Running:
     """One attempt from its launch, or its adoption, to its judgement.
 
     `tell` hears each sighting as it is read, before the attempt's end. `is_to_rest`: the agent is to stand still,
-    which `settle` sees to; `rested` then hears whether it does.
+    which `settle` sees to; `rested` then hears whether it does. `feed` gives what a program reads on stdin, and further
+    variables, where somebody has something to tell it.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Running:
         means: Means,
         tell: Tell,
         rested: Rested | None = None,
+        feed: Feed | None = None,
     ) -> None:
         self.job = job
         self.attempt = attempt
@@ -114,6 +117,8 @@ class Running:
         self._means = means
         self._tell = tell
         self._rested = rested
+        self._feed = feed
+        self._fed: tuple[bytes | None, Mapping[str, str]] = (None, {})
         self._seen = Seen(proof=agent.proof)
         self._session = job.session
         self._resumes = False
@@ -145,6 +150,8 @@ class Running:
             return self._without(gone)
         if lacking := answers.lacking(self.job, self.directory):
             return self._unfounded(lacking)
+        if self._feed is not None:
+            self._fed = await self._feed()
         command = self._command()
         self._session, self._resumes = command.session or self._session, command.resumes
         try:
@@ -227,8 +234,8 @@ class Running:
         return Order(
             argv=command.argv,
             cwd=_place(spec.cwd),
-            env={**environment, **ours},
-            stdin=command.stdin,
+            env={**environment, **ours, **self._fed[1]},
+            stdin=self._fed[0] or command.stdin,
             cgroup=self._means.cgroups,
             descriptors=self._means.descriptors,
             bounds=self._bounds(),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ParamSpec
 import anyio
 import structlog
 
-from tidegate import capacity, doorbell, headroom, lock, places, settings, signals, upgrade
+from tidegate import capacity, doorbell, expand, headroom, lock, places, settings, signals, upgrade
 from tidegate.attempt import Means
 from tidegate.bell import Bell
 from tidegate.clock import SystemClock
@@ -30,7 +30,7 @@ from tidegate.model import Supervisor as Incarnation
 from tidegate.narrate import Narrator
 from tidegate.notify import Notifier
 from tidegate.stores.writer import Writer
-from tidegate.supervisor import Post, Supervisor
+from tidegate.supervisor import Expanding, Post, Supervisor
 from tidegate.watch import Watcher
 
 if TYPE_CHECKING:
@@ -82,10 +82,12 @@ class Shift:
     cgroups: bool = False
     min_free_disk: int | None = None
     notify: Target | None = None
+    expanding: Expanding | None = None
 
 
 def shift_for(said: Settings, known: Known, state: Path, store: Store) -> Shift:
     """What the settings in force ask for. Raises BadSetting where they do not fit the agents."""
+    accounts = settings.accounts(said)
     return Shift(
         state=state,
         store=store,
@@ -106,6 +108,11 @@ def shift_for(said: Settings, known: Known, state: Path, store: Store) -> Shift:
         cgroups=said.supervisor.cgroups == "auto",
         min_free_disk=said.supervisor.min_free_disk,
         notify=settings.notifying(said, os.environ, state),
+        expanding=Expanding(
+            told=lambda ask, job: expand.told(ask, store, state, job),
+            variables=lambda job: expand.variables(state, job),
+            printed=lambda job, place: expand.printed(job, place, known, accounts),
+        ),
     )
 
 
@@ -274,6 +281,7 @@ def _post(duty: Duty, watcher: Watcher, is_over: Callable[[Duty], Awaitable[bool
         pick=shift.agents,
         is_over=lambda: is_over(duty),
         heed=lambda request: heed(duty, request),
+        expanding=shift.expanding,
         batch=duty.batch,
     )
 

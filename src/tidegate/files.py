@@ -56,7 +56,7 @@ def read_batch(
         agents=agents,
         recognise=recognise,
         has_limits=has_limits,
-        read_text=_prompt,
+        read_text=prompt,
         find=partial(_found, directory),
         run=partial(listing.printed, directory),
         accounts=accounts or {},
@@ -132,7 +132,7 @@ def _found(directory: Path, pattern: str) -> list[str]:
     return sorted(glob.glob(pattern, root_dir=directory, recursive=True))  # noqa: PTH207 - hides what a shell hides
 
 
-def _prompt(path: Path) -> str:
+def prompt(path: Path) -> str:
     """A prompt file's text. Raises OSError, or ValueError where it is too large or no text."""
     opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # NONBLOCK: a FIFO must not hang the reader
     with os.fdopen(opened, "rb") as prompt:

@@ -303,7 +303,8 @@ class Spec(Struct, frozen=True, kw_only=True):
     for the agent. `timeout` and `silence` are seconds of working time; `max_output` and `memory` are bytes, `pids`
     processes and threads, `cpu_weight` a share beside others (100 is usual); None: the setting's.
     `result_files` are patterns below `cwd` of JSON files in which a wrapper may leave the real error. `check` judges
-    what the agent has done.
+    what the agent has done. `expand` is JSON: what it prints are further jobs of its group, with these defaults; "" for
+    a job that adds none.
     """
 
     agent: str = "command"
@@ -324,6 +325,7 @@ class Spec(Struct, frozen=True, kw_only=True):
     resume_prompt: str | None = None
     result_files: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    expand: str = ""
     check: Stage | None = None
 
 

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from argparse import Namespace
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -144,20 +144,21 @@ def _submitted(batch: Expanded, shift: Shift, *, update: bool, again: Again) -> 
     queue(store, batch, again, now)
     told = store.submit(Batch(batch.name), batch.jobs, now, groups=batch.groups, update=update, whole=not again.only)
     store.keep_budgets(f"batch:{batch.name}", batch.budgets, now)
-    _tell(told)
+    _tell(told, again.printed)
     if again.only and (more := others(store, batch)):
         log.warning("others run too", jobs=more, reason="queued in this batch before, and not selected now")
     return told
 
 
-def _tell(told: Submission) -> None:
+def _tell(told: Submission, printed: Collection[str]) -> None:
+    """Tell what was done with the jobs of the file; in the groups `printed` there are more than it names."""
     log.info("batch submitted", batch=told.batch.name, added=len(told.added), known=len(told.unchanged))
     if told.changed:
         log.warning("definitions changed", kept=len(told.changed), jobs=_some(told.changed), take_them_with="--update")
     if told.updated:
         log.info("definitions updated", jobs=_some(told.updated))
-    if told.absent:
-        log.warning("jobs not in the file any more", kept=len(told.absent), jobs=_some(told.absent))
+    if absent := [name for name in told.absent if name.partition("/")[0] not in printed]:
+        log.warning("jobs not in the file any more", kept=len(absent), jobs=_some(absent))
 
 
 def _some(names: Sequence[str]) -> str:

@@ -11,8 +11,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
+import anyio.to_thread
 import structlog
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
@@ -28,6 +30,7 @@ from tidegate.gate import Gate
 from tidegate.model import (
     Ask,
     Attempt,
+    Batch,
     Cancelled,
     Failed,
     Halt,
@@ -44,11 +47,15 @@ from tidegate.model import (
     SessionSeen,
     Sighting,
     Spec,
+    Succeeded,
     Window,
 )
 from tidegate.policy import Rules
 from tidegate.stores import Store
 from tidegate.stores.writer import Writer
+
+if TYPE_CHECKING:
+    from tidegate.batch import Expanded
 
 log = structlog.get_logger()
 
@@ -60,12 +67,25 @@ SHIMS = 5  # such looks between two at whether somebody has stopped a shim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Expanding:
+    """What is done for a job that adds others to its group.
+
+    `told` gives what it reads on stdin, `variables` what it finds in its environment; `printed` the jobs in its output,
+    in an attempt's directory: it raises BadInput.
+    """
+
+    told: Callable[[Writer, Job], Awaitable[bytes]]
+    variables: Callable[[Job], Mapping[str, str]]
+    printed: Callable[[Job, Path], Expanded | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Post:
     """Where and with what a supervisor works.
 
     `directory` gives the place of an attempt's files. `pick` finds the agent of a job. `batch` restricts the claims to
     one batch. `is_over` says whether to end, asked whenever nothing runs and nothing could be started. `heed` does what
-    somebody asks of the whole supervisor; it is told of each request once.
+    somebody asks of the whole supervisor; it is told of each request once. `expanding` knows jobs that add others.
     """
 
     store: Store
@@ -79,6 +99,7 @@ class Post:
     pick: Callable[[Spec], Agent]
     is_over: Callable[[], Awaitable[bool]]
     heed: Callable[[Request], Awaitable[None]]
+    expanding: Expanding | None = None
     batch: int | None = None
 
 
@@ -294,6 +315,7 @@ class Supervisor:
             means=self._post.means,
             tell=lambda sighting: self._told(job, attempt, sighting),
             rested=lambda rests: self._rested(attempt, rests),
+            feed=partial(self._fed, job) if job.spec.expand else None,
         )
         running.is_to_rest = self._halt_of(job)[0] is Halt.FREEZE
         if adopted:
@@ -460,6 +482,8 @@ class Supervisor:
         try:
             if isinstance(ended.outcome, Limited):
                 await self._shut(job, attempt, ended.outcome.limit)
+            if job.spec.expand and isinstance(ended.outcome, Succeeded):
+                ended = await self._expanded(job, attempt, ended)
             await self._finish(attempt, ended)
             self._breathless = 0
         except NotOwner:
@@ -491,6 +515,31 @@ class Supervisor:
             rules=self._post.rules,
             jitter=random.random(),  # noqa: S311 - spreads retries, guards nothing
         )
+
+    # --- jobs that add others ---
+
+    async def _fed(self, job: Job) -> tuple[bytes, Mapping[str, str]]:
+        return await self._expanding.told(self._post.ask, job), self._expanding.variables(job)
+
+    async def _expanded(self, job: Job, attempt: Attempt, ended: Ended) -> Ended:
+        """Add the jobs that a job has printed, before its own end is recorded: what a crash repeats changes nothing."""
+        post, now, place = self._post, self._post.clock.now(), self._post.directory(job.id, attempt.n)
+        try:
+            added = await anyio.to_thread.run_sync(self._expanding.printed, job, place)
+        except (BadInput, OSError) as error:
+            return replace(ended, outcome=Failed(reason=str(error), valid=False, retry=False, own=True))
+        if added is not None:
+            known = {account.name for account in await post.ask(post.store.accounts)}
+            accounts = [one for one in added.accounts if one.name not in known]
+            await post.ask(post.store.set_accounts, accounts, now)
+            told = await post.ask(post.store.submit, Batch(job.batch_name), added.jobs, now, whole=False)
+            log.info("jobs printed", job=job.name, added=len(told.added), known=len(told.unchanged) + len(told.changed))
+        return ended
+
+    @property
+    def _expanding(self) -> Expanding:
+        assert self._post.expanding is not None, "whoever supervises can expand"
+        return self._post.expanding
 
     # --- looking ---
 

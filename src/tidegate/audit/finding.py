@@ -25,6 +25,9 @@ MENDS = {  # what a repair does about each kind of fault of the database; what i
     "need_met": "it waits for that one no more",
     "need_hopeless": "it is skipped",
     "job_lane": "it is moved into its own",
+    "lane_shut": "it is set as its group stands",
+    "group_stand": "it is set as what the group needs says",
+    "group_hopeless": "it is skipped",
     "lane_counts": "they are counted again",
     "job_held": "it is set as its holds say",
     "hold_allow": "it allows none, or one while it ramps",
@@ -83,5 +86,6 @@ DOES = {
     "job_spec": "submit it again",
     "job_revived": "see `tidegate events --job`, then cancel it or let it run",
     "need_circle": "cancel one of them",
+    "group_circle": "run a file in which it does not",
     "need_early": "see `tidegate show`",
 }

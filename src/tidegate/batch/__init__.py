@@ -3,7 +3,8 @@
 A document, TOML or YAML, holds `[batch]`, `[defaults]`, `[accounts.NAME]`, `[groups.NAME]` and one `[[job]]` for each
 job. A group has defaults of its own over `[defaults]`, and its jobs from `[[groups.NAME.job]]`, or from its own table
 as the template of one job for each row of a `foreach` and combination of a `matrix`; `trials` makes each of them
-several times, and `needs` names the groups whose jobs must have ended before its own begin. `${{ name }}` in a text
+several times; `needs` names the groups whose jobs must have ended before its own begin, and what the program of
+`expand` prints then, lines of JSONL, are more jobs of the group. `${{ name }}` in a text
 stands for a value; `group` and `trial` are always defined in a group. An id is one within its group: `03` in T5 is
 `T5/03`, and its second trial `T5/03#2`.
 
@@ -43,6 +44,7 @@ from tidegate.batch.tables import (
     JOB,
     JOBS_MOST,
     MERGED,
+    OF_GROUP,
     PIDS,
     PREFLIGHT,
     TIES,
@@ -52,6 +54,7 @@ from tidegate.batch.tables import (
     budget,
     checked,
     day,
+    expansion,
     hours,
     known,
     one_of_each,
@@ -83,6 +86,8 @@ __all__ = [
     "budget",
     "budget_of",
     "day",
+    "expansion",
+    "follow_ups",
     "from_csv",
     "from_jsonl",
     "from_prompts",
@@ -216,6 +221,23 @@ def _from_lines(head: Table, jobs: Sequence[tuple[Table, str]], around: Around) 
     for name, table in head["groups"].items() if isinstance(head.get("groups"), Mapping) else ():
         checked(f"{place}: [groups.{allowed.shown_key(name)}]", table, TIES)  # its jobs come in lines of their own
     return _expanded(checked_head, said, around, _ties(head, said, place))
+
+
+def follow_ups(text: str, group: str, defaults: Table, around: Around) -> Expanded | None:
+    """The jobs in lines of JSON that a job of a group has printed, over these defaults; None for none.
+
+    Raises BadInput.
+    """
+    jobs = []
+    for number, table in reading.objects(text, around.place):
+        at = f"line {number}"
+        place = f"{around.place}: {Written(table, at).where}"
+        if table.get("group") not in (None, group):
+            raise BadInput(f"{place} group: must be {allowed.shown(group)} or nothing, {allowed.but(table['group'])}")
+        own = {key: one for key, one in table.items() if key != "group"}
+        jobs.append(Written(checked(place, own, OF_GROUP), at, defaults, group))
+    head = Head(options={}, accounts={}, declared=declared_by({}, around))
+    return _expanded(head, jobs, around, ()) if jobs else None
 
 
 def single(own: Table, around: Around, *, over: Table | None = None) -> NewJob:

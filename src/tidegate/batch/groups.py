@@ -11,10 +11,22 @@ from tidegate.batch import foreach, matrix
 from tidegate.batch.jobs import merged
 from tidegate.batch.matrix import Row
 from tidegate.batch.shapes import Around, Written
-from tidegate.batch.tables import DEFAULTS, JOBS_MOST, OF_GROUP, SHAPES, TIES, Table, known, one_of_each
-from tidegate.batch.templates import layer
+from tidegate.batch.tables import (
+    DEFAULTS,
+    EXPAND,
+    JOBS_MOST,
+    OF_GROUP,
+    SHAPES,
+    TIES,
+    Table,
+    checked,
+    known,
+    one_of_each,
+)
+from tidegate.batch.templates import filled, layer
 from tidegate.errors import BadInput
 
+OWN = ("cwd", "env", "labels", "priority", "max_attempts")  # what a group says of the job that prints more jobs, too
 TRIALS = allowed.whole(1, 10_000)
 
 
@@ -35,8 +47,12 @@ def _group(name: str, table: object, at: str, defaults: Table, around: Around) -
     place = f"{around.place}: {at}"
     if not isinstance(table, Mapping):
         raise BadInput(f"{place}: must be a table, {allowed.but(table)}")
-    known(place, table, (*OF_GROUP, *SHAPES, *TIES))
+    known(place, table, (*OF_GROUP, *SHAPES, *TIES, *EXPAND))
     trials = _trials(table.get("trials", 1), place)
+    if "expand" in table:
+        yield _expanding(name, table, at, defaults, around)
+        if "job" not in table:
+            return
     if "job" in table:
         yield from _listed(name, table, trials, defaults, around)
         return
@@ -50,8 +66,23 @@ def _group(name: str, table: object, at: str, defaults: Table, around: Around) -
             yield Written(said, where, defaults, name, _values(name, trial, row), label, trial)
 
 
+def _expanding(name: str, table: Table, at: str, defaults: Table, around: Around) -> Written:
+    """The job that prints more jobs of its group: what the group says are the defaults of these."""
+    place = f"{around.place}: {at}"
+    for key in ("matrix", "foreach", "trials", "id"):
+        if key in table:
+            raise BadInput(f"{place}: must say {key} or expand, not both")
+    argv = checked(place, {"expand": table["expand"]}, EXPAND)["expand"]
+    group = layer(place, _own(table), DEFAULTS, of=at)
+    one_of_each(place, group)
+    said = filled(merged(defaults, group), _values(name, 1, Row({})), place)
+    printed = {key: one for key, one in said.items() if key != "env"}  # which may hold secrets: it is the job's own
+    own = {"id": "expand", "command": argv, "expand": printed, **{key: said[key] for key in OWN if key in said}}
+    return Written(own, at, group=name, values={})
+
+
 def _own(table: Table) -> Table:
-    return {key: value for key, value in table.items() if key not in SHAPES and key not in TIES}
+    return {key: value for key, value in table.items() if key in OF_GROUP}
 
 
 def _rows(table: Table, place: str, around: Around) -> Sequence[Row]:

@@ -11,6 +11,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from tidegate import allowed
+from tidegate.batch.records import stage_as_record
 from tidegate.batch.shapes import Around, Written
 from tidegate.batch.tables import COMMAND, MERGED, PAIRS, Table, agent_known, one_of_each
 from tidegate.batch.templates import filled
@@ -46,12 +47,28 @@ class Expand:
             args=() if command else argv,
             prompt=prompt,
             cwd=str(self._path(said.get("cwd", "."), f"{place} cwd")),
+            expand=self._expansion(said, place),
             **{key: said[key] for key in AS_SAID if key in said},
             check=self._stage(said.get("check")),
         )
         account, priority = said.get("account", agent), said.get("priority", 0)
         group = one.group or said.get("group", "")
+        if spec.expand and not group:
+            raise BadInput(f"{place} expand: adds jobs to a group: say group, too")
         return NewJob(name=name, account=account, spec=spec, model=model, priority=priority, group=group)
+
+    def _expansion(self, said: Table, place: str) -> str:
+        """The defaults of the jobs that a job prints, as text; "" where it prints none."""
+        if "expand" not in said:
+            return ""
+        if "command" not in said:
+            raise BadInput(f"{place} expand: is for a command, not for an agent")
+        told = dict(said["expand"])
+        for key in PATHS & told.keys():
+            told[key] = str(self._path(told[key], f"{place} expand.{key}"))
+        if "check" in told:
+            told["check"] = stage_as_record(self._stage(told["check"]))
+        return json.dumps(told, sort_keys=True)
 
     def _runs(self, said: Table, place: str) -> tuple[str, tuple[str, ...]]:
         """The agent, and the command where the job says one."""
@@ -118,6 +135,7 @@ def _model_in(argv: Sequence[str]) -> str | None:
     return None
 
 
+PATHS = {"cwd", "prompt_file"}
 AS_SAID = (
     *("env", "timeout", "silence", "max_output", "memory", "pids", "cpu_weight", "max_attempts", "on_cutoff"),
     *("on_failure", "resume_prompt", "result_files", "labels"),

@@ -36,12 +36,14 @@ def as_record(job: NewJob) -> dict[str, Any]:
         "resume_prompt": spec.resume_prompt,
         "result_files": list(spec.result_files),
         "labels": dict(spec.labels),
-        "check": _stage(spec.check),
+        "check": stage_as_record(spec.check),
     }
-    return {key: value for key, value in record.items() if value not in (None, {}, [])}
+    said = {key: value for key, value in record.items() if value not in (None, {}, [])}
+    return {**said, "expand": json.loads(spec.expand)} if spec.expand else said
 
 
-def _stage(stage: Stage | None) -> dict[str, Any] | None:
+def stage_as_record(stage: Stage | None) -> dict[str, Any] | None:
+    """A stage as a line of a JSONL batch has it."""
     if stage is None:
         return None
     said = {"command": list(stage.command), "account": stage.account, "timeout": _short(stage.timeout)}

@@ -10,7 +10,7 @@ from tidegate.allowed import Check
 from tidegate.batch.foreach import SOURCES
 from tidegate.batch.groups import TRIALS
 from tidegate.batch.matrix import BESIDE, RESERVED
-from tidegate.batch.tables import ACCOUNT, BATCH, DEFAULTS, JOB, LISTS, OF_GROUP, PAIRS, TIES
+from tidegate.batch.tables import ACCOUNT, BATCH, DEFAULTS, EXPAND, JOB, LISTS, OF_GROUP, PAIRS, TIES
 from tidegate.batch.templates import NAME
 
 Schema = dict[str, Any]
@@ -45,7 +45,7 @@ def _group() -> Schema:
         "job": {"type": "array", "items": _table(OF_GROUP, templates=True)},
     }
     group = _table(OF_GROUP, templates=True)
-    ties = _table(TIES)["properties"]
+    ties = _table({**TIES, **EXPAND})["properties"]
     rules = [*group.get("allOf", ()), {"anyOf": [{"not": {"required": ["when"]}}, {"required": ["needs"]}]}]
     return {**group, "properties": {**group["properties"], **shapes, **ties}, "allOf": rules}
 

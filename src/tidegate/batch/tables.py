@@ -118,9 +118,30 @@ DEFAULTS: Mapping[str, Check[object]] = {
     "labels": allowed.mapping_of(allowed.name, allowed.any_text),
     "check": CHECK,
 }
-JOB: Mapping[str, Check[object]] = {"id": allowed.name, "group": allowed.word, **DEFAULTS}
+
+
+def expansion(value: object) -> Table:
+    """The defaults of the jobs that a job prints; their environment is its own."""
+    if not isinstance(value, Mapping):
+        raise Wrong(f"must be a table, the defaults of the jobs that it prints, {allowed.but(value)}")
+    allowed.known(value, [key for key in DEFAULTS if key != "env"])
+    said = {key: one for key, one in value.items() if one is not None}
+    return {key: allowed.inside(f".{key}", DEFAULTS[key], one) for key, one in said.items()}
+
+
+allowed.says(
+    expansion,
+    {
+        "type": "object",
+        "properties": {key: allowed.schema(check) for key, check in DEFAULTS.items() if key != "env"},
+        "additionalProperties": False,
+    },
+)
+
+JOB: Mapping[str, Check[object]] = {"id": allowed.name, "group": allowed.word, **DEFAULTS, "expand": expansion}
 OF_GROUP: Mapping[str, Check[object]] = {"id": allowed.name, **DEFAULTS}  # what a group, or a job in it, may say
 SHAPES = ("matrix", "foreach", "trials", "job")  # what makes several jobs of a group
+EXPAND: Mapping[str, Check[object]] = {"expand": allowed.argv}  # a program that prints more jobs of a group
 TIES: Mapping[str, Check[object]] = {  # what a group waits for
     "needs": allowed.one_or_several(allowed.word),
     "when": allowed.one_of(*When),

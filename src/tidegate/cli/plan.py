@@ -63,7 +63,7 @@ def plan(args: Namespace) -> int:
 def _told(read: Expanded, desk: Desk | None, said: Settings, *, whole: bool) -> Plan:
     stored = again.stored(desk.store, read.name) if desk is not None else {}
     same = _same(read.jobs, stored, desk)
-    names = {job.name for job in read.jobs}
+    names, printed = {job.name for job in read.jobs}, again.printing(read)
     queued = [stored.get(job.name) or _as_queued(job, read.name, page()) for job in read.jobs]
     seen = _picture(read, desk)
     seen.groups.update(_grouped(read.groups, {**stored, **{job.name: job for job in queued}}.values()))
@@ -73,7 +73,9 @@ def _told(read: Expanded, desk: Desk | None, said: Settings, *, whole: bool) -> 
         new=[job.name for job in read.jobs if job.name not in stored],
         unchanged=[name for name, is_same in same.items() if is_same],
         changed=[name for name, is_same in same.items() if not is_same],
-        absent=[name for name in stored if name not in names] if whole else [],
+        absent=[name for name, job in stored.items() if name not in names and job.group not in printed]
+        if whole
+        else [],
         ended=Counter(stored[name].state for name in same if stored[name].state is not State.QUEUED),
         ready=ready,
         kept=kept,
@@ -179,6 +181,7 @@ def _form(read: Expanded, told: Plan) -> plain.Form:
         "batch": read.name,
         "jobs": len(read.jobs),
         "groups": {name or "": dict(accounts) for name, accounts in _groups(read).items()},
+        "expand": sorted(again.printing(read)),
         "needs": {one.name: {"needs": list(one.needs), "when": one.when.value} for one in read.groups},
         "new": list(told.new),
         "unchanged": len(told.unchanged),
@@ -197,6 +200,7 @@ def _lines(read: Expanded, told: Plan, on: Page) -> Iterator[str]:
     for name, accounts in _groups(read).items():
         shares = ", ".join(f"{number} of {account}" for account, number in accounts.items())
         after = f", after {_after(ties[name])}" if name in ties else ""
+        after += ", and what it prints then" if name in again.printing(read) else ""
         said = f"{clean(name) or 'no group'}: {counted(sum(accounts.values()), 'job')}: {shares}{after}"
         yield from on.wrap(said, indent=2)
     known = len(told.unchanged) + len(told.changed)

@@ -92,6 +92,7 @@ def definition(spec: Spec, env: Mapping[str, str]) -> Form:
         "resume_prompt": _bare(spec.resume_prompt),
         "labels": _bare(spec.labels),
         "check": _stage(spec.check),
+        "expand": _bare(json.loads(spec.expand)) if spec.expand else None,
     }
 
 
