@@ -437,7 +437,7 @@ BAD_TOML = [
     (f"{JOB}{JOB}", 'b.toml: [[job]] 2 ("x") id: is already that of [[job]] 1'),
     # [[job]]: the rest
     (f'{JOB}timout = "5m"', f"{X} timout: unknown key; did you mean timeout?"),
-    (f"{JOB}zzz = 1", f"{X} zzz: unknown key; known are id, group, {KEYS}"),
+    (f"{JOB}zzz = 1", f"{X} zzz: unknown key; known are id, group, {KEYS}, expand"),
     (
         f'{JOB}timeout = "soon"',
         f'{X} timeout: must be seconds or text like "90s", "15m", "2h", not \'soon\'',

@@ -315,7 +315,7 @@ class Supervisor:
             means=self._post.means,
             tell=lambda sighting: self._told(job, attempt, sighting),
             rested=lambda rests: self._rested(attempt, rests),
-            feed=partial(self._fed, job) if job.spec.expand else None,
+            feed=partial(self._fed, job) if job.spec.expand and not job.stage else None,
         )
         running.is_to_rest = self._halt_of(job)[0] is Halt.FREEZE
         if adopted:
@@ -482,7 +482,7 @@ class Supervisor:
         try:
             if isinstance(ended.outcome, Limited):
                 await self._shut(job, attempt, ended.outcome.limit)
-            if job.spec.expand and isinstance(ended.outcome, Succeeded):
+            if job.spec.expand and not job.stage and isinstance(ended.outcome, Succeeded):
                 ended = await self._expanded(job, attempt, ended)
             await self._finish(attempt, ended)
             self._breathless = 0

@@ -140,7 +140,7 @@ def _stands(one: NewGroup, counts: Mapping[str, Mapping[State, int]], *, started
 
 def _has_begun(job: Job) -> bool:
     ran = (State.RUNNING, State.SUCCEEDED, State.FAILED, State.ERROR)
-    return job.state in ran or (job.state is State.QUEUED and (job.resumed or job.attempts > 0))
+    return job.state in ran or (job.state is State.QUEUED and (job.resumed or job.attempts > 0 or job.stage != ""))
 
 
 def _waiting(queued: Sequence[Job], seen: Picture) -> tuple[dict[str, int], Counter[str]]:

@@ -171,7 +171,7 @@ SELECT NULL, NULL, format('group %s of batch %d is %s, but by what it needs it i
 WHERE stand IN ('waiting', 'open') AND stand <> due AND NOT (stand = 'open' AND EXISTS (
   SELECT 1 FROM lane JOIN job ON job.lane = lane.id
   WHERE lane."group" = due.id AND (
-    job.state IN ('running', 'succeeded', 'failed', 'error') OR (job.state = 'queued' AND (job.resumed OR attempts > 0))
+    job.state IN ('running', 'succeeded', 'failed', 'error') OR (job.state = 'queued' AND (job.resumed OR attempts > 0 OR job.stage <> ''))
   )
 ));
 

@@ -425,7 +425,8 @@ class _Rows:
     def has_begun(self, group: int) -> bool:
         ran = (State.RUNNING, State.SUCCEEDED, State.FAILED, State.ERROR)
         return any(
-            job.state in ran or (job.state is State.QUEUED and (job.resumed or job.attempts)) for job in self._in(group)
+            job.state in ran or (job.state is State.QUEUED and (job.resumed or job.attempts or job.stage))
+            for job in self._in(group)
         )
 
     def first_bad(self, group: int) -> tuple[str, State] | None:

@@ -175,7 +175,7 @@ FROM due WHERE due.id = "group".id AND stand IN ('waiting', 'open') AND stand <>
   AND NOT (stand = 'open' AND EXISTS (
     SELECT 1 FROM lane JOIN job ON job.lane = lane.id
     WHERE lane."group" = due.id AND (
-      job.state IN ('running', 'succeeded', 'failed', 'error') OR (job.state = 'queued' AND (job.resumed OR attempts > 0))
+      job.state IN ('running', 'succeeded', 'failed', 'error') OR (job.state = 'queued' AND (job.resumed OR attempts > 0 OR job.stage <> ''))
     )
   ));
 UPDATE lane SET shut = EXISTS (SELECT 1 FROM "group" WHERE id = lane."group" AND stand <> 'open');

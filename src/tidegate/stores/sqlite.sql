@@ -657,7 +657,7 @@ SELECT EXISTS (SELECT 1 FROM lane WHERE "group" = :group AND queued + running > 
 -- has_begun: whether any job of a group runs, has run to its end, or waits to go on
 SELECT EXISTS (SELECT 1 FROM lane WHERE "group" = :group AND running + succeeded + failed + error > 0) OR EXISTS (
   SELECT 1 FROM lane CROSS JOIN job ON job.lane = lane.id AND job.state = 'queued'
-  WHERE lane."group" = :group AND (job.resumed OR job.attempts > 0)
+  WHERE lane."group" = :group AND (job.resumed OR job.attempts > 0 OR job.stage <> '')
 );
 
 -- first_bad: the oldest job of the groups that a group needs which has ended without success
