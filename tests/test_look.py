@@ -20,8 +20,23 @@ from msgspec.structs import replace
 
 from tidegate import places
 from tidegate.lock import owner
+from tidegate.look import budgets
 from tidegate.look.words import Page, clean, columns_of, fit, shown, span
-from tidegate.model import Account, Attempt, Failed, Halt, Hold, NewJob, Origin, Spec, Succeeded
+from tidegate.model import (
+    Account,
+    Allowance,
+    Attempt,
+    Balance,
+    Budget,
+    Failed,
+    Halt,
+    Hold,
+    NewJob,
+    Origin,
+    Spec,
+    Spent,
+    Succeeded,
+)
 from tidegate.policy import Rules
 
 NOON = datetime(2026, 1, 9, 12, tzinfo=UTC)
@@ -669,3 +684,30 @@ def running(tidegate: Tidegate, output: bytes | None) -> tuple[Night, Attempt]:
 def raw(tidegate: Tidegate, *args: str) -> bytes:
     command = [sys.executable, "-m", "tidegate", *args]
     return subprocess.run(command, env=tidegate.environment(), check=True, capture_output=True).stdout
+
+
+# --- budgets ---
+
+
+def test_a_budget_is_told_with_what_is_spent_of_it_and_what_is_unknown() -> None:
+    whole, day = Allowance(usd=50, tokens=9_000), Allowance(usd=2, wall=3600)
+    spent = Spent(attempts=4, usd_told=1, microdollars=12_400_000, tokens_told=4, tokens=800, milliseconds=60_000)
+    today = Spent(attempts=1, usd_told=1, microdollars=2_000_000, milliseconds=60_000)
+    one = Balance(scope="claude-max", source="x", budget=Budget(whole=whole, day=day), spent=spent, today=today)
+    assert budgets.line(one) == (
+        "claude-max: ≥ $12.40 of $50.00 (3 attempts unknown), 800 of 9,000 tokens, $2.00 of $2.00 today, "
+        "1 min of 1 h of work today: spent, nothing more is launched"
+    )
+    told = budgets.form(one)
+    assert (told["scope"], told["whole"]["reached"], told["day"]["reached"]) == ("claude-max", False, True)
+    assert told["whole"]["spent"]["usd_unknown_of"] == 3
+    assert told["day"]["spent"]["tokens"] is None, "unknown, and not 0"
+
+
+def test_the_status_tells_what_may_be_spent(tidegate: Tidegate, filled: Night) -> None:
+    said = {"gemini": Budget(whole=Allowance(usd=5)), "*": Budget(day=Allowance(tokens=10))}
+    filled.store.keep_budgets("configuration", said, datetime.now(UTC))
+    screen = tidegate("status").stdout
+    assert "budgets\n  everything: " in screen
+    assert re.search(r"^  gemini: ≥ \$0.00 of \$5.00 \(\d attempts? unknown\)$", screen, re.MULTILINE)
+    assert [one["scope"] for one in json.loads(tidegate("status", "--json").stdout)["budgets"]] == ["*", "gemini"]

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from stores.world import START, Claim, World, incarnation
+from stores.world import START, Claim, World, incarnation, new
 
 from tidegate import night
 from tidegate.look.desk import Desk
 from tidegate.look.words import Page
-from tidegate.model import Batch, Cancelled, Event, Failed, Interrupted, Origin, State, Usage
-from tidegate.night import status, steps
+from tidegate.model import Attempt, Batch, Cancelled, Event, Failed, Interrupted, Origin, Stage, State, Usage
+from tidegate.night import cost, status, steps
 from tidegate.night.groups import wilson
 from tidegate.night.steps import Cause
 from tidegate.report import files, gather, words
@@ -414,14 +414,30 @@ def test_failures_are_folded_by_what_they_have_in_common(world: World, tmp_path:
 
 
 def test_what_no_agent_told_is_unknown_and_not_nothing(world: World, tmp_path: Path) -> None:
-    world.submit("a", "b")
-    first, second = world.claim(2)
+    world.store.submit(Batch("b"), [new(name, agent="claude") for name in ("a", "b", "c")], world.now)
+    world.store.submit(Batch("b"), [new("make")], world.now, whole=False)
+    first, second, third, plain = world.claim(4)
+    world.finish(plain)
+    assert words.money(told(world, tmp_path).picture.cost.usd) == "no agent has told of any"
+    world.finish(third)
     assert words.money(told(world, tmp_path).picture.cost.usd) == "unknown"
     world.store.finish(first[1], Cancelled(), world.now, usage=Usage(cost_usd=0.5))
     world.finish(second)
-    cost = told(world, tmp_path).picture.cost
-    assert words.money(cost.usd) == "$0.5000 of 1 attempt; unknown of 1"
-    assert words.tokens(cost.input_tokens) == "unknown"
+    known = told(world, tmp_path).picture.cost
+    assert words.money(known.usd) == "≥ $0.50 (2 attempts unknown)"
+    assert words.tokens(known.input_tokens) == "unknown"
+
+
+def test_a_judge_that_is_an_agent_is_expected_to_tell_and_a_plain_check_is_not(world: World) -> None:
+    for name, judge in (("a", "command"), ("b", "claude")):
+        check = Stage(agent=judge, command=("judge",))
+        world.store.submit(Batch("b"), [new(name, check=check)], world.now, whole=False)
+    jobs = world.store.jobs()
+    attempts = [
+        Attempt(job=job.id, n=1, supervisor="me", epoch=1, started_at=START, outcome="succeeded", stage="check")
+        for job in jobs
+    ]
+    assert cost.total(attempts, jobs).usd == cost.Known(None, 0, 1)
 
 
 # --- whatever happens ---

@@ -13,6 +13,7 @@ from tidegate.model import Allowance, Attempt, Hold, Origin, Spent, Usage, Windo
 FIGURES: Final = ("input_tokens", "output_tokens", "cost_usd")
 MICRO: Final = 1_000_000
 EXACT: Final = 9  # digits after the point to which money is added up
+SPENT: Final = "budget spent: "  # how the reason of a hold begins
 ANY: Final = Allowance()
 COMMAND: Final = "command"  # an agent of which nobody expects that it tells what it costs
 
@@ -91,7 +92,7 @@ def reached(allowance: Allowance, spent: Spent) -> str:
 def hold_for(scope: str, words: str, now: datetime, until: datetime | None) -> Hold:
     """The hold of a scope whose budget is spent; `until` is the end of the day where it is that of a day."""
     window, of_day = (Window.SPEND, "") if until is None else (Window.DAY, " today")
-    reason = f"budget spent: {words}{of_day}"
+    reason = f"{SPENT}{words}{of_day}"
     return Hold(scope=scope, origin=Origin.BUDGET, window=window, since=now, until=until, reason=reason, by="tidegate")
 
 

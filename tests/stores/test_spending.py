@@ -175,7 +175,7 @@ def test_a_budget_that_cancels_ends_what_is_queued_and_asks_for_the_end_of_what_
     submit(world, "x", batch="other")
     first, second = world.claim(2)
     again = spend(world, first, 1.0, Interrupted(reason="drained"))
-    assert (again.state, again.reason) == (State.CANCELLED, "cancelled by the budget spent: $1.00 of $1.00")
+    assert (again.state, again.reason) == (State.CANCELLED, "cancelled by the budget of batch:b: $1.00 of $1.00")
     assert [(one.verb, one.target) for one in world.store.requests()] == [(Ask.CANCEL, second[0].id)]
     assert world.states() == {"a": "cancelled", "c": "running", "d": "cancelled", "x": "queued"}
     spend(world, second, None, Cancelled("cancelled"))

@@ -10,17 +10,18 @@ from pathlib import Path
 from msgspec import Struct
 
 from tidegate import __version__
-from tidegate.look import plain
+from tidegate.look import budgets, plain
 from tidegate.look.desk import Desk, opened, state_of
 from tidegate.look.find import quoted
 from tidegate.look.output import last_output
 from tidegate.look.who import Works
 from tidegate.look.why import TIMED, Picture, Wait, by_cause, hold_words, scope_words, words
 from tidegate.look.words import Page, clean, columns_of, counted, fit, pad, page, shown
-from tidegate.model import Ask, Attempt, Batch, Hold, Job, Origin, Request, State
+from tidegate.model import Ask, Attempt, Balance, Batch, Hold, Job, Origin, Request, State
 
 COUNTED = 200  # queued jobs whose reasons are counted one by one
 OPEN, ENDED = 6, 3  # unfinished and finished batches that the screen shows
+BUDGETS = 6  # budgets that the screen shows
 RUNNING = 10  # running jobs that the screen shows
 NAME = 40  # columns of a running job's name
 CAUSES = 6  # reasons to wait that the screen shows
@@ -41,6 +42,7 @@ class Status(Struct, frozen=True, kw_only=True):
     causes: dict[Wait, list[Job]]
     requests: Sequence[Request]
     drained_by: str
+    balances: Sequence[Balance] = ()
 
     def is_to_end(self, job: Job) -> bool:
         """Whether the end of a running job is asked for."""
@@ -78,6 +80,7 @@ def look(desk: Desk) -> Status:
         causes=by_cause(first, seen),
         requests=requests,
         drained_by=_drained_by(desk, requests) if works.pid is not None else "",
+        balances=desk.store.balances(desk.page.now),
     )
 
 
@@ -109,6 +112,7 @@ def _form(told: Status) -> plain.Form:
         "queued": told.queued,
         "waiting": [plain.wait(cause) | {"jobs": len(jobs)} for cause, jobs in told.causes.items()],
         "holds": [plain.hold(hold) for hold in told.seen.holds],
+        "budgets": budgets.forms(told.balances),
         "needs_human": [plain.hold(hold) for hold in told.for_a_person],
     }
 
@@ -140,6 +144,7 @@ def _screen(told: Status, page: Page) -> Iterator[str]:
     yield from _batches(told.batches, page)
     yield from _running(told, page)
     yield from _waiting(told, page)
+    yield from _budgets(told.balances, page)
     yield from _for_a_person(told, page)
 
 
@@ -178,6 +183,16 @@ def _batches(batches: Sequence[tuple[Batch, Counts]], page: Page) -> Iterator[st
         yield f"  and {counted(len(unfinished) - OPEN, 'later batch', 'later batches')}, not ended"
     if len(ended) > ENDED:
         yield f"  and {counted(len(ended) - ENDED, 'earlier batch', 'earlier batches')}, ended"
+
+
+def _budgets(balances: Sequence[Balance], page: Page) -> Iterator[str]:
+    """What may be spent where something is left to do, or is to be for any batch."""
+    if balances:
+        yield page.paint("budgets", "bold")
+    for one in balances[:BUDGETS]:
+        yield from page.wrap(budgets.line(one), indent=2, hang=6)
+    if len(balances) > BUDGETS:
+        yield f"  and {counted(len(balances) - BUDGETS, 'more', 'more')}"
 
 
 def _is_open(counts: Counts) -> bool:

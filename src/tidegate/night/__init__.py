@@ -8,7 +8,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from tidegate.model import Attempt, Batch, Event, Hold, Job, State, Supervisor
+from tidegate.model import Attempt, Balance, Batch, Event, Hold, Job, State, Supervisor
 from tidegate.night import closings, cost, ends, groups, spells, status, steps
 from tidegate.night.closings import Closing
 from tidegate.night.cost import Cost
@@ -33,6 +33,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     attempts: Sequence[Attempt]
     events: Sequence[Event]
     holds: Sequence[Hold]
+    balances: Sequence[Balance] = ()
     supervisors: Sequence[Supervisor] = ()
     needed: Mapping[int, datetime | None] = {}
 
@@ -86,7 +87,7 @@ def draw(facts: Facts) -> Picture:
         spent=steps.spent(walked, present, begin, end),
         waited=steps.waited(walked, end),
         failures=ends.folded(facts.jobs, facts.attempts),
-        cost=cost.total(facts.attempts),
+        cost=cost.total(facts.attempts, facts.jobs),
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
-from tidegate.model import Attempt
+from tidegate import budget, stages
+from tidegate.model import Attempt, Job
 from tidegate.night.ends import NEVER_BEGUN
 
 
@@ -26,15 +27,24 @@ class Cost(Struct, frozen=True, kw_only=True):
     output_tokens: Known
 
 
-def total(attempts: Iterable[Attempt]) -> Cost:
-    """What these attempts cost together."""
-    begun = [one for one in attempts if one.outcome != NEVER_BEGUN]
+def total(attempts: Iterable[Attempt], jobs: Iterable[Job]) -> Cost:
+    """What these attempts of these jobs cost together; a plain command that says nothing of money has cost none."""
+    agents = {(job.id, stage): agent for job in jobs for stage, agent in _agents(job)}
+    begun = [one for one in attempts if one.outcome not in (None, NEVER_BEGUN)]
+    begun = [one for one in begun if budget.is_counted(one.usage, agents[one.job, one.stage])]
     usages = [one.usage for one in begun]
     return Cost(
         usd=_known([usage.cost_usd if usage else None for usage in usages]),
         input_tokens=_known([usage.input_tokens if usage else None for usage in usages]),
         output_tokens=_known([usage.output_tokens if usage else None for usage in usages]),
     )
+
+
+def _agents(job: Job) -> Iterator[tuple[str, str]]:
+    """The agent of each stage of a job."""
+    yield "", job.spec.agent
+    for name, stage in stages.named(job.spec):
+        yield name, stage.agent
 
 
 def _known(said: Iterable[float | None]) -> Known:

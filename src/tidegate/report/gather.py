@@ -7,7 +7,7 @@ from datetime import datetime
 
 from tidegate import night
 from tidegate.look.desk import Desk
-from tidegate.model import Batch, Event, Job
+from tidegate.model import Balance, Batch, Event, Job
 from tidegate.night import Facts
 from tidegate.report import versions
 from tidegate.report.told import Told
@@ -37,6 +37,7 @@ def _facts(desk: Desk, batch: Batch) -> Facts:
         attempts=[attempt for job in jobs if job.launches for attempt in store.attempts(job.id)],
         events=list(_events(store, batch, {job.id for job in jobs})),
         holds=store.holds(),
+        balances=_balances(store, batch, jobs, desk.page.now),
         supervisors=store.supervisors(),
         needed=_needed(store, jobs),
     )
@@ -56,6 +57,12 @@ def _events(store: Store, batch: Batch, jobs: Collection[int]) -> Iterator[Event
     while some := store.events(after=after, most=CHUNK):
         yield from (one for one in some if one.job in jobs or one.scope is not None or one.name in PRESENT)
         after = some[-1].seq
+
+
+def _balances(store: Store, batch: Batch, jobs: Sequence[Job], now: datetime) -> list[Balance]:
+    """The budgets that bind any of these jobs."""
+    scopes = {"*", f"batch:{batch.name}", *(job.account for job in jobs)}
+    return [one for one in store.balances(now) if one.scope in scopes]
 
 
 def _needed(store: Store, jobs: Sequence[Job]) -> Mapping[int, datetime | None]:

@@ -138,6 +138,7 @@ def _cost(told: Told) -> Iterator[str]:
     yield f"- money: {plainly(words.money(cost.usd))}"
     yield f"- input tokens: {plainly(words.tokens(cost.input_tokens))}"
     yield f"- output tokens: {plainly(words.tokens(cost.output_tokens))}"
+    yield from (f"- {plainly(line)}" for line in words.spendings(told))
 
 
 def _going_on(told: Told) -> Iterator[str]:

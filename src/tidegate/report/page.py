@@ -204,7 +204,9 @@ def _cost(told: Told) -> Iterator[str]:
     }
     yield "<section><h2>Cost</h2><dl>"
     yield "".join(f"<dt>{name}<dd>{plainly(said)}" for name, said in lines.items())
-    yield "</dl></section>"
+    yield "</dl>"
+    yield "".join(f"<p>{plainly(words.sentence(line))}.</p>" for line in words.spendings(told))
+    yield "</section>"
 
 
 def _going_on(told: Told) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from tidegate import __version__, codes
-from tidegate.look import plain
+from tidegate.look import budgets, plain
 from tidegate.model import Batch, Hold, Origin, State
 from tidegate.night.cost import Known
 from tidegate.night.status import Standing
@@ -51,6 +51,7 @@ def form(told: Told) -> plain.Form:
             "input_tokens": _known(cost.input_tokens),
             "output_tokens": _known(cost.output_tokens),
         },
+        "budgets": budgets.forms(picture.facts.balances),
         "versions": {name: list(some) or None for name, some in told.versions.items()},
         "state_dir": str(told.state),
     }

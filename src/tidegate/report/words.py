@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import groupby
 from shlex import quote
 
-from tidegate import places
+from tidegate import budget, places
+from tidegate.look import budgets
 from tidegate.look.words import clean, counted, shown, span
 from tidegate.model import Job, Origin, State, Window
 from tidegate.night.closings import Closing
@@ -111,8 +112,8 @@ def share(found: Share | None) -> str:
 
 
 def money(known: Known) -> str:
-    """A sum of dollars, or unknown."""
-    return _sum(known, lambda total: f"${total:.4f}" if total < 1 else f"${total:,.2f}")
+    """A sum of dollars, or unknown: "≥ $12.40 (3 attempts unknown)"."""
+    return _sum(known, budget.dollars)
 
 
 def tokens(known: Known) -> str:
@@ -120,11 +121,17 @@ def tokens(known: Known) -> str:
     return _sum(known, lambda total: f"{total:,.0f}")
 
 
-def _sum(known: Known, form: object) -> str:
+def _sum(known: Known, form: Callable[[float], str]) -> str:
     if known.total is None:
-        return "unknown"
-    text = form(known.total)  # type: ignore[operator]
-    return f"{text} of {counted(known.told, 'attempt')}; unknown of {known.silent}" if known.silent else text
+        return "unknown" if known.silent else "no agent has told of any"
+    silent = f" ({counted(known.silent, 'attempt')} unknown)" if known.silent else ""
+    return f"{'≥ ' if silent else ''}{form(known.total)}{silent}"
+
+
+def spendings(told: Told) -> Iterator[str]:
+    """The budgets of the batch, of its accounts and of everything, as they stand now."""
+    for one in told.picture.facts.balances:
+        yield f"budget of {budgets.line(one)}"
 
 
 # --- the gate ----------------------------------------------------------------------------------

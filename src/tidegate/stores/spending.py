@@ -127,4 +127,4 @@ def _act(rows: Rows, one: Kept, hold: Hold, now: datetime) -> None:
         batch, account = _part(rows, one.scope)
         for id in rows.unfinished(batch=batch, account=account):
             if (job := rows.job(id)) is not None:
-                ends.cancel(rows, job, now, f"the {hold.reason}")
+                ends.cancel(rows, job, now, f"the budget of {one.scope}: {hold.reason.removeprefix(budget.SPENT)}")
