@@ -391,6 +391,7 @@ def test_an_interval_holds_its_share_and_lies_between_nothing_and_all(case: tupl
 def test_jobs_without_a_group_are_under_their_batch_and_trials_have_shares(world: World, tmp_path: Path) -> None:
     world.submit("a#1", "a#2", "a#3")
     for claim, outcome in zip(world.claim(3), (None, Interrupted(reason="x"), None), strict=True):
+        world.store.note_session(claim[1], "s", world.now)
         world.finish(claim, outcome)
     world.finish(world.take())
     (row,) = told(world, tmp_path).picture.groups

@@ -15,20 +15,35 @@ from tidegate.model import Job
 log = structlog.get_logger()
 
 ANSWER = "answer"  # what the agent answered, in the directory of its attempt
+MOST = 16 * 1024 * 1024  # bytes of an answer that is what the agent printed
 LAST = 64 * 1024  # bytes at the end of an output in which its last line is looked for
 
 
 def write(directory: Path, text: str) -> None:
-    """Leave an agent's answer; where that cannot be written, the stage that wants it will say so."""
-    path = directory / ANSWER
+    """Leave an agent's answer; where that cannot be written, the stage that wants it will say so.
+
+    Where the answer is what the agent printed, and `text` the end of that, it is all of it.
+    """
+    path, said = directory / ANSWER, text.encode(errors="replace")
     try:
+        printed = _end_of(directory / "stdout.log", MOST)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb") as file:
-            file.write(text.encode(errors="replace"))
+            file.write(printed if printed.rstrip().endswith(said) else said)
     except OSError as error:
         with suppress(OSError):
             path.unlink()
         log.warning("answer not written", path=str(path), reason=str(error))
+
+
+def _end_of(path: Path, most: int) -> bytes:
+    """The last bytes of a file; none where there is no such file."""
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            file.seek(max(os.fstat(file.fileno()).st_size - most, 0))
+            return file.read(most)
+    except OSError:
+        return b""
 
 
 def environment(job: Job, directory: Path) -> Mapping[str, str]:
@@ -48,11 +63,6 @@ def lacking(job: Job, directory: Path) -> str:
 
 def grade(directory: Path) -> str:
     """The last line that an attempt printed, where it is JSON with a score; else ""."""
-    try:
-        with os.fdopen(os.open(directory / "stdout.log", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-            file.seek(max(os.fstat(file.fileno()).st_size - LAST, 0))
-            lines = file.read(LAST).decode(errors="replace").split("\n")
-    except OSError:
-        return ""
+    lines = _end_of(directory / "stdout.log", LAST).decode(errors="replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
     return last if last.startswith("{") and stages.score_of(last) is not None else ""

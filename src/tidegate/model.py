@@ -149,11 +149,21 @@ class Warned(Struct, frozen=True, kw_only=True):
     resets_at: datetime | None = None
 
 
+class Ending(StrEnum):
+    """Why a model went no further, where its agent says so in as many words."""
+
+    NONE = ""
+    REFUSAL = "refusal"
+    CONTEXT = "context_too_long"
+    TIMEOUT = "timeout"  # which tidegate itself says
+
+
 class Result(Struct, frozen=True, kw_only=True):
-    """The agent's own final word: `ok` with the text of its answer, or not ok with the error text."""
+    """The agent's own final word: `ok` with the text of its answer, or not ok with the error text, and its `ending`."""
 
     ok: bool
     text: str = ""
+    ending: Ending = Ending.NONE
 
 
 Sighting = Limit | SessionSeen | SessionGone | Progress | Usage | Warned | Result
@@ -200,7 +210,8 @@ class Failed(Struct, frozen=True, kw_only=True):
 
     `valid` is true where the agent itself said no (the job ends `failed`) and false where there is no valid result
     (the job ends `error`). `retry` is false where trying again cannot help (no such program). `own`: what is wrong is
-    the job's alone (no such directory), and says nothing of its account. `cause` is what it was ended for.
+    the job's alone (no such directory), and says nothing of its account. `cause` is what it was ended for, `ending` why
+    the model went no further.
     """
 
     reason: str
@@ -208,6 +219,7 @@ class Failed(Struct, frozen=True, kw_only=True):
     retry: bool = True
     own: bool = False
     cause: Cause = Cause.NONE
+    ending: Ending = Ending.NONE
 
 
 class TimedOut(Struct, frozen=True, kw_only=True):
@@ -305,6 +317,8 @@ class Spec(Struct, frozen=True, kw_only=True):
     `result_files` are patterns below `cwd` of JSON files in which a wrapper may leave the real error. `check` judges
     what the agent has done. `expand` is JSON: what it prints are further jobs of its group, with these defaults; "" for
     a job that adds none.
+    what the agent has done. An agent that was cut off goes on up to `max_interruptions` times (None: always) and begins
+    anew then; what ends as one of `valid_outcomes` has a result, and is not tried again.
     """
 
     agent: str = "command"
@@ -327,6 +341,8 @@ class Spec(Struct, frozen=True, kw_only=True):
     labels: Mapping[str, str] = field(default_factory=dict)
     expand: str = ""
     check: Stage | None = None
+    max_interruptions: int | None = None
+    valid_outcomes: tuple[str, ...] = ()
 
 
 class Work(Struct, frozen=True, kw_only=True):
@@ -399,7 +415,8 @@ class Attempt(Struct, frozen=True, kw_only=True):
     """One launch of a job.
 
     `n` numbers a job's launches from 1. `epoch` is the store's logical time of the claim: greater than a hold's
-    `epoch` exactly when the claim came after that hold's last turn. (job, n, supervisor) is the fencing token.
+    `epoch` exactly when the claim came after that hold's last turn. `resumes`: it went on in a session. (job, n,
+    supervisor) is the fencing token.
     """
 
     job: int
@@ -416,6 +433,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     usage: Usage | None = None
     detail: str = ""
     stage: str = AGENT
+    resumes: bool = False
 
     @property
     def seconds(self) -> float | None:

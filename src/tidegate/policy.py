@@ -20,6 +20,7 @@ from tidegate.model import (
     CHECK,
     Cancelled,
     Cause,
+    Ending,
     Exit,
     Failed,
     Hold,
@@ -140,10 +141,8 @@ def verdict(seen: Seen, exit: Exit, short: Shortage | None = None) -> Outcome:
         return Lost("the exit status is unknown: its shim was killed")
     if exit.code == 0 and seen.result is not None and seen.result.ok and seen.result.text.strip():
         return Succeeded(seen.result.text)
-    if seen.sure is not None:
-        return Limited(seen.sure)
-    if seen.session_gone is not None:
-        return Interrupted(reason=seen.session_gone.evidence, session_gone=True)
+    if (said := _said(seen)) is not None:
+        return said
     if exit.code == 0 and seen.result is None and not seen.proof:
         return Succeeded()
     if short is not None and short.killed:
@@ -156,6 +155,17 @@ def verdict(seen: Seen, exit: Exit, short: Shortage | None = None) -> Outcome:
         return Failed(reason=_why(seen, exit.code), valid=False, own=True, cause=Cause.DISK)
     met = "" if short is None else f" (it met its bound of {short.pids} processes and threads)"
     return Failed(reason=_why(seen, exit.code) + met)
+
+
+def _said(seen: Seen) -> Outcome | None:
+    """The end that the agent itself has told as such, whatever its exit status."""
+    if seen.sure is not None:
+        return Limited(seen.sure)
+    if seen.result is not None and seen.result.ending:
+        return stopped(seen.result)
+    if seen.session_gone is not None:
+        return Interrupted(reason=seen.session_gone.evidence, session_gone=True)
+    return None
 
 
 def heard(seen: Seen, last_words: str, *, resumed: bool = True) -> Seen:
@@ -177,6 +187,12 @@ def judged(verdict: Outcome, asked: Outcome | None, *, proof: bool) -> Outcome:
     if asked is None or isinstance(verdict, Limited) or (proof and isinstance(verdict, Succeeded)):
         return verdict
     return asked
+
+
+def stopped(result: Result) -> Failed:
+    """The end of an attempt whose model went no further."""
+    words = f"{result.ending.value.replace('_', ' ')}: {result.text}" if result.text else result.ending.value
+    return Failed(reason=words, ending=result.ending)
 
 
 def _no_result(reason: str) -> Failed:
@@ -306,14 +322,16 @@ def edited(job: Job, new: NewJob) -> Job:
     return changed if new.spec.agent == job.spec.agent else replace(changed, session=None, resumed=False)
 
 
-def after(job: Job, outcome: Outcome, now: datetime, *, rules: Rules, jitter: float = 0.5) -> Job:
-    """The job after an attempt ended so; `job` is running and already knows its session."""
+def after(job: Job, outcome: Outcome, now: datetime, *, rules: Rules, jitter: float = 0.5, cuts: int = 0) -> Job:
+    """The job after an attempt ended so; `job` is running and already knows its session.
+
+    `cuts` is how often its present run was cut off, this time included; it counts where a job allows only so many.
+    """
     match outcome:
         case Succeeded(text):
             return _done(job, text, now)
-        case Failed(reason=reason, valid=True) if job.stage == CHECK:  # a grade: asking again would not change it
-            tried = replace(job, attempts=job.attempts + 1)
-            return _ended(tried, State.FAILED, stages.told(job, reason), now)
+        case Failed() | TimedOut() if no := _valid_no(job, outcome):  # asking again would not change it
+            return _ended(replace(job, attempts=job.attempts + 1), State.FAILED, stages.told(job, no), now)
         case Failed(reason=reason, valid=valid, retry=retry):
             return _charged(job, reason, now, valid=valid, retry=retry, rules=rules, jitter=jitter)
         case TimedOut():
@@ -321,13 +339,13 @@ def after(job: Job, outcome: Outcome, now: datetime, *, rules: Rules, jitter: fl
             return _charged(job, timed_out(outcome), now, valid=valid, retry=True, rules=rules, jitter=jitter)
         case Limited(limit):
             since = job.limited_since or now
-            again = _requeued(job, limit.evidence)
+            again = _requeued(job, limit.evidence, cuts)
             return replace(again, limited_in_a_row=job.limited_in_a_row + 1, limited_since=since)
         case Interrupted(reason=reason, session_gone=gone):
-            again = _requeued(job, reason)
+            again = _requeued(job, reason, cuts)
             return replace(again, session=None) if gone else again
         case Lost(reason):
-            return _lost(job, reason, now, rules)
+            return _lost(job, reason, now, rules, cuts)
         case Cancelled(reason):
             return _ended(job, State.CANCELLED, reason, now)
         case _:
@@ -354,8 +372,25 @@ def _ended(job: Job, state: State, reason: str, now: datetime) -> Job:
     )
 
 
-def _requeued(job: Job, reason: str) -> Job:
-    session = job.session if stages.spec_of(job).on_cutoff == "resume" else None
+def _valid_no(job: Job, outcome: Failed | TimedOut) -> str:
+    """The words of a result that is a no for good: a check's grade, or an end that counts as a result; "" for none."""
+    counts = stages.spec_of(job).valid_outcomes
+    match outcome:
+        case Failed(reason=reason, valid=True) if job.stage == CHECK:
+            return reason
+        case Failed(reason=reason, ending=ending) if ending in counts:
+            return reason
+        case TimedOut() if Ending.TIMEOUT in counts:
+            return f"timeout: {timed_out(outcome)}"
+        case _:
+            return ""
+
+
+def _requeued(job: Job, reason: str, cuts: int) -> Job:
+    spec = stages.spec_of(job)
+    most = spec.max_interruptions
+    goes_on = spec.on_cutoff == "resume" and (most is None or (most > 0 and cuts <= most))
+    session = job.session if goes_on else None
     return replace(job, state=State.QUEUED, reason=reason, resumed=True, session=session)
 
 
@@ -376,11 +411,11 @@ def _charged(job: Job, reason: str, now: datetime, *, valid: bool, retry: bool, 
     )
 
 
-def _lost(job: Job, reason: str, now: datetime, rules: Rules) -> Job:
+def _lost(job: Job, reason: str, now: datetime, rules: Rules, cuts: int) -> Job:
     counted = replace(job, lost=job.lost + 1)
     if counted.lost >= rules.max_lost:
         return _ended(counted, State.ERROR, stages.told(job, f"lost {counted.lost} times: {reason}"), now)
-    return _requeued(counted, reason)
+    return _requeued(counted, reason, cuts)
 
 
 def timed_out(outcome: TimedOut) -> str:

@@ -60,6 +60,8 @@ def spec_of(job: Job) -> Spec:
         on_cutoff="restart",
         on_failure="restart",
         check=None,
+        max_interruptions=None,
+        valid_outcomes=(),
     )
 
 

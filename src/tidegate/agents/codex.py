@@ -13,7 +13,7 @@ from tidegate.agents import Command, Reader
 from tidegate.agents.reading import argv, frames
 from tidegate.agents.reading.argv import Grammar, Part
 from tidegate.agents.reading.frames import Json
-from tidegate.agents.reading.tail import TEXT_MOST, Tails
+from tidegate.agents.reading.tail import ANSWER_MOST, Tails
 from tidegate.model import Exit, Limit, Progress, Result, SessionGone, SessionSeen, Sighting, Spec, Stream, Variables
 
 RESUME_PROMPT = "Continue where you left off."
@@ -123,7 +123,7 @@ class CodexReader:
     def _item(self, line: bytes) -> Iterable[Sighting]:
         """Commands and their output are passed over without parsing; only the agent's last message is kept."""
         if MESSAGE.match(line):
-            self._answer = frames.text(frames.parsed(line) or {}, "item", "text")[:TEXT_MOST]
+            self._answer = frames.text(frames.parsed(line) or {}, "item", "text")[:ANSWER_MOST]
         if self._progressed or FAULT.match(line):
             return ()
         self._progressed = True

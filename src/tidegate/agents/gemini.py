@@ -14,7 +14,7 @@ from tidegate.agents import Command, Reader
 from tidegate.agents.reading import argv, frames, wording
 from tidegate.agents.reading.argv import Grammar, Part
 from tidegate.agents.reading.frames import Json
-from tidegate.agents.reading.tail import ERR_DEEP, OUT_DEEP, TEXT_MOST, Tail
+from tidegate.agents.reading.tail import ANSWER_MOST, ERR_DEEP, OUT_DEEP, TEXT_MOST, Tail
 from tidegate.model import (
     Exit,
     Kind,
@@ -160,7 +160,7 @@ class GeminiReader:
         text = frames.text(value or {}, "it")
         if key[1] == b"session_id":
             return self._named(text)
-        self._answered, self._answer = True, text[:TEXT_MOST]
+        self._answered, self._answer = True, text[:ANSWER_MOST]
         return ()
 
     def _event(self, frame: Json, at: datetime) -> Iterator[Sighting]:
@@ -175,7 +175,7 @@ class GeminiReader:
 
     def _say(self, text: str, *, more: bool) -> None:
         """Keep the end of the agent's last answer, which comes in pieces."""
-        self._answer = ((self._answer if more and not self._spoken else "") + text)[-TEXT_MOST:]
+        self._answer = ((self._answer if more and not self._spoken else "") + text)[-ANSWER_MOST:]
         self._spoken = False
 
     def _named(self, session: str) -> Iterable[Sighting]:

@@ -15,7 +15,7 @@ from tidegate import allowed, resets
 from tidegate.agents import Command, Reader
 from tidegate.agents.reading import frames, wording
 from tidegate.agents.reading.stream import StreamJson
-from tidegate.agents.reading.tail import TEXT_MOST, Tails
+from tidegate.agents.reading.tail import ANSWER_MOST, Tails
 from tidegate.errors import BadSetting
 from tidegate.model import (
     Exit,
@@ -213,7 +213,7 @@ class TableReader:
         if kind in self._table.progress:
             way = self._table.answer.split(".") if self._table.answer else []
             told = frames.text(frames.parsed(line) or {}, *way) if way else ""
-            self._answer = told[:TEXT_MOST] or self._answer
+            self._answer = told[:ANSWER_MOST] or self._answer
             self._erred, self._failure = False, ""  # it goes on
             if not self._progressed:
                 self._progressed = True

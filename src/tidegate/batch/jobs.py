@@ -138,7 +138,7 @@ def _model_in(argv: Sequence[str]) -> str | None:
 PATHS = {"cwd", "prompt_file"}
 AS_SAID = (
     *("env", "timeout", "silence", "max_output", "memory", "pids", "cpu_weight", "max_attempts", "on_cutoff"),
-    *("on_failure", "resume_prompt", "result_files", "labels"),
+    *("on_failure", "resume_prompt", "result_files", "labels", "max_interruptions", "valid_outcomes"),
 )
 
 

@@ -37,6 +37,8 @@ def as_record(job: NewJob) -> dict[str, Any]:
         "result_files": list(spec.result_files),
         "labels": dict(spec.labels),
         "check": stage_as_record(spec.check),
+        "max_interruptions": spec.max_interruptions,
+        "valid_outcomes": list(spec.valid_outcomes),
     }
     said = {key: value for key, value in record.items() if value not in (None, {}, [])}
     return {**said, "expand": json.loads(spec.expand)} if spec.expand else said

@@ -117,6 +117,8 @@ DEFAULTS: Mapping[str, Check[object]] = {
     "result_files": allowed.tuple_of(allowed.pattern),
     "labels": allowed.mapping_of(allowed.name, allowed.any_text),
     "check": CHECK,
+    "max_interruptions": allowed.whole(0, 1000),
+    "valid_outcomes": allowed.tuple_of(allowed.one_of("timeout", "refusal", "context_too_long")),
 }
 
 
@@ -151,7 +153,7 @@ TOP = (*HEAD, "job")
 
 WORK = ("agent", "command", "args", "model", "prompt", "prompt_file", "cwd", "env", "labels")  # what makes a default id
 PAIRS = (("agent", "command"), ("prompt", "prompt_file"))  # one of each, not both
-LISTS = ("command", "args", "result_files", "env", "labels")  # a text never stands for one of these
+LISTS = ("command", "args", "result_files", "valid_outcomes", "env", "labels")  # a text never stands for one of these
 MERGED = ("env", "labels")  # a job adds to these of [defaults]; every other key replaces
 
 

@@ -70,13 +70,17 @@ def _sheet(desk: Desk, job: Job) -> Sheet:
 
 def _form(sheet: Sheet) -> plain.Form:
     job = sheet.job
-    return plain.job(job) | {
-        "spec": plain.definition(job.spec, hidden(job.spec.env)),
-        "waits_for": [plain.wait(one) for one in sheet.waits],
-        "needs": [plain.need(one) for one in sheet.needs],
-        "holds": [plain.hold(hold) for hold in sheet.holds],
-        "history": [plain.attempt(one) | _files(sheet.state, one) for one in sheet.attempts],
-    }
+    return (
+        plain.job(job)
+        | plain.interruptions(sheet.attempts)
+        | {
+            "spec": plain.definition(job.spec, hidden(job.spec.env)),
+            "waits_for": [plain.wait(one) for one in sheet.waits],
+            "needs": [plain.need(one) for one in sheet.needs],
+            "holds": [plain.hold(hold) for hold in sheet.holds],
+            "history": [plain.attempt(one) | _files(sheet.state, one) for one in sheet.attempts],
+        }
+    )
 
 
 def _files(state: Path, attempt: Attempt) -> plain.Form:

@@ -41,7 +41,7 @@ def listing(args: Namespace) -> int:
             note(line)
         seen = desk.picture()
         jobs = _known(_chosen(asked, most), seen, desk.store)
-        for line in _forms(jobs, seen) if args.json else _lines(jobs, seen, desk.page):
+        for line in _forms(jobs, seen, desk.store) if args.json else _lines(jobs, seen, desk.page):
             print(line)
         if not args.json and most is not None and (more := _more(asked, most)):
             note(f"{more} not shown; --all shows every one")
@@ -148,9 +148,11 @@ def _more(asked: Asked, most: int) -> str:
 # --- how they are told ---
 
 
-def _forms(jobs: Iterator[Job], seen: Picture) -> Iterator[str]:
+def _forms(jobs: Iterator[Job], seen: Picture, store: Store) -> Iterator[str]:
     for job in jobs:
-        yield plain.line(plain.job(job) | {"waits_for": [plain.wait(one) for one in waits(job, seen)]})
+        simple = not job.launches or (job.launches == 1 and job.state in (State.SUCCEEDED, State.FAILED))
+        cut = plain.interruptions(() if simple else store.attempts(job.id))
+        yield plain.line(plain.job(job) | cut | {"waits_for": [plain.wait(one) for one in waits(job, seen)]})
 
 
 def _lines(jobs: Iterator[Job], seen: Picture, page: Page) -> Iterator[str]:

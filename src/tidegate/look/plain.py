@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from msgspec.structs import asdict
 
-from tidegate import stages
+from tidegate import runs, stages
 from tidegate.look.why import Wait
 from tidegate.model import CHECK, Attempt, Event, Hold, Job, Need, Request, Spec, Stage, Supervisor, Usage
 
@@ -93,7 +93,14 @@ def definition(spec: Spec, env: Mapping[str, str]) -> Form:
         "labels": _bare(spec.labels),
         "check": _stage(spec.check),
         "expand": _bare(json.loads(spec.expand)) if spec.expand else None,
+        "max_interruptions": spec.max_interruptions,
+        "valid_outcomes": list(spec.valid_outcomes),
     }
+
+
+def interruptions(attempts: Sequence[Attempt]) -> Form:
+    """How often a job was ever cut off, and whether its result comes from a run that nothing interrupted."""
+    return {"interrupted": runs.cut_off(attempts), "uninterrupted": runs.is_uninterrupted(attempts)}
 
 
 def _stage(one: Stage | None) -> Form | None:
@@ -114,6 +121,7 @@ def attempt(one: Attempt) -> Form:
         "score": stages.score_of(one.detail) if one.stage == CHECK else None,
         "session": one.session,
         "canary": one.canary,
+        "resumes": one.resumes,
         "progressed": one.progressed,
         "usage": usage(one.usage) if one.usage else None,
         "supervisor": one.supervisor,

@@ -10,10 +10,10 @@ from typing import Final
 
 from msgspec import Struct
 
+from tidegate import runs
 from tidegate.model import Attempt, Job, State
 
 Z: Final = 1.959964  # of 95 %
-CUTS: Final = ("limited", "interrupted", "lost")
 TRIAL: Final = re.compile(r"#\d+$", re.ASCII)
 
 
@@ -49,8 +49,11 @@ def rows(jobs: Iterable[Job], attempts: Iterable[Attempt], batch: str) -> list[R
 
 
 def interrupted(attempts: Iterable[Attempt]) -> set[int]:
-    """The jobs of which an attempt was cut off, by a limit, by a person or by a crash."""
-    return {one.job for one in attempts if one.outcome in CUTS}
+    """The jobs whose last run was cut off, by a limit, by a person or by a crash."""
+    every: dict[int, list[Attempt]] = defaultdict(list)
+    for one in attempts:
+        every[one.job].append(one)
+    return {job for job, some in every.items() if not runs.is_uninterrupted(some)}
 
 
 def _row(name: str, jobs: Sequence[Job], cut: set[int]) -> Row:

@@ -158,6 +158,7 @@ class _Taking:
             started_at=who.now,
             canary=bool(ramps),
             stage=job.stage,
+            resumes=job.session is not None,
         )
         self._rows.put_job(job)
         self._rows.add_attempt(attempt)

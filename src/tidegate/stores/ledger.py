@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from tidegate import budget, policy
+from tidegate import budget, policy, runs
 from tidegate.errors import BadInput, NotOwner
 from tidegate.model import (
     Account,
@@ -359,7 +359,8 @@ class Ledger:
         rules: Rules,
         jitter: float,
     ) -> Job:
-        after = policy.after(running, outcome, now, rules=rules, jitter=jitter)
+        cuts = self._cuts(running) if running.spec.max_interruptions else 0
+        after = policy.after(running, outcome, now, rules=rules, jitter=jitter, cuts=cuts)
         job = ends.obeyed(self._rows, after, ties, now)
         if job.reason != (reason := _kept(job.reason)):
             job = replace(job, reason=reason)
@@ -374,6 +375,10 @@ class Ledger:
         elif policy.stuck(job, others_progressed=self._others_progressed(job), rules=rules):
             self._stick(job, now)
         return job
+
+    def _cuts(self, job: Job) -> int:
+        """How often the present run of a job was cut off; the end of its last attempt is written already."""
+        return runs.cut_off(runs.last(self._rows.attempts_of(job.id)))
 
     def _is_blank(self, job: Job, attempt: Attempt, outcome: Outcome, now: datetime, rules: Rules) -> bool:
         known = self._rows.known(job.account) if isinstance(outcome, Failed) else None
@@ -614,7 +619,7 @@ def _kept(text: str) -> str:
         return text
     from tidegate.redact import redacted  # noqa: PLC0415 - whoever only submits pays for no patterns
 
-    return _text(redacted(text))
+    return _text(redacted(text[: 4 * LONGEST]))
 
 
 def _session_kept(session: str) -> str:

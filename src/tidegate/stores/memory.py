@@ -521,6 +521,9 @@ class _Rows:
     def attempt(self, job: int, n: int) -> Attempt | None:
         return self.attempts.get((job, n))
 
+    def attempts_of(self, job: int) -> list[Attempt]:
+        return [self.attempts[key] for key in sorted(self.attempts) if key[0] == job]
+
     def add_attempt(self, attempt: Attempt) -> None:
         self._put(self.attempts, (attempt.job, attempt.n), attempt)
 
@@ -731,7 +734,7 @@ class MemoryStore(Ledger):
     def attempts(self, job: int) -> list[Attempt]:
         """A job's attempts, first to last."""
         with self._look() as rows:
-            return [rows.attempts[key] for key in sorted(rows.attempts) if key[0] == job]
+            return rows.attempts_of(job)
 
     def running(self) -> list[tuple[Job, Attempt]]:
         """Every running attempt with its job."""

@@ -406,6 +406,9 @@ class Rows(Protocol):
     def attempt(self, job: int, n: int) -> Attempt | None:
         """One attempt."""
 
+    def attempts_of(self, job: int) -> Sequence[Attempt]:
+        """A job's attempts, first to last."""
+
     def add_attempt(self, attempt: Attempt) -> None:
         """A new attempt."""
 
@@ -512,7 +515,7 @@ def spec_of(text: str, show: Callable[[object], str]) -> Spec:
     Raises TypeError where the text says what this program does not know.
     """
     said = json.loads(text)
-    for name in ("command", "args", "result_files"):
+    for name in ("command", "args", "result_files", "valid_outcomes"):
         if name in said:
             said[name] = tuple(said[name])
     if "env" in said:

@@ -477,6 +477,9 @@ class _Rows:
         row = self._file.row("attempt", job=job, n=n)
         return _attempt(row) if row else None
 
+    def attempts_of(self, job: int) -> list[Attempt]:
+        return [_attempt(row) for row in self._file.rows("attempts", job=job)]
+
     def add_attempt(self, attempt: Attempt) -> None:
         self._file.run(
             "add_attempt",
@@ -487,6 +490,7 @@ class _Rows:
             started_at=iso(attempt.started_at),
             canary=attempt.canary,
             stage=attempt.stage,
+            resumes=attempt.resumes,
         )
 
     def put_attempt(self, attempt: Attempt) -> None:
@@ -775,7 +779,7 @@ class SqliteStore(Ledger):
     def attempts(self, job: int) -> list[Attempt]:
         """A job's attempts, first to last."""
         with self._file.look():
-            return [_attempt(row) for row in self._file.rows("attempts", job=job)]
+            return self._looks.attempts_of(job)
 
     def running(self) -> list[tuple[Job, Attempt]]:
         """Every running attempt with its job."""
@@ -962,6 +966,7 @@ def _attempt(row: Row) -> Attempt:
         usage=_usage(row[11]),
         detail=row[12],
         stage=row[13],
+        resumes=bool(row[14]),
     )
 
 

@@ -371,6 +371,12 @@ WHERE attempt.ended_at IS NOT NULL AND outcome <> 'unclaimed'
   AND (usage IS NOT NULL OR (json_valid(spec) AND spec ->> 'agent' IS NOT NULL))
 GROUP BY 1, 2, 3;
 
+-- migration_6: whether an attempt went on in a session
+ALTER TABLE attempt ADD COLUMN resumes INTEGER NOT NULL DEFAULT 0;
+UPDATE attempt SET resumes = coalesce(
+  (SELECT iif(json_valid(data), data ->> 'resumes', 0) = 1 FROM event WHERE seq = epoch AND name = 'attempt claimed'), 0
+);
+
 -- salvaged: what hangs on a row that is lost goes, and nothing gets a number that one of them may have had
 DELETE FROM job WHERE id NOT IN (SELECT job FROM definition);
 DELETE FROM definition WHERE job NOT IN (SELECT id FROM job);
@@ -709,8 +715,8 @@ SELECT * FROM attempt WHERE job = :job AND n = :n;
 SELECT * FROM attempt WHERE job = :job ORDER BY n;
 
 -- add_attempt: a new attempt
-INSERT INTO attempt (job, n, supervisor, epoch, started_at, canary, stage)
-VALUES (:job, :n, :supervisor, :epoch, :started_at, :canary, :stage);
+INSERT INTO attempt (job, n, supervisor, epoch, started_at, canary, stage, resumes)
+VALUES (:job, :n, :supervisor, :epoch, :started_at, :canary, :stage, :resumes);
 
 -- put_attempt: what an attempt has come to, and whose it is
 UPDATE attempt SET

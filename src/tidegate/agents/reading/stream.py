@@ -12,7 +12,9 @@ from msgspec.structs import replace
 from tidegate import resets
 from tidegate.agents.reading import frames, wording
 from tidegate.agents.reading.frames import Json
+from tidegate.agents.reading.tail import ANSWER_MOST
 from tidegate.model import (
+    Ending,
     Kind,
     Limit,
     Progress,
@@ -27,7 +29,6 @@ from tidegate.model import (
 RESULT = re.compile(rb'"type"\s?:\s?"result"')
 ERROR = re.compile(rb'"error"\s?:\s?"')
 NEAR = 4096  # bytes at either end of a line in which a frame of an error shows what it is
-TEXT_MOST = 4000  # characters of an answer
 
 
 class StreamJson:
@@ -144,9 +145,10 @@ class StreamJson:
         if told is not None and told != Usage(input_tokens=0, output_tokens=0, cost_usd=0.0):
             yield replace(told, of_session=OF_SESSION)
         text = _answer(frame)
-        ok = frame.get("is_error") is False and not frames.text(frame, "subtype").startswith("error")
-        yield from self._first_answer() if ok else self._refused(frame, text, at)
-        yield Result(ok=ok, text=text[:TEXT_MOST])
+        ending = _ending(frame)
+        ok = frame.get("is_error") is False and not frames.text(frame, "subtype").startswith("error") and not ending
+        yield from self._first_answer() if ok or ending else self._refused(frame, text, at)
+        yield Result(ok=ok, text=text[:ANSWER_MOST], ending=ending)
 
     def _refused(self, frame: Json, text: str, at: datetime) -> Iterator[Sighting]:
         limit = _limit(frame, text, at, self._zone)
@@ -157,6 +159,19 @@ class StreamJson:
         if self._rejected is not None and limit.kind is Kind.USAGE_LIMIT:
             limit = _completed(limit, self._rejected)
         yield replace(limit, sure=True)
+
+
+def _ending(frame: Json) -> Ending:
+    """What a result says of why the model went no further.
+
+    By the API's `stop_reason` and the `terminal_reason` of the Agent SDK's types (2.1 on); neither was recorded.
+    """
+    if frames.text(frame, "stop_reason") == "refusal":
+        return Ending.REFUSAL
+    too_long = frames.text(frame, "stop_reason") == "model_context_window_exceeded"
+    if too_long or frames.text(frame, "terminal_reason") in ("prompt_too_long", "blocking_limit"):
+        return Ending.CONTEXT
+    return Ending.NONE
 
 
 OF_SESSION = ("cost_usd",)  # claude 2.0.76 to 2.1.330 adds up a session's money; tokens are of the run

@@ -20,7 +20,8 @@ ERR_DEEP = 30  # wrappers print more behind it
 NEAR_END = 6  # lines in which a CLI that exits 0 says that it failed
 RETRY_DEEP = 3  # an agent that said "retrying" further up went on
 WORDS_MOST = 500  # characters of a plain failure's reason
-TEXT_MOST = 4000  # characters of an answer
+TEXT_MOST = 4000  # characters of text that is taken for an answer
+ANSWER_MOST = 1_000_000  # characters of an answer that is told as one: a check may judge the whole of it
 
 QUOTES = re.compile(r"(?::|```\w{0,20})\s*$")
 HINT = re.compile(
