@@ -83,9 +83,17 @@ def test_each_power_has_one_room(path: Path) -> None:
     if name != "clock.py" and not name.startswith("examples/"):
         for reading in ("datetime.now(", "time.time(", "time.monotonic(", ".utcnow(", "perf_counter("):
             assert reading not in text, f"only clock.py reads the time: {reading}"
-    if name not in {"launch/__init__.py", "notify.py", "upgrade.py", "listing.py"}:  # nobody adopts what these start
+    if name not in {
+        "launch/__init__.py",
+        "notify.py",
+        "upgrade.py",
+        "listing.py",
+        "workspace/git.py",
+    }:  # nobody adopts what these start
         for starting in ("create_subprocess", "subprocess.", "os.exec", "posix_spawn", "os.system", "os.fork"):
             assert starting not in text, f"agents are started in launch/ alone: {starting}"
+    if not name.startswith("workspace/"):
+        assert '["git"' not in text, "only workspace/ runs git"
     if not name.startswith("stores/"):
         for sql in ("SELECT ", "INSERT INTO", "import apsw", "import sqlite3"):
             assert sql not in text, f"only stores/ holds SQL: {sql}"

@@ -43,7 +43,13 @@ def test_an_attempts_directory_is_named_by_numbers_alone() -> None:
 
 def test_what_is_in_a_state_directory_keeps_its_name_from_version_to_version() -> None:
     assert (places.database(Path("/s")), places.lock(Path("/s"))) == (Path("/s/tidegate.db"), Path("/s/lock"))
+    assert places.workspaces(Path("/s")) == Path("/s/work")
     assert (places.secrets(Path("/s")), places.backups(Path("/s"))) == (Path("/s/secrets"), Path("/s/backups"))
+
+
+def test_a_path_that_is_written_lies_beside_something_or_at_home() -> None:
+    said = {"x/y": "/s/x/y", "/z": "/z", "~/w": "/home/me/w"}
+    assert {one: str(places.named(one, HOME, Path("/s"))) for one in said} == said
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 from tidegate import policy
 from tidegate.hours import parse
 from tidegate.model import (
+    CHECK,
     Cancelled,
     Cause,
     Exit,
@@ -167,6 +169,27 @@ def test_retries_wait_longer_and_longer_with_full_jitter() -> None:
 
     assert [wait(attempts, 1.0) for attempts in range(9)] == [5, 10, 20, 40, 80, 160, 320, 600, 600]
     assert wait(3, 0.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "anew"),
+    [
+        ({}, True),
+        ({"session": "s"}, False),
+        ({"resumed": True}, False),
+        ({"resumed": True, "on_cutoff": "restart"}, True),
+        ({"attempts": 1}, True),
+        ({"attempts": 1, "on_failure": "resume"}, False),
+        ({"on_failure": "resume"}, True),
+        ({"stage": CHECK}, False),
+        ({"resumed": True, "max_interruptions": 0}, True),
+    ],
+)
+def test_a_job_begins_anew_unless_it_goes_on_with_what_was_cut_off(change: dict[str, object], anew: bool) -> None:
+    said = {key: change[key] for key in change if key.startswith(("on_", "max_"))}
+    changed: dict[str, Any] = {key: change[key] for key in change if key not in said}
+    spec = replace(RUNNING.spec, **said)
+    assert policy.begins_anew(replace(RUNNING, **{"attempts": 0, "session": None, "spec": spec, **changed})) is anew
 
 
 def test_a_claim_counts_a_launch_and_giving_it_back_does_not_charge() -> None:

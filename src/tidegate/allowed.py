@@ -333,7 +333,7 @@ def mapping_of(key: Check[str], check: Check[T]) -> Check[dict[str, T]]:
     """A table whose every key and value are allowed."""
 
     def each(value: object) -> dict[str, T]:
-        table = _parsed(value, "{")
+        table = parsed(value, "{")
         if not isinstance(table, Mapping):
             raise Wrong(f"must be a table, {but(value)}")
         return {inside(_dotted(one), key, one): inside(_dotted(one), check, table[one]) for one in table}
@@ -344,7 +344,7 @@ def mapping_of(key: Check[str], check: Check[T]) -> Check[dict[str, T]]:
 
 def table(value: object, checks: Mapping[str, Check[object]]) -> dict[str, Any]:
     """A table whose keys are among those of `checks`, with the values as they give them; null says nothing."""
-    said = _parsed(value, "{")
+    said = parsed(value, "{")
     if not isinstance(said, Mapping):
         raise Wrong(f"must be a table, {but(value)}")
     known(said, checks)
@@ -402,10 +402,11 @@ def _listed(value: object) -> object:
     """A list; a variable's or a flag's text is JSON, or values between commas."""
     if isinstance(value, Typed) and not value.lstrip().startswith("["):
         return [Typed(one.strip()) for one in value.split(",") if one.strip()]
-    return _parsed(value, "[")
+    return parsed(value, "[")
 
 
-def _parsed(value: object, opening: str) -> object:
+def parsed(value: object, opening: str) -> object:
+    """A value; where everything is text, what its JSON says if it begins so."""
     if isinstance(value, Typed) and value.lstrip().startswith(opening):
         try:
             return json.loads(value)

@@ -20,13 +20,14 @@ from tidegate.agents import Agent, Command
 from tidegate.agents.reading import results
 from tidegate.clock import Clock
 from tidegate.credentials import Credential
-from tidegate.errors import NoCredential, NoDirectory, NotLaunched, NotNow
-from tidegate.launch import UNBOUND, Bounds, Child, Order
+from tidegate.errors import NoCredential, NoDirectory, NotLaunched, NotNow, NoWorkspace
+from tidegate.launch import MARK, UNBOUND, Bounds, Child, Order
 from tidegate.model import (
     AGENT,
     Attempt,
     Exit,
     Failed,
+    Interrupted,
     Job,
     Kind,
     Limit,
@@ -41,6 +42,7 @@ from tidegate.model import (
 )
 from tidegate.stores.vault import is_gone, is_secret
 from tidegate.watch import DRAIN, Follow, Watcher
+from tidegate.workspace import Workshop
 
 log = structlog.get_logger()
 
@@ -62,7 +64,7 @@ class Means:
     for agents whose provider has limits: a program that sleeps is no sign of one. All in seconds. `max_output` is in
     bytes, for jobs that say none, as `bounds` are; `must`: nothing is launched without the bounds it is to have.
     `cgroups`: each attempt gets one of its own, where that can be. `descriptors` is the agents' soft limit of them,
-    None for this process's own.
+    None for this process's own. `workshop` makes the directories of jobs that have one of their own.
     """
 
     clock: Clock
@@ -77,6 +79,7 @@ class Means:
     must: bool = True
     cgroups: bool = False
     descriptors: int | None = None
+    workshop: Workshop | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +136,8 @@ class Running:
         self._dams: list[asyncio.Task[None]] = []  # ends of an agent while it is read: the polite, then the other
         self._is_telling = False
         self._quiet_cpu: float | None = None  # its processor time when the present silence was young
+        self._cwd = _place(job.spec.cwd)
+        self._making: anyio.CancelScope | None = None  # while its directory is made
         self._launched = means.clock.monotonic()
         self._quiet_from = self._launched
 
@@ -142,6 +147,25 @@ class Running:
         return anyio.Lock()
 
     # --- the story ---
+
+    async def prepare(self) -> Ended | None:
+        """Have the directory that the job works in, where it has one of its own; its end, where that cannot be."""
+        workshop, workspace = self._means.workshop, self.job.spec.workspace
+        assert workshop is not None, "a supervisor has one"
+        assert workspace is not None, "else there is nothing to prepare"
+        environment = {**self._means.environment, MARK: marker(self.attempt, self.attempt.supervisor)}
+        fresh, outcome = policy.begins_anew(self.job), self._asked
+        try:
+            with anyio.CancelScope() as self._making:
+                if outcome is None:
+                    self._cwd = await workshop.directory(self.job, self.attempt.n, environment, fresh=fresh)
+        except NoWorkspace as error:
+            outcome = Failed(reason=f"no {workspace.kind}: {error}", valid=False, retry=error.retry, own=True)
+        finally:
+            self._making = None
+        self._launched = self._quiet_from = self._means.clock.monotonic()  # that was no work of the agent's
+        outcome = self._asked or outcome
+        return None if outcome is None else Ended(outcome=outcome, session=self.job.session)
 
     async def run(self) -> Ended:
         """Start the agent and stay with it to its end. Raises NotNow where the machine lacks what a launch needs."""
@@ -183,6 +207,7 @@ class Running:
         self._learn()
         intent = launch.intent_of(self.directory)
         session, self._resumes = intent.get("session"), intent.get("resumes") is True
+        self._cwd = _place(str(intent.get("cwd", self.job.spec.cwd)))
         self._session = session if isinstance(session, str) else self._session
         self._asked = handover.read_asked(self.directory)  # the other incarnation was killed while it ended this agent
         self._take_up(handover.read_rest(self.directory), intent.get("monotonic"))
@@ -199,6 +224,8 @@ class Running:
         if not self._has_exited and self._asked is None:
             self._asked = outcome
             handover.write_asked(self.directory, outcome)
+        if self._making is not None:
+            self._making.cancel()
         if self._child is not None:
             async with self._settling:  # or it would be frozen again after it is woken to hear of its end
                 child = self._child
@@ -233,7 +260,7 @@ class Running:
         )
         return Order(
             argv=command.argv,
-            cwd=_place(spec.cwd),
+            cwd=self._cwd,
             env={**environment, **ours, **self._fed[1]},
             stdin=self._fed[0] or command.stdin,
             cgroup=self._means.cgroups,
@@ -256,7 +283,7 @@ class Running:
             "account": self.job.account,
             "agent": self._agent.name,
             "argv": list(command.argv),
-            "cwd": self._spec.cwd,
+            "cwd": str(self._cwd),
             "session": command.session,
             "resumes": command.resumes,
             "supervisor": self.attempt.supervisor,
@@ -395,7 +422,7 @@ class Running:
             now = clock.now()
             began = now - timedelta(seconds=clock.monotonic() - self._launched)  # by the clock as it goes now
             began = min(began, self.attempt.started_at)
-            limit = results.refusal(Path(spec.cwd), spec.result_files, began, now, self._zone())
+            limit = results.refusal(self._cwd, spec.result_files, began, now, self._zone())
             if limit is not None:
                 yield limit
 
@@ -407,6 +434,9 @@ class Running:
 
     async def settle(self) -> None:
         """Freeze or thaw the agent, as `is_to_rest` says; the next incarnation finds out what was done."""
+        if self._making is not None and self.is_to_rest:  # nothing is there yet that could stand still
+            self._asked = self._asked or Interrupted(reason="paused while its directory was made")
+            self._making.cancel()
         async with self._settling:
             if self._child is None or self.is_ending or self._is_settled():
                 return

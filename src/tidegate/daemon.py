@@ -32,6 +32,7 @@ from tidegate.notify import Notifier
 from tidegate.stores.writer import Writer
 from tidegate.supervisor import Expanding, Post, Supervisor
 from tidegate.watch import Watcher
+from tidegate.workspace import Workshop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +61,8 @@ class Shift:
 
     `agents` gives the agent of a job; `environment` is the part of this process's own that agents may see;
     `credentials` and `hours` are the accounts', `budgets` are by scope, `notify` is whom to tell what happens; with
-    less than `min_free_disk` bytes of room nothing is launched.
+    less than `min_free_disk` bytes of room nothing is launched. `workspaces` is where directories of jobs are made
+    (None: below `state`), each in `patience` seconds.
     """
 
     state: Path
@@ -83,6 +85,8 @@ class Shift:
     min_free_disk: int | None = None
     notify: Target | None = None
     expanding: Expanding | None = None
+    workspaces: Path | None = None
+    patience: float = 900.0
 
 
 def shift_for(said: Settings, known: Known, state: Path, store: Store) -> Shift:
@@ -113,6 +117,8 @@ def shift_for(said: Settings, known: Known, state: Path, store: Store) -> Shift:
             variables=lambda job: expand.variables(state, job),
             printed=lambda job, place: expand.printed(job, place, known, accounts),
         ),
+        workspaces=settings.workspaces(said, os.environ, state),
+        patience=said.workspace.timeout,
     )
 
 
@@ -268,6 +274,7 @@ def _post(duty: Duty, watcher: Watcher, is_over: Callable[[Duty], Awaitable[bool
         must=shift.must,
         cgroups=shift.cgroups,
         descriptors=capacity.begun_with(),
+        workshop=Workshop(shift.workspaces or places.workspaces(shift.state), shift.patience, shift.clock.monotonic),
     )
     return Post(
         store=shift.store,

@@ -21,6 +21,14 @@ class NoDirectory(NotLaunched):
     """Raised when the directory that a job names is not there, is none, or may not be entered."""
 
 
+class NoWorkspace(NotLaunched):
+    """Raised when the directory that is to be made for a job cannot be; `retry`: trying again can help."""
+
+    def __init__(self, said: str, *, retry: bool = False) -> None:
+        super().__init__(said)
+        self.retry = retry
+
+
 class NotNow(NotLaunched):
     """Raised when the machine lacks what a launch needs (processes, descriptors, disk): trying again can help."""
 

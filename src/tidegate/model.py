@@ -308,17 +308,39 @@ class Stage(Struct, frozen=True, kw_only=True):
     attempts: int = 3
 
 
+class Put(Struct, frozen=True, kw_only=True):
+    """A file or a directory that is copied into a job's own directory before its first launch; `to` is a path in it."""
+
+    source: str
+    to: str
+
+
+class Workspace(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A directory that is made for one job alone, and `files` that are put into it.
+
+    `kind` is "worktree" (of the repository `source`), "clone" (of a URL or a path: a worktree of a clone that jobs
+    share) or "copy" (of a directory). The first two have a branch of their own, which begins at `commit`, or where
+    `branch` stands when the directory is made, or at what is checked out in `source`.
+    """
+
+    kind: str
+    source: str
+    commit: str | None = None
+    branch: str | None = None
+    files: tuple[Put, ...] = ()
+
+
 class Spec(Struct, frozen=True, kw_only=True):
     """What a job does: an agent with a prompt, or a whole command; all that is needed to launch it again.
 
     `command` is a complete argv, or empty where `agent` and `prompt` say it all. `args` are further arguments
     for the agent. `timeout` and `silence` are seconds of working time; `max_output` and `memory` are bytes, `pids`
     processes and threads, `cpu_weight` a share beside others (100 is usual); None: the setting's.
-    `result_files` are patterns below `cwd` of JSON files in which a wrapper may leave the real error. `check` judges
-    what the agent has done. `expand` is JSON: what it prints are further jobs of its group, with these defaults; "" for
-    a job that adds none.
-    what the agent has done. An agent that was cut off goes on up to `max_interruptions` times (None: always) and begins
-    anew then; what ends as one of `valid_outcomes` has a result, and is not tried again.
+    It works in `cwd` as that is, or in a `workspace` of its own. `result_files` are patterns below that of JSON files
+    in which a wrapper may leave the real error. `check` judges what the agent has done. `expand` is JSON: what it
+    prints are further jobs of its group, with these defaults; "" for a job that adds none. An agent that was cut off
+    goes on up to `max_interruptions` times (None: always) and begins anew then; what ends as one of `valid_outcomes`
+    has a result, and is not tried again.
     """
 
     agent: str = "command"
@@ -326,6 +348,7 @@ class Spec(Struct, frozen=True, kw_only=True):
     args: tuple[str, ...] = ()
     prompt: str | None = None
     cwd: str = "."
+    workspace: Workspace | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     timeout: float | None = None
     silence: float | None = None

@@ -40,6 +40,11 @@ def backups(state: Path) -> Path:
     return state / "backups"
 
 
+def workspaces(state: Path) -> Path:
+    """The directory of the directories that are made for jobs and are not told to lie elsewhere."""
+    return state / "work"
+
+
 def attempts(state: Path) -> Path:
     """The directory of every attempt's files."""
     return state / "attempts"
@@ -70,6 +75,11 @@ def home(environ: Mapping[str, str]) -> Path:
 def _xdg(variable: str, fallback: str, environ: Mapping[str, str]) -> Path:
     said = Path(environ.get(variable, ""))
     return said if said.is_absolute() else home(environ) / fallback  # the XDG specification: ignore relative ones
+
+
+def named(said: str, environ: Mapping[str, str], beside: Path) -> Path:
+    """A path that a person has written, absolute: one that is relative lies beside something."""
+    return beside / _expanded(said, environ)
 
 
 def _expanded(said: str, environ: Mapping[str, str]) -> Path:

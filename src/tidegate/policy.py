@@ -251,6 +251,18 @@ def claimed(job: Job) -> Job:
     return replace(job, state=State.RUNNING, launches=job.launches + 1, not_before=None)
 
 
+def begins_anew(job: Job) -> bool:
+    """Whether the next attempt of a job is to find a clean directory: it goes on with nothing of the one before.
+
+    A stage behind the agent's works where the agent has worked.
+    """
+    if job.session is not None or job.stage != AGENT:
+        return False
+    if job.resumed:
+        return job.spec.on_cutoff != "resume" or job.spec.max_interruptions is not None
+    return not job.attempts or job.spec.on_failure != "resume"
+
+
 def released(job: Job, reason: str) -> Job:
     """A claimed job whose attempt never started: queued again, ahead of fresh work, uncharged."""
     return replace(job, state=State.QUEUED, resumed=True, reason=reason)

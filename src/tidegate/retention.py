@@ -7,8 +7,7 @@ the directory of all attempts no link is followed.
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,8 +16,7 @@ from pathlib import Path
 from tidegate import launch, places
 from tidegate.model import Job
 from tidegate.stores import Store
-
-BLOCK = 512  # bytes in which st_blocks counts
+from tidegate.workspace.trees import remove_tree, size_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,34 +125,11 @@ def _output(job: int, place: Path, store: Store) -> Output | None:
     except FileNotFoundError:  # somebody else cleans
         return None
     found, numbers = store.job(job), _numbers(place)
-    size = sum(_size(place / str(n)) for n in numbers)
+    size = sum(size_of(place / str(n)) for n in numbers)
     if found is None:
         return Output(job=job, launches=max(numbers, default=0), size=size, ended_at=modified)
     ended_at = (found.ended_at or modified) if found.state.is_final else None
     return Output(job=job, launches=found.launches, size=size, ended_at=ended_at)
-
-
-def _size(place: Path) -> int:
-    """Bytes on the disk of a directory and all in it; what vanishes meanwhile, or hides, counts nothing."""
-    try:
-        found = place.lstat()
-    except OSError:
-        return 0
-    total, above = found.st_blocks * BLOCK, [os.fspath(place)] if stat.S_ISDIR(found.st_mode) else []
-    while above:
-        with suppress(OSError), os.scandir(above.pop()) as entries:
-            for entry in entries:
-                total += _blocks(entry) * BLOCK
-                if entry.is_dir(follow_symlinks=False):
-                    above.append(entry.path)
-    return total
-
-
-def _blocks(entry: os.DirEntry[str]) -> int:
-    try:
-        return entry.stat(follow_symlinks=False).st_blocks
-    except OSError:
-        return 0
 
 
 def _is_number(name: str) -> bool:
@@ -178,8 +153,8 @@ def _remove(place: Path, output: Output, swept: Swept, *, dry: bool) -> None:
         attempt = place / str(n)
         if n > output.launches or isinstance(launch.found(attempt), launch.Alive):
             continue
-        size = _size(attempt)
-        resisted = [] if dry else _remove_tree(attempt)
+        size = size_of(attempt)
+        resisted = [] if dry else remove_tree(attempt)
         swept.resisted += resisted
         if not resisted:
             removed += 1
@@ -188,55 +163,6 @@ def _remove(place: Path, output: Output, swept: Swept, *, dry: bool) -> None:
     swept.jobs += bool(removed)
     if not dry:
         _remove_empty(place)
-
-
-def _remove_tree(place: Path) -> list[str]:
-    """Remove a directory and all that is in it; what resists, in words, at most one line. No link is followed."""
-    errors: list[OSError] = []
-    try:
-        if place.is_symlink():
-            place.unlink()
-        else:
-            for directory in reversed(_emptied(str(place), errors)):
-                _attempted(errors, os.rmdir, directory)
-    except OSError as error:
-        errors.append(error)
-    return [f"{place}: {error.strerror or error}" for error in errors[:1]]
-
-
-def _emptied(place: str, errors: list[OSError]) -> list[str]:
-    """Remove every file below a directory; the directories, each before those in it.
-
-    Not by shutil.rmtree: before Python 3.13 that gives up a thousand directories deep, and leaves them.
-    """
-    directories, above = [], [place]
-    while above:
-        directory = above.pop()
-        directories.append(directory)
-        try:
-            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError as error:
-            errors.append(error)
-            continue
-        try:
-            with os.scandir(fd) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        above.append(f"{directory}/{entry.name}")
-                    else:
-                        _attempted(errors, os.unlink, entry.name, dir_fd=fd)
-        finally:
-            os.close(fd)
-    return directories
-
-
-def _attempted(errors: list[OSError], do: Callable[..., None], name: str, **where: int) -> None:
-    try:
-        do(name, **where)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        errors.append(error)
 
 
 def _remove_empty(place: Path) -> None:

@@ -197,6 +197,13 @@ class RetentionTable(Table):
     forget: SecondsOrNone = None
 
 
+class WorkspaceTable(Table):
+    """Where the directories lie that are made for jobs, and how long it may take to make one."""
+
+    directory: Annotated[str | None, _is(allowed.or_none(allowed.path))] = None
+    timeout: SomeSeconds = 900.0
+
+
 class LogTable(Table):
     """What is logged, and in which form."""
 
@@ -230,6 +237,7 @@ class Settings(BaseSettings):
     environment: EnvironmentTable = EnvironmentTable()
     retention: RetentionTable = RetentionTable()
     budget: BudgetTable = BudgetTable()
+    workspace: WorkspaceTable = WorkspaceTable()
     log: LogTable = LogTable()
     notify: NotifyTable = NotifyTable()
     accounts: dict[Word, AccountTable] = {}
@@ -633,6 +641,12 @@ def notifying(settings: Settings, environ: Mapping[str, str], state: Path) -> Ta
         timeout=table.timeout,
         environment={**environment(settings, environ), f"{PREFIX}STATE_DIR": str(state)},
     )
+
+
+def workspaces(settings: Settings, environ: Mapping[str, str], state: Path) -> Path:
+    """Where the directories lie that are made for jobs."""
+    said = settings.workspace.directory
+    return places.workspaces(state) if said is None else places.named(said, environ, state)
 
 
 def agents(settings: Settings) -> tuple[Described, ...]:

@@ -47,6 +47,7 @@ from tidegate.model import (
     SessionSeen,
     Sighting,
     Spec,
+    State,
     Succeeded,
     Window,
 )
@@ -165,6 +166,7 @@ class Supervisor:
         self._heeded: set[Request] = set()
         self._errands: TaskGroup | None = None
         self._attempts: TaskGroup | None = None
+        self._tidying: TaskGroup | None = None  # which goes on to its end when nothing runs any more
         self._unread: list[tuple[Job, Attempt]] = []
         self._crew = Crew(self._attend)
 
@@ -198,7 +200,8 @@ class Supervisor:
         jobs of other batches whose agents run on.
         """
         with self._here:
-            async with anyio.create_task_group() as others, anyio.create_task_group() as attempts:
+            group = anyio.create_task_group
+            async with group() as self._tidying, group() as others, group() as attempts:
                 async with anyio.create_task_group() as clockwork:
                     self._errands, self._attempts = clockwork, attempts
                     clockwork.start_soon(self._tick)
@@ -347,6 +350,9 @@ class Supervisor:
         job, attempt = running.job, running.attempt
         structlog.contextvars.bind_contextvars(job=job.name, attempt=attempt.n)  # of this task alone
         try:
+            if not adopted and (ended := await self._prepared(running)) is not None:
+                await self._record(job, attempt, ended)
+                return
             if not adopted and not self.gate.is_open(job, self._post.clock.now()):
                 await self._give_back(attempt, "the gate shut before the launch")
                 return
@@ -357,6 +363,16 @@ class Supervisor:
             await self._give_back(attempt, str(error))
         finally:
             self._free(attempt)
+
+    async def _prepared(self, running: Running) -> Ended | None:
+        """See to the directory of a job that has one of its own: that takes time, in which a gate may shut."""
+        if running.job.spec.workspace is None:
+            return None
+        try:
+            return await running.prepare()
+        except Exception as error:  # as at the end of an attempt
+            log.exception("directory broken")
+            return Ended(outcome=Failed(reason=f"{type(error).__name__}: {error}", valid=False))
 
     async def _lived(self, running: Running, *, adopted: bool) -> Ended:
         try:
@@ -422,7 +438,8 @@ class Supervisor:
         """An attempt whose files do not tell: it never started, unless its agent has spoilt them."""
         place = self._post.directory(job.id, attempt.n)
         ended = await launch.put_down(place, marker(attempt, await self._launcher(job, attempt)))
-        if not ended and not launch.was_started(place):
+        made_it = job.spec.workspace is not None and not place.exists()  # git, which was making its directory
+        if (made_it or not ended) and not launch.was_started(place):
             await self._give_back(attempt, "never started")
             return
         log.warning("attempt spoilt", job=job.name, attempt=attempt.n, directory=str(place), processes=ended)
@@ -484,7 +501,7 @@ class Supervisor:
                 await self._shut(job, attempt, ended.outcome.limit)
             if job.spec.expand and not job.stage and isinstance(ended.outcome, Succeeded):
                 ended = await self._expanded(job, attempt, ended)
-            await self._finish(attempt, ended)
+            after = await self._finish(attempt, ended)
             self._breathless = 0
         except NotOwner:
             log.warning("result refused", outcome=_name(ended.outcome))
@@ -494,6 +511,9 @@ class Supervisor:
             log.exception("end not recorded", outcome=_name(ended.outcome))
             reason = f"{type(error).__name__}: {error}"
             await self._finish(attempt, Ended(outcome=Failed(reason=reason, valid=False), exit=ended.exit))
+        else:
+            if after.spec.workspace is not None and after.state is State.SUCCEEDED and self._tidying is not None:
+                self._tidying.start_soon(self._tidy, after)
 
     def _free(self, attempt: Attempt) -> None:
         """Give the slot of an attempt to another; once is enough."""
@@ -502,9 +522,19 @@ class Supervisor:
             del self._running[attempt.job]
             self.bell.ring()
 
-    async def _finish(self, attempt: Attempt, ended: Ended) -> None:
+    async def _tidy(self, job: Job) -> None:
+        """Remove the directory that was made for a job, where nothing would be lost with it."""
+        means = self._post.means
+        structlog.contextvars.bind_contextvars(job=job.name)
+        try:
+            if means.workshop is not None:
+                await means.workshop.tidy(job, means.environment)
+        except Exception:  # its job has ended well, whatever becomes of its directory
+            log.exception("directory not removed")
+
+    async def _finish(self, attempt: Attempt, ended: Ended) -> Job:
         self._free(attempt)  # before its end is on the disk: the claim that this brings is made after it
-        await self._post.ask(
+        return await self._post.ask(
             self._post.store.finish,
             attempt,
             ended.outcome,

@@ -78,6 +78,8 @@ def _expanding(name: str, table: Table, at: str, defaults: Table, around: Around
     said = filled(merged(defaults, group), _values(name, 1, Row({})), place)
     printed = {key: one for key, one in said.items() if key != "env"}  # which may hold secrets: it is the job's own
     own = {"id": "expand", "command": argv, "expand": printed, **{key: said[key] for key in OWN if key in said}}
+    if isinstance(own.get("cwd"), dict):  # directories that are made are for what it prints
+        del own["cwd"]
     return Written(own, at, group=name, values={})
 
 

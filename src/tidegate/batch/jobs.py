@@ -11,7 +11,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from tidegate import allowed
-from tidegate.batch.records import stage_as_record
+from tidegate.allowed import Wrong
+from tidegate.batch import workspaces
+from tidegate.batch.records import stage_as_record, where_as_record
 from tidegate.batch.shapes import Around, Written
 from tidegate.batch.tables import COMMAND, MERGED, PAIRS, Table, agent_known, one_of_each
 from tidegate.batch.templates import filled
@@ -46,8 +48,8 @@ class Expand:
             command=argv if command else (),
             args=() if command else argv,
             prompt=prompt,
-            cwd=str(self._path(said.get("cwd", "."), f"{place} cwd")),
             expand=self._expansion(said, place),
+            **self._where(said, place),
             **{key: said[key] for key in AS_SAID if key in said},
             check=self._stage(said.get("check")),
         )
@@ -64,8 +66,11 @@ class Expand:
         if "command" not in said:
             raise BadInput(f"{place} expand: is for a command, not for an agent")
         told = dict(said["expand"])
-        for key in PATHS & told.keys():
-            told[key] = str(self._path(told[key], f"{place} expand.{key}"))
+        if "prompt_file" in told:
+            told["prompt_file"] = str(self._path(told["prompt_file"], f"{place} expand.prompt_file"))
+        if "cwd" in told:
+            where = self._where(told, f"{place} expand")
+            told |= where if "cwd" in where else where_as_record(where["workspace"])
         if "check" in told:
             told["check"] = stage_as_record(self._stage(told["check"]))
         return json.dumps(told, sort_keys=True)
@@ -87,6 +92,21 @@ class Expand:
             return None
         agent = self._around.recognise(said.command)
         return replace(said, agent=agent, account=said.account or agent)
+
+    def _where(self, said: Table, place: str) -> dict[str, Any]:
+        """The directory that it works in: as it is, or made for it."""
+        cwd = said.get("cwd", ".")
+        if isinstance(cwd, str) and said.get("files"):
+            raise BadInput(f'{place} files: needs a directory of the job\'s own: cwd = {{ copy = "DIR" }} or the like')
+        if isinstance(cwd, str):
+            return {"cwd": str(self._path(cwd, f"{place} cwd"))}
+        try:
+            made = workspaces.workspace(
+                cwd, said.get("files", ()), lambda one, at: str(self._path(one, f"{place} {at}"))
+            )
+        except Wrong as wrong:
+            raise BadInput(f"{place} {wrong.inside}: {wrong}") from None
+        return {"workspace": made}
 
     def _prompt(self, said: Table, place: str) -> str | None:
         if "prompt_file" not in said:
@@ -135,7 +155,6 @@ def _model_in(argv: Sequence[str]) -> str | None:
     return None
 
 
-PATHS = {"cwd", "prompt_file"}
 AS_SAID = (
     *("env", "timeout", "silence", "max_output", "memory", "pids", "cpu_weight", "max_attempts", "on_cutoff"),
     *("on_failure", "resume_prompt", "result_files", "labels", "max_interruptions", "valid_outcomes"),
@@ -150,5 +169,7 @@ def merged(defaults: Table, own: Table) -> dict[str, Any]:
         dropped |= {"args", "model"}
     if "command" in own and "agent" in replaced:
         dropped |= {"prompt", "prompt_file"}
+    if "cwd" in own and not isinstance(own["cwd"], dict):
+        dropped.add("files")
     said = {key: value for key, value in defaults.items() if key not in dropped}
     return {**said, **own, **{key: {**defaults.get(key, {}), **own.get(key, {})} for key in MERGED}}

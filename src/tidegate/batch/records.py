@@ -6,8 +6,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from tidegate.batch import workspaces
 from tidegate.batch.shapes import Expanded
-from tidegate.model import Allowance, Budget, NewJob, Stage
+from tidegate.model import Allowance, Budget, NewJob, Stage, Workspace
 
 
 def as_record(job: NewJob) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def as_record(job: NewJob) -> dict[str, Any]:
         **runs,
         "model": job.model,
         "prompt": spec.prompt,
-        "cwd": spec.cwd,
+        **(where_as_record(spec.workspace) if spec.workspace else {"cwd": spec.cwd}),
         "env": dict(spec.env),
         "account": job.account,
         "priority": job.priority,
@@ -50,6 +51,11 @@ def stage_as_record(stage: Stage | None) -> dict[str, Any] | None:
         return None
     said = {"command": list(stage.command), "account": stage.account, "timeout": _short(stage.timeout)}
     return {key: one for key, one in {**said, "attempts": stage.attempts}.items() if one is not None}
+
+
+def where_as_record(made: Workspace) -> dict[str, Any]:
+    """The keys that ask for a directory of a job's own."""
+    return {"cwd": workspaces.table(made), "files": workspaces.file_tables(made)}
 
 
 def _short(seconds: float | None) -> float | None:

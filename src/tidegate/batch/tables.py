@@ -9,6 +9,7 @@ from typing import Any
 
 from tidegate import allowed
 from tidegate.allowed import Check, Wrong
+from tidegate.batch import workspaces
 from tidegate.errors import BadInput
 from tidegate.model import Exceed, Stage, When
 
@@ -100,7 +101,8 @@ DEFAULTS: Mapping[str, Check[object]] = {
     "model": allowed.name,
     "prompt": allowed.text,
     "prompt_file": allowed.path,
-    "cwd": allowed.path,
+    "cwd": workspaces.cwd,
+    "files": workspaces.files,
     "env": allowed.variables,
     "account": allowed.word,
     "priority": allowed.whole(-1_000_000, 1_000_000),
@@ -151,9 +153,20 @@ TIES: Mapping[str, Check[object]] = {  # what a group waits for
 HEAD = ("batch", "defaults", "accounts", "groups")  # what stands before the jobs in JSONL
 TOP = (*HEAD, "job")
 
-WORK = ("agent", "command", "args", "model", "prompt", "prompt_file", "cwd", "env", "labels")  # what makes a default id
+WORK = (
+    "agent",
+    "command",
+    "args",
+    "model",
+    "prompt",
+    "prompt_file",
+    "cwd",
+    "files",
+    "env",
+    "labels",
+)  # what makes a default id
 PAIRS = (("agent", "command"), ("prompt", "prompt_file"))  # one of each, not both
-LISTS = ("command", "args", "result_files", "valid_outcomes", "env", "labels")  # a text never stands for one of these
+LISTS = ("command", "args", "result_files", "valid_outcomes", "files", "env", "labels")  # no text stands for one
 MERGED = ("env", "labels")  # a job adds to these of [defaults]; every other key replaces
 
 

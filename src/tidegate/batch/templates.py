@@ -45,6 +45,8 @@ def layer(place: str, table: object, checks: Mapping[str, Check[object]], *, of:
 def _layered(value: object, check: Check[object], of: str) -> object:
     if isinstance(value, dict):  # each value by itself: a job's own table may replace it
         return {name: Template(one, allowed.any_text, of) if OPENING in one else one for name, one in value.items()}
+    if isinstance(value, tuple) and value and isinstance(value[0], dict):
+        return tuple(_layered(one, check, of) for one in value)
     return Template(value, check, of) if _holds(value) else value
 
 
@@ -68,6 +70,8 @@ def filled(said: Table, values: Values, place: str) -> dict[str, Any]:
 def _filled(value: object, values: Values, place: str) -> object:
     if isinstance(value, dict):
         return {key: _filled(one, values, f"{place}.{allowed.shown_key(key)}") for key, one in value.items()}
+    if isinstance(value, tuple) and value and isinstance(value[0], dict):
+        return tuple(_filled(one, values, f"{place}[{number}]") for number, one in enumerate(value))
     if not isinstance(value, Template):
         return value
     of = f" of {value.of}" if value.of else ""

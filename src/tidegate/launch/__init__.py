@@ -51,6 +51,7 @@ from tidegate.launch.traces import (
 )
 
 __all__ = [
+    "MARK",
     "UNBOUND",
     "Alive",
     "Bounds",

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shlex
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from tidegate import policy, stages
 from tidegate.allowed import shown_size
-from tidegate.look import plain
+from tidegate.look import places, plain
 from tidegate.look.desk import Desk, chosen, hidden
 from tidegate.look.output import path
 from tidegate.look.why import Picture, Wait, stand, waits, words
@@ -33,6 +32,7 @@ class Sheet(Struct, frozen=True, kw_only=True):
     needs: Sequence[Need]
     attempts: Sequence[Attempt]
     state: Path
+    spots: Sequence[places.Spot]
 
     @property
     def holds(self) -> list[Hold]:
@@ -55,13 +55,15 @@ def show(args: Namespace) -> int:
 
 def _sheet(desk: Desk, job: Job) -> Sheet:
     seen = desk.picture([job])
+    attempts = desk.store.attempts(job.id)
     return Sheet(
         job=job,
         seen=seen,
         waits=waits(job, seen),
         needs=desk.store.needs([job.id]),
-        attempts=desk.store.attempts(job.id),
+        attempts=attempts,
         state=desk.state,
+        spots=places.spots(desk.state, job, attempts),
     )
 
 
@@ -78,6 +80,7 @@ def _form(sheet: Sheet) -> plain.Form:
             "waits_for": [plain.wait(one) for one in sheet.waits],
             "needs": [plain.need(one) for one in sheet.needs],
             "holds": [plain.hold(hold) for hold in sheet.holds],
+            "directories": [asdict(spot) for spot in sheet.spots],
             "history": [plain.attempt(one) | _files(sheet.state, one) for one in sheet.attempts],
         }
     )
@@ -106,15 +109,7 @@ def _lines(sheet: Sheet, page: Page) -> Iterator[str]:
 
 def _lacked(place: Path) -> str:
     """The bounds that an attempt was to have and had not, as its intent names them."""
-    try:
-        with open(place / "attempt.json", "rb", opener=_opened) as intent:
-            return str(json.load(intent).get("unbounded", ""))
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
-        return ""
-
-
-def _opened(path: str, how: int) -> int:
-    return os.open(path, how | os.O_NOFOLLOW | os.O_NONBLOCK)  # an agent may have put a link or a FIFO there
+    return str(places.intent(place).get("unbounded", ""))
 
 
 def _facts(sheet: Sheet, page: Page) -> Iterator[tuple[str, str]]:
@@ -131,6 +126,7 @@ def _facts(sheet: Sheet, page: Page) -> Iterator[tuple[str, str]]:
     yield from _definition(job)
     for stage, what in stages.named(job.spec):
         yield stage, shown(f"{shlex.join(what.command)}, for {what.account}")
+    yield from places.lines(sheet.spots)
     if job.session:
         yield "session", clean(job.session)
     launches = counted(job.launches, "launch", "launches")
@@ -167,7 +163,7 @@ def _definition(job: Job) -> Iterator[tuple[str, str]]:
     if spec.prompt is not None:
         more = f" ... ({len(spec.prompt)} characters)" if len(spec.prompt) > PROMPT else ""
         yield "prompt", shown(spec.prompt[:PROMPT]) + more
-    yield "directory", clean(spec.cwd)
+    yield from places.asked(spec)
     for name, value in hidden(spec.env).items():
         yield "env", shown(f"{name}={value}")
     for name, value in spec.labels.items():

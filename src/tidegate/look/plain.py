@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from msgspec.structs import asdict
 
 from tidegate import runs, stages
@@ -78,7 +79,8 @@ def definition(spec: Spec, env: Mapping[str, str]) -> Form:
         "command": _bare(spec.command),
         "args": _bare(spec.args),
         "prompt": _bare(spec.prompt),
-        "cwd": spec.cwd,
+        "cwd": None if spec.workspace else spec.cwd,
+        "workspace": _bare(msgspec.to_builtins(spec.workspace)),
         "env": dict(env),
         "timeout": spec.timeout,
         "silence": spec.silence,

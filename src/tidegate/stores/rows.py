@@ -32,6 +32,7 @@ from tidegate.model import (
     Usage,
     Window,
     Work,
+    Workspace,
 )
 
 
@@ -498,6 +499,8 @@ def define(new: NewJob, hide: Callable[[str, str], object]) -> Defined:
     for name in STAGES:
         if name in said:
             said[name] = asdict(said[name])
+    if "workspace" in said:
+        said["workspace"] = msgspec.to_builtins(said["workspace"])
     spec = _definition(said)
     whole = _definition([spec, new.account, new.model, new.priority, new.group])
     return Defined(new, spec, hashlib.blake2b(whole.encode(), digest_size=16).digest())
@@ -523,7 +526,16 @@ def spec_of(text: str, show: Callable[[object], str]) -> Spec:
     for name in STAGES:
         if name in said:
             said[name] = Stage(**{**said[name], "command": tuple(said[name]["command"])})
+    if "workspace" in said:
+        said["workspace"] = _workspace(said["workspace"])
     return Spec(**said)
+
+
+def _workspace(said: object) -> Workspace:
+    try:
+        return msgspec.convert(said, Workspace)
+    except msgspec.ValidationError as error:
+        raise TypeError(str(error)) from None
 
 
 def work_of(text: str | None) -> Work | None:
