@@ -116,6 +116,11 @@ class ShimFile(apsw.VFSFile):
     def __init__(self, disk: Disk, path: str | None, name: str | apsw.URIFilename | None, flags: list[int]) -> None:
         super().__init__("unix", name, flags)
         self.disk, self.path = disk, path
+        self.reads = bool(flags[0] & apsw.SQLITE_OPEN_READONLY)
+
+    def xLock(self, level: int) -> None:  # noqa: N802
+        if not self.reads or level <= apsw.SQLITE_LOCK_SHARED:  # SQLite asks for more at the close, and takes a no
+            super().xLock(level)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
         self.disk.refuse_sqlite("write", self.path)

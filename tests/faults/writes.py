@@ -29,7 +29,7 @@ from installed import Started, Tidegate, end_what_is_left
 FAILING = [sys.executable, str(Path(__file__).with_name("failing.py"))]
 ERRORS = ("ENOSPC", "EDQUOT", "EIO", "EROFS")
 JOBS = ("a", "b", "c")
-SCENES = ("run", "serve", "submit")
+SCENES = ("run", "serve", "submit", "restore")
 NEVER = 10**9
 
 
@@ -53,9 +53,9 @@ class World:
         self.good = Tidegate(place)
         self.marks = place / "marks"
         self.told = place / "told"
-        script = f'echo "$TIDEGATE_JOB" >> {self.marks}'
+        self.script = f'echo "$TIDEGATE_JOB" >> {self.marks}'
         env = {"MY_TOKEN": "a-secret-of-the-jobs"}
-        jobs = [{"id": name, "command": ["sh", "-c", script], "max_attempts": 1, "env": env} for name in JOBS]
+        jobs = [{"id": name, "command": ["sh", "-c", self.script], "max_attempts": 1, "env": env} for name in JOBS]
         self.good.batch("".join(json.dumps(job) + "\n" for job in [{"batch": {"name": "w"}}, *jobs]), "b.jsonl")
 
     def play(self, fault: Fault) -> subprocess.CompletedProcess[str]:
@@ -68,8 +68,19 @@ class World:
                 return bad("submit", "--batch", "w", "--name", "a", "--env", "MY_TOKEN=x", "--", "true")
             case "run":
                 return bad("run", "b.jsonl")
+            case "restore":
+                self._backed_up()
+                return bad("restore", "--force", "backup")
             case _:
                 return self._served(bad)
+
+    def _backed_up(self) -> None:
+        """The same jobs in a backup, and one more in the state directory."""
+        for name in (*JOBS, "later"):
+            submit = ("submit", "--batch", "w", "--name", name, "--env", "MY_TOKEN=a-secret-of-the-jobs", "--")
+            assert self.good(*submit, "sh", "-c", self.script).returncode == 0
+            if name == JOBS[-1]:
+                assert self.good("backup", "backup").returncode == 0
 
     def _served(self, bad: Tidegate) -> subprocess.CompletedProcess[str]:
         """A service beside which jobs are handed in; told to leave when they have ended, or it has."""

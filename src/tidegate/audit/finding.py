@@ -81,6 +81,7 @@ def of(fault: Fault) -> Finding:
 
 DOES = {
     "unreadable": "restore a backup",
+    "blocked": "try again: another program has it, or the disk does not do",
     "newer": "upgrade tidegate",
     "job_definition": "submit it again",
     "job_spec": "submit it again",

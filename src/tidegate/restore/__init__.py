@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from tidegate import places
 from tidegate.backup import Manifest, unpack
-from tidegate.errors import BadInput
+from tidegate.errors import BadInput, StoreBlocked
 from tidegate.restore import agents, settling, swap
 from tidegate.restore.agents import Carried
 from tidegate.restore.swap import is_empty
@@ -76,6 +76,8 @@ def _check(staged: Path, name: str, now: datetime) -> None:
     if not path.exists():
         raise BadInput(f"{name}: this backup has no database")
     for fault in books(path, now).faults:
+        if fault.kind == "blocked":  # no fault of the backup's
+            raise StoreBlocked(f"{path}: {fault.said}")
         if fault.kind in (*BLINDING, "unreadable", "newer"):
             raise BadInput(f"{name}: the database in this backup cannot be used: {fault.said}")
 

@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 from tidegate.errors import StoreBroken
 from tidegate.model import family
-from tidegate.stores.connection import SCHEMA, SQL, statements
+from tidegate.stores.connection import PASSING, SCHEMA, SQL, statements
 from tidegate.stores.rows import iso
 
 PATIENCE: Final = 10_000  # milliseconds to wait for whoever has the file for itself
@@ -84,8 +84,14 @@ def books(path: Path, now: datetime, most: int = MOST) -> Books:
             return _told(db, now, most)
     except (apsw.Error, StoreBroken, UnicodeDecodeError) as error:
         said = f"{type(error).__name__.removesuffix('Error')}: {error}"
-        kind = "damage" if isinstance(error, apsw.CorruptError | UnicodeDecodeError) else "unreadable"
-        return Books(faults=[Fault(kind=kind, said=said)], is_readable=False)
+        return Books(faults=[Fault(kind=_kind(error), said=said)], is_readable=False)
+
+
+def _kind(error: Exception) -> str:
+    """What kind of fault an error while reading is; another program's lock or a bad disk is none of the database's."""
+    if isinstance(error, apsw.CorruptError | UnicodeDecodeError):
+        return "damage"
+    return "blocked" if isinstance(error, PASSING) else "unreadable"
 
 
 def _told(db: apsw.Connection, now: datetime, most: int) -> Books:
