@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -232,6 +236,40 @@ def test_the_hours_of_a_frozen_agent_are_no_working_time_whatever_the_clock_does
     shifted.until_it_said('"attempt thawed"')
     (shifted.place / "go").touch()
     assert process.wait(20) == 0, shifted.said()
+
+
+SUSPENDED = ["unshare", "--time", "--boottime", "10800", "--monotonic", "0", "--fork", "--kill-child"]
+
+
+def can_suspend() -> bool:
+    """Whether the kernel lets this user have a machine that has slept for three hours."""
+    command = [*SUSPENDED, "true"]
+    return shutil.which("unshare") is not None and subprocess.run(command, capture_output=True).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_suspend(), reason="needs time namespaces, and root")
+def test_a_machine_that_slept_between_two_starts_times_nobody_out(tidegate: Tidegate) -> None:
+    """Of the kernel's own clocks only the one that counts sleep is three hours ahead for the second start."""
+    service = tidegate.start("serve")
+    until((tidegate.state / "bell").exists)
+    script = f"while [ ! -e {tidegate.place}/go ]; do sleep 0.05; done"
+    assert tidegate("submit", "--name", "a", "--timeout", "1h", "--", "sh", "-c", script).returncode == 0
+    until(lambda: tidegate.states() == {"a": "running"})
+    service.kill()
+    service.wait()
+    awoken = Tidegate(tidegate.place, program=[*SUSPENDED, "--", sys.executable, "-m", "tidegate"])
+    again = awoken.start("serve")
+    try:
+        until(lambda: '"attempt adopted"' in (tidegate.place / "started.0").read_text())
+        assert tidegate("submit", "--name", "next", "--", "sleep", "1.5").returncode == 0
+        until(lambda: tidegate.states()["next"] == "succeeded")  # it has looked at time-outs by then
+        (tidegate.place / "go").touch()
+        until(lambda: tidegate.states()["a"] != "running")
+    finally:
+        os.killpg(again.pid, signal.SIGKILL)
+        again.wait()
+    assert [(job["state"], job["attempts"]) for job in tidegate.lines("list")] == [("succeeded", 0)] * 2
 
 
 # --- requests ----------------------------------------------------------------------------------

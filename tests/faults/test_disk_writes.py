@@ -14,6 +14,7 @@ FAULTS = [
     *(Fault("run", at, error, times) for at, error, times in ((8, "ENOSPC", 3), (60, "EROFS", 1), (200, "EDQUOT", 1))),
     *(Fault("run", at, error, times) for at, error, times in ((230, "ENOSPC", 30), (255, "EIO", 1))),
     Fault("serve", 180, "ENOSPC", 30),
+    Fault("restore", 94, "EIO"),
 ]
 
 

@@ -353,7 +353,7 @@ def test_writes_that_fail_lose_nothing_that_was_acknowledged(tmp_path: Path) -> 
     assert done.stderr == ""
     assert done.stdout.startswith("True True {"), done.stdout
     assert "t.db: " in done.stdout
-    assert "is the disk full, or broken?" in done.stdout
+    assert "or a quota, full, or is it broken?" in done.stdout
 
 
 def test_eight_programs_may_make_the_file_at_once(tmp_path: Path) -> None:

@@ -314,7 +314,7 @@ class Connection:
             case apsw.BusyError() | apsw.LockedError():
                 return f"another program has kept the database locked for more than {self._busy:g} s"
             case apsw.IOError():
-                return f"cannot be read or written ({error}): is the disk full, or broken?"
+                return f"cannot be read or written ({error}): is the disk, or a quota, full, or is it broken?"
             case _:
                 return f"{type(error).__name__}: {error}"
 
