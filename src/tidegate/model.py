@@ -338,9 +338,10 @@ class Spec(Struct, frozen=True, kw_only=True):
     processes and threads, `cpu_weight` a share beside others (100 is usual); None: the setting's.
     It works in `cwd` as that is, or in a `workspace` of its own. `result_files` are patterns below that of JSON files
     in which a wrapper may leave the real error. `check` judges what the agent has done. `expand` is JSON: what it
-    prints are further jobs of its group, with these defaults; "" for a job that adds none. An agent that was cut off
-    goes on up to `max_interruptions` times (None: always) and begins anew then; what ends as one of `valid_outcomes`
-    has a result, and is not tried again.
+    prints are further jobs of its group, with these defaults; "" for a job that adds none. `retries` are how often it
+    is tried again after failures of a kind, over `max_attempts`. An agent that was cut off goes on up to
+    `max_interruptions` times (None: always) and begins anew then; what ends as one of `valid_outcomes` has a result,
+    and is not tried again.
     """
 
     agent: str = "command"
@@ -357,6 +358,7 @@ class Spec(Struct, frozen=True, kw_only=True):
     pids: int | None = None
     cpu_weight: int | None = None
     max_attempts: int = 3
+    retries: Mapping[str, int] = field(default_factory=dict)
     on_cutoff: str = "resume"  # or "restart"
     on_failure: str = "restart"  # or "resume"
     resume_prompt: str | None = None
@@ -401,11 +403,11 @@ class NewJob(Struct, frozen=True, kw_only=True):
 class Job(Struct, frozen=True, kw_only=True):
     """One piece of work for one agent, as the store knows it.
 
-    `attempts` counts the charged ones; `launches` counts all. `resumed` puts a cut-off job ahead of fresh work of
-    the same priority. `limited_in_a_row` and `limited_since` serve the guard against endless limits. `unmet` is how
-    many of the jobs that it needs have not succeeded yet. While `stage` is one behind the agent's, `account`, `model`,
-    `session`, `attempts` and `lost` are that stage's, and the agent's are in `work`; at the end they are the agent's
-    again, but for the counts.
+    `attempts` counts the charged ones (`charges` by kind, where its definition names kinds); `launches` counts all.
+    `resumed` puts a cut-off job ahead of fresh work of the same priority. `limited_in_a_row` and `limited_since`
+    serve the guard against endless limits. `unmet` is how many of the jobs that it needs have not succeeded yet.
+    While `stage` is one behind the agent's, `account`, `model`, `session`, `attempts` and `lost` are that stage's,
+    and the agent's are in `work`; at the end they are the agent's again, but for the counts.
     """
 
     id: int
@@ -420,6 +422,7 @@ class Job(Struct, frozen=True, kw_only=True):
     state: State = State.QUEUED
     not_before: datetime | None = None
     attempts: int = 0
+    charges: Mapping[str, int] = field(default_factory=dict)
     launches: int = 0
     limited_in_a_row: int = 0
     limited_since: datetime | None = None

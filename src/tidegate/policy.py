@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tidegate import stages
+from tidegate import retries, stages
 from tidegate.allowed import shown_size
 from tidegate.model import (
     AGENT,
@@ -316,6 +316,7 @@ def retried(job: Job, *, clean: bool = False) -> Job:
         state=State.QUEUED,
         not_before=None,
         attempts=0,
+        charges={},
         lost=0,
         limited_in_a_row=0,
         limited_since=None,
@@ -345,17 +346,21 @@ def after(job: Job, outcome: Outcome, now: datetime, *, rules: Rules, jitter: fl
         case Failed() | TimedOut() if no := _valid_no(job, outcome):  # asking again would not change it
             return _ended(replace(job, attempts=job.attempts + 1), State.FAILED, stages.told(job, no), now)
         case Failed(reason=reason, valid=valid, retry=retry):
-            return _charged(job, reason, now, valid=valid, retry=retry, rules=rules, jitter=jitter)
+            tried = _tried(job, outcome)
+            again = retry and not _is_spent(tried, outcome)
+            return _charged(tried, reason, now, valid=valid, again=again, rules=rules, jitter=jitter)
         case TimedOut():
             valid = job.stage == AGENT  # a check that did not come to an end has found nothing
-            return _charged(job, timed_out(outcome), now, valid=valid, retry=True, rules=rules, jitter=jitter)
+            tried = _tried(job, outcome)
+            again = not _is_spent(tried, outcome)
+            return _charged(tried, timed_out(outcome), now, valid=valid, again=again, rules=rules, jitter=jitter)
         case Limited(limit):
             since = job.limited_since or now
-            again = _requeued(job, limit.evidence, cuts)
-            return replace(again, limited_in_a_row=job.limited_in_a_row + 1, limited_since=since)
+            queued = _requeued(job, limit.evidence, cuts)
+            return replace(queued, limited_in_a_row=job.limited_in_a_row + 1, limited_since=since)
         case Interrupted(reason=reason, session_gone=gone):
-            again = _requeued(job, reason, cuts)
-            return replace(again, session=None) if gone else again
+            queued = _requeued(job, reason, cuts)
+            return replace(queued, session=None) if gone else queued
         case Lost(reason):
             return _lost(job, reason, now, rules, cuts)
         case Cancelled(reason):
@@ -406,17 +411,32 @@ def _requeued(job: Job, reason: str, cuts: int) -> Job:
     return replace(job, state=State.QUEUED, reason=reason, resumed=True, session=session)
 
 
-def _charged(job: Job, reason: str, now: datetime, *, valid: bool, retry: bool, rules: Rules, jitter: float) -> Job:
-    tried, spec, reason = replace(job, attempts=job.attempts + 1), stages.spec_of(job), stages.told(job, reason)
-    if not retry or tried.attempts >= spec.max_attempts:
+def _tried(job: Job, outcome: Failed | TimedOut) -> Job:
+    """A job that is charged for an attempt."""
+    spec = stages.spec_of(job)
+    charges = retries.counted(job.charges, retries.kind_of(outcome, spec)) if spec.retries else job.charges
+    return replace(job, attempts=job.attempts + 1, charges=charges)
+
+
+def _is_spent(tried: Job, outcome: Failed | TimedOut) -> bool:
+    """Whether an attempt that failed so was its job's last."""
+    spec = stages.spec_of(tried)
+    if spec.retries:
+        return retries.are_spent(spec, tried.charges, retries.kind_of(outcome, spec))
+    return tried.attempts >= spec.max_attempts
+
+
+def _charged(tried: Job, reason: str, now: datetime, *, valid: bool, again: bool, rules: Rules, jitter: float) -> Job:
+    reason = stages.told(tried, reason)
+    if not again:
         return _ended(tried, State.FAILED if valid else State.ERROR, reason, now)
-    wait = backoff(job.attempts, first=rules.retry_first, most=rules.retry_most) * jitter
+    wait = backoff(tried.attempts - 1, first=rules.retry_first, most=rules.retry_most) * jitter
     return replace(
         tried,
         state=State.QUEUED,
         reason=reason,
         resumed=False,
-        session=job.session if spec.on_failure == "resume" else None,
+        session=tried.session if stages.spec_of(tried).on_failure == "resume" else None,
         not_before=now + timedelta(seconds=wait),
         limited_in_a_row=0,
         limited_since=None,

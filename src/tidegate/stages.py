@@ -57,6 +57,7 @@ def spec_of(job: Job) -> Spec:
         prompt=None,
         timeout=stage.timeout,
         max_attempts=stage.attempts,
+        retries={},
         on_cutoff="restart",
         on_failure="restart",
         check=None,
@@ -105,7 +106,9 @@ def redefined(job: Job) -> Job:
 
 
 def _afresh(job: Job) -> Job:
-    return replace(job, attempts=0, lost=0, limited_in_a_row=0, limited_since=None, not_before=None, reason="")
+    return replace(
+        job, attempts=0, charges={}, lost=0, limited_in_a_row=0, limited_since=None, not_before=None, reason=""
+    )
 
 
 def told(job: Job, reason: str) -> str:

@@ -7,6 +7,7 @@ from datetime import timedelta, timezone
 import pytest
 from msgspec.structs import replace
 
+from stores.reconciling import audited
 from stores.world import RULES, START, World, names, new, said
 from tidegate.errors import NotOwner
 from tidegate.model import (
@@ -17,8 +18,10 @@ from tidegate.model import (
     Interrupted,
     Limited,
     Lost,
+    NewJob,
     Origin,
     Outcome,
+    Spec,
     State,
     Succeeded,
     TimedOut,
@@ -355,3 +358,17 @@ def test_a_job_that_gets_on_a_little_each_time_is_not_stuck(world: World) -> Non
         assert job.limited_in_a_row == 1
         world.wait(120)
     assert world.events("job stuck") == []
+
+
+def test_failures_are_counted_by_kind_where_a_definition_names_kinds(world: World) -> None:
+    spec = Spec(prompt="x", retries={"timeout": 1, "error": 1})
+    world.store.submit(Batch("b"), [NewJob(name="a", account="acct", spec=spec)], world.now)
+    for outcome in (TimedOut(after=1), Failed(reason="nothing", valid=False)):
+        assert world.finish(world.take(), outcome).state is State.QUEUED
+        world.wait(3600)
+    assert (world.job("a").charges, world.job("a").attempts) == ({"timeout": 1, "error": 1}, 2)
+    assert [event.data["kind"] for event in world.events("attempt ended")] == ["timeout", "error"]
+    assert world.finish(world.take(), TimedOut(after=1)).state is State.FAILED
+    world.store.retry(world.job("a").id, world.now, by="ann")
+    assert world.job("a").charges == {}
+    audited(world.store)

@@ -19,6 +19,7 @@ MENDS = {  # what a repair does about each kind of fault of the database; what i
     "job_untold": "its end is told",
     "job_launches": "they are counted again",
     "job_charged": "they are counted again",
+    "job_charges": "they are counted again",
     "job_lost": "they are counted again",
     "job_limited": "they are counted again",
     "job_unmet": "they are counted again",

@@ -157,7 +157,7 @@ def _model_in(argv: Sequence[str]) -> str | None:
 
 AS_SAID = (
     *("env", "timeout", "silence", "max_output", "memory", "pids", "cpu_weight", "max_attempts", "on_cutoff"),
-    *("on_failure", "resume_prompt", "result_files", "labels", "max_interruptions", "valid_outcomes"),
+    *("on_failure", "resume_prompt", "result_files", "labels", "max_interruptions", "valid_outcomes", "retries"),
 )
 
 

@@ -32,6 +32,7 @@ def as_record(job: NewJob) -> dict[str, Any]:
         "pids": spec.pids,
         "cpu_weight": spec.cpu_weight,
         "max_attempts": spec.max_attempts,
+        "retries": dict(spec.retries),
         "on_cutoff": spec.on_cutoff,
         "on_failure": spec.on_failure,
         "resume_prompt": spec.resume_prompt,

@@ -12,6 +12,7 @@ from tidegate.allowed import Check, Wrong
 from tidegate.batch import workspaces
 from tidegate.errors import BadInput
 from tidegate.model import Exceed, Stage, When
+from tidegate.retries import KINDS
 
 Table = Mapping[str, Any]
 
@@ -113,6 +114,7 @@ DEFAULTS: Mapping[str, Check[object]] = {
     "pids": PIDS,
     "cpu_weight": WEIGHT,
     "max_attempts": allowed.whole(1, 1000),
+    "retries": allowed.table_of(dict.fromkeys(KINDS, allowed.whole(0, 1000))),
     "on_cutoff": allowed.one_of("resume", "restart"),
     "on_failure": allowed.one_of("restart", "resume"),
     "resume_prompt": allowed.text,
@@ -166,7 +168,8 @@ WORK = (
     "labels",
 )  # what makes a default id
 PAIRS = (("agent", "command"), ("prompt", "prompt_file"))  # one of each, not both
-LISTS = ("command", "args", "result_files", "valid_outcomes", "files", "env", "labels")  # no text stands for one
+# no text stands for one of these
+LISTS = ("command", "args", "result_files", "valid_outcomes", "files", "env", "labels", "retries")
 MERGED = ("env", "labels")  # a job adds to these of [defaults]; every other key replaces
 
 

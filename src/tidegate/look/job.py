@@ -129,6 +129,14 @@ def _facts(sheet: Sheet, page: Page) -> Iterator[tuple[str, str]]:
     yield from places.lines(sheet.spots)
     if job.session:
         yield "session", clean(job.session)
+    if job.spec.retries:
+        yield (
+            "retries",
+            ", ".join(
+                f"{number} after {kind} ({job.charges.get(kind, 0)} so far)"
+                for kind, number in job.spec.retries.items()
+            ),
+        )
     launches = counted(job.launches, "launch", "launches")
     of = f" of the {job.stage}" if job.stage else ""
     yield "charged", f"{job.attempts} of {counted(stages.spec_of(job).max_attempts, 'attempt')}{of}, {launches}"

@@ -89,6 +89,7 @@ def definition(spec: Spec, env: Mapping[str, str]) -> Form:
         "pids": spec.pids,
         "cpu_weight": spec.cpu_weight,
         "max_attempts": spec.max_attempts,
+        "retries": dict(spec.retries),
         "on_cutoff": spec.on_cutoff,
         "on_failure": spec.on_failure,
         "resume_prompt": _bare(spec.resume_prompt),

@@ -81,6 +81,11 @@ WITH
 SELECT id, NULL, format('counts %d charged attempts, but its events say %d', attempts, coalesce(charged, 0))
 FROM job LEFT JOIN told ON told.job = job.id WHERE attempts <> coalesce(charged, 0);
 
+-- job_charges: by kind there are no more than all together
+SELECT job.id, NULL, format('counts %d charged attempts by kind, but %d in all', total(one.value), attempts)
+FROM job CROSS JOIN json_each(iif(json_valid(charges), charges, '{"none": 1e9}')) AS one WHERE charges IS NOT NULL
+GROUP BY job.id HAVING total(one.value) > attempts;
+
 -- job_lost: so are the lost ones
 WITH
   retried AS (SELECT job, max(seq) AS seq FROM event WHERE name IN ('job retried', 'job staged') GROUP BY job),

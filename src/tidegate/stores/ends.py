@@ -57,6 +57,8 @@ def put(rows: Rows, before: Job, after: Job) -> None:
     rows.put_job(after)
     if (before.stage, before.work, before.account) != (after.stage, after.work, after.account):
         rows.move(after)
+    if before.charges != after.charges:
+        rows.put_charges(after)
 
 
 def _hopeless(rows: Rows, job: Job) -> str:

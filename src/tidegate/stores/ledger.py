@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from tidegate import budget, policy, runs
+from tidegate import budget, policy, retries, runs
 from tidegate.errors import BadInput, NotOwner
 from tidegate.model import (
     Account,
@@ -587,6 +587,8 @@ def _told(running: Job, attempt: Attempt, outcome: Outcome, after: Job) -> dict[
         ended["stage"] = attempt.stage
     if isinstance(outcome, Failed) and outcome.cause:
         ended["cause"] = outcome.cause.value
+    if ended["charged"] and after.charges != running.charges:
+        ended["kind"] = retries.kind_of(outcome, running.spec)
     if after.not_before is not None:
         ended["not_before"] = iso(after.not_before)
     if isinstance(outcome, Interrupted) and outcome.session_gone:

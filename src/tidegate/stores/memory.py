@@ -355,6 +355,9 @@ class _Rows:
     def move(self, job: Job) -> None:
         """A row is whole here."""
 
+    def put_charges(self, job: Job) -> None:
+        """They are a part of the job here."""
+
     def put_priority(self, job: int, priority: int) -> None:
         self._put(self.jobs, job, replace(self.jobs[job], priority=priority))
 

@@ -99,6 +99,16 @@ UPDATE job SET attempts = (
   )
 ) WHERE id = :job;
 
+-- job_charges: as its events say
+UPDATE job SET charges = (
+  SELECT json_group_object(kind, number) FROM (
+    SELECT data ->> 'kind' AS kind, count(*) AS number FROM event
+    WHERE event.job = :job AND name = 'attempt ended' AND data ->> 'charged' AND data ->> 'kind' IS NOT NULL AND seq > (
+      SELECT coalesce(max(seq), 0) FROM event WHERE event.job = :job AND name = 'job retried'
+    ) GROUP BY 1
+  )
+) WHERE id = :job;
+
 -- job_lost: as its events say
 UPDATE job SET lost = (
   SELECT count(*) FROM event

@@ -315,6 +315,9 @@ class Rows(Protocol):
     def move(self, job: Job) -> None:
         """Write a job's stage, what its agent has done, and the account and model of the stage."""
 
+    def put_charges(self, job: Job) -> None:
+        """Write what a job was charged for."""
+
     def put_priority(self, job: int, priority: int) -> None:
         """Move a job in its lane."""
 
@@ -492,6 +495,8 @@ def define(new: NewJob, hide: Callable[[str, str], object]) -> Defined:
     import hashlib  # noqa: PLC0415 - loads OpenSSL, and only a submit asks
 
     said = {name: value for name, default in _DEFAULTS.items() if (value := getattr(new.spec, name)) != default}
+    if "retries" in said:
+        said["retries"] = dict(new.spec.retries)
     if "env" in said:
         said["env"] = {name: hide(name, value) for name, value in new.spec.env.items()}
     if "labels" in said:

@@ -366,6 +366,9 @@ class _Rows:
             model=job.model,
         )
 
+    def put_charges(self, job: Job) -> None:
+        self._file.run("put_charges", id=job.id, charges=json_text(job.charges) if job.charges else None)
+
     def put_priority(self, job: int, priority: int) -> None:
         self._file.run("put_priority", id=job, priority=priority)
 
@@ -884,6 +887,7 @@ def _job(row: Row, spec: Spec) -> Job:
             unmet=row[23],
             stage=row[24],
             work=work_of(row[25]),
+            charges=json.loads(row[26]) if row[26] else {},
             spec=spec,
         )
     except (ValueError, TypeError) as error:

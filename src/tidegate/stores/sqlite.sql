@@ -377,6 +377,9 @@ UPDATE attempt SET resumes = coalesce(
   (SELECT iif(json_valid(data), data ->> 'resumes', 0) = 1 FROM event WHERE seq = epoch AND name = 'attempt claimed'), 0
 );
 
+-- migration_7: how often jobs are tried again after failures of each kind
+ALTER TABLE job ADD COLUMN charges TEXT;  -- JSON, where the definition names kinds and one was charged
+
 -- salvaged: what hangs on a row that is lost goes, and nothing gets a number that one of them may have had
 DELETE FROM job WHERE id NOT IN (SELECT job FROM definition);
 DELETE FROM definition WHERE job NOT IN (SELECT id FROM job);
@@ -573,6 +576,9 @@ WHERE id = :id;
 -- move_job: a job is in another stage, and for another account
 UPDATE job SET stage = :stage, work = :work, lane = :lane, account = :account, model = :model WHERE id = :id;
 
+-- put_charges: how often a job was charged for each kind of failure, where its definition names kinds
+UPDATE job SET charges = :charges WHERE id = :id;
+
 -- put_priority: a job's place in its lane
 UPDATE job SET priority = :priority WHERE id = :id;
 
@@ -683,7 +689,7 @@ RETURNING id, name;
 
 -- bring_back: the jobs of a group that were skipped for a reason are queued anew; those, and what they wait for
 UPDATE job SET
-  state = 'queued', reason = '', ended_at = NULL, not_before = NULL, attempts = 0, lost = 0,
+  state = 'queued', reason = '', ended_at = NULL, not_before = NULL, attempts = 0, charges = NULL, lost = 0,
   resumed = 0, limited_in_a_row = 0, limited_since = NULL
 WHERE state = 'skipped' AND reason = :reason AND lane IN (SELECT id FROM lane WHERE "group" = :group)
 RETURNING id, unmet;
