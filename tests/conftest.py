@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import effort
 import pytest
 from hypothesis import HealthCheck, settings
 from installed import Tidegate, end_what_is_left
@@ -18,7 +19,9 @@ from mother import mother
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-settings.register_profile("noisy", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # shared machines
+settings.register_profile(
+    "noisy", deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=effort.of(25, 100)
+)  # shared machines
 settings.load_profile("noisy")
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import effort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -339,7 +340,7 @@ VALUES = st.lists(st.from_regex(r"[a-z0-9]{1,4}", fullmatch=True), min_size=1, m
 AXES = st.dictionaries(st.sampled_from(["p", "q", "r"]), VALUES, min_size=1)
 
 
-@settings(max_examples=40)
+@settings(max_examples=effort.of(25, 40))
 @given(AXES, st.integers(1, 3), st.data())
 def test_a_matrix_has_every_combination_once_but_those_excluded(
     axes: dict[str, list[str]], trials: int, data: st.DataObject

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
+import effort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -274,7 +275,7 @@ def printed_resets(draw: st.DrawFn) -> tuple[str, datetime, datetime, ZoneInfo]:
     return f"resets {local.strftime(clock_text).lower()} ({zone.key})", reset, reset - ahead, zone
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=effort.of(100, 400), deadline=None)
 @given(printed_resets())
 def test_a_printed_minute_comes_back_as_its_instant(case: tuple[str, datetime, datetime, ZoneInfo]) -> None:
     text, reset, printed, zone = case
@@ -290,7 +291,7 @@ def test_a_printed_minute_comes_back_as_its_instant(case: tuple[str, datetime, d
     assert told.at in (reset, max(reset, later)), "never early, and late only where the clock says the same twice"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=effort.of(50, 200), deadline=None)
 @given(st.sampled_from(ZONES), st.integers(0, 1_000_000), st.integers(2, 300))
 def test_a_printed_date_comes_back_as_its_instant(name: str, minute: int, days: int) -> None:
     zone = ZoneInfo(name)
@@ -453,7 +454,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=effort.of(100, 400), deadline=None)
 @given(
     st.lists(st.one_of(BITS, PIECES, st.text(max_size=4)), max_size=30).map("".join),
     st.datetimes(timezones=st.just(UTC)),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import effort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -459,7 +460,7 @@ LINES = st.one_of(
 
 
 @pytest.mark.parametrize("agent", KNOWN.names)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=effort.of(20, 60), deadline=None)
 @given(
     lines=st.lists(st.tuples(st.sampled_from(Stream), LINES), max_size=12),
     exit=st.one_of(st.none(), st.integers(0, 255)),
