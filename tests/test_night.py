@@ -18,8 +18,22 @@ from stores.world import START, Claim, World, incarnation, new
 from tidegate import night
 from tidegate.look.desk import Desk
 from tidegate.look.words import Page
-from tidegate.model import Attempt, Batch, Cancelled, Event, Failed, Interrupted, Origin, Stage, State, Usage
-from tidegate.night import cost, status, steps
+from tidegate.model import (
+    Attempt,
+    Batch,
+    Cancelled,
+    Event,
+    Failed,
+    Interrupted,
+    Origin,
+    Past,
+    Shut,
+    Spent,
+    Stage,
+    State,
+    Usage,
+)
+from tidegate.night import cost, history, status, steps
 from tidegate.night.groups import wilson
 from tidegate.night.steps import Cause
 from tidegate.report import files, gather, words
@@ -439,6 +453,42 @@ def test_a_judge_that_is_an_agent_is_expected_to_tell_and_a_plain_check_is_not(w
         for job in jobs
     ]
     assert cost.total(attempts, jobs).usd == cost.Known(None, 0, 1)
+
+
+# --- many nights ---
+
+FEW = [
+    Past(day="2026-01-01", account="a", launches=40, limited=9, cut_off=10, recovered=5, resumed=4, failed=3),
+    Past(day="2026-01-02", account="a", launches=10, retries=2, succeeded=7),
+    Past(day="2026-01-02", account="b", launches=0, skipped=1),
+]
+STRUCK = [
+    Shut(scope="a", window="5h", since=START - timedelta(days=8), until=START - timedelta(days=8, hours=-2)),
+    Shut(scope="a", window="5h", since=START - timedelta(hours=1)),
+    Shut(scope="a/opus", window="week", since=START, until=START - timedelta(hours=1)),
+    Shut(scope="gone", window="day", since=START),
+]
+
+
+def test_a_history_tells_how_often_limits_struck_and_what_was_recovered() -> None:
+    spent = {("2026-01-02", "a"): Spent(attempts=2, usd_told=1, microdollars=5)}
+    told = history.of(FEW, STRUCK, spent, START, "")
+    first, second = told.records
+    assert (first.account, first.days, first.launches, first.recovery) == ("a", 2, 50, 0.5)
+    assert (first.jobs["succeeded"], first.retries, first.spent.microdollars) == (7, 2, 5)
+    assert (second.recovery, second.days, second.spent) == (None, 0, Spent())
+    assert [(one.scope, one.closings, one.per_day, one.per_100) for one in told.strikings] == [
+        ("a", 2, 1.0, 4.0),
+        ("a/opus", 1, 0.5, 2.0),
+        ("gone", 1, None, None),
+    ]
+    assert [one.median_wait for one in told.strikings] == [5400.0, 0.0, 0.0]
+
+
+def test_a_history_may_begin_later() -> None:
+    told = history.of(FEW, STRUCK, {("2026-01-01", "z"): Spent(attempts=1)}, START, "2026-01-02")
+    assert [(one.account, one.launches) for one in told.records] == [("a", 10), ("b", 0)]
+    assert [one.closings for one in told.strikings] == [1, 1, 1]
 
 
 # --- whatever happens ---

@@ -312,3 +312,15 @@ def _agrees(tidegate: Tidegate) -> None:
     assert page.count("delayed by the 5h limit of claude") == told["pause_count"]
     assert "process pool" not in page
     assert len((report / "attempts.csv").read_text().splitlines()) == named["attempt claimed"] + 1
+
+
+def test_the_history_tells_of_all_batches(tidegate: Tidegate, filled: Night) -> None:
+    assert "gemini" in (screen := tidegate("report", "--history").stdout)
+    assert re.search(r"^claude-max +5h +1 +1\.0 +\d+\.\d ", screen, re.MULTILINE)
+    told = json.loads(tidegate("report", "--history", "--json").stdout)
+    claude = next(one for one in told["accounts"] if one["account"] == "claude-max")
+    assert (claude["launches"], claude["cut_off"], claude["recovered"]) == (1, 1, 0)
+    assert {one["scope"] for one in told["limits"]} >= {"claude-max"}
+    for wrong in (("nightly", "--history"), ("nightly", "--json"), ()):
+        refused = tidegate("report", *wrong)
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)

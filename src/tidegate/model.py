@@ -599,6 +599,37 @@ class Balance(Struct, frozen=True, kw_only=True):
     today: Spent
 
 
+class Past(Struct, frozen=True, kw_only=True):
+    """What became of the attempts that were launched with an account on a day (of UTC), and of jobs that ended then.
+
+    `cut_off` are those that ended limited, interrupted or lost: of these `recovered` have a job that has succeeded
+    since, and `resumed` were followed by one in the same session. `retries` followed a failure or a time-out.
+    """
+
+    day: str
+    account: str
+    launches: int = 0
+    limited: int = 0
+    cut_off: int = 0
+    recovered: int = 0
+    resumed: int = 0
+    retries: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    error: int = 0
+    cancelled: int = 0
+    skipped: int = 0
+
+
+class Shut(Struct, frozen=True, kw_only=True):
+    """A closing of a gate by a limit, from when to when; `until` None: it is shut still."""
+
+    scope: str
+    window: str
+    since: datetime
+    until: datetime | None = None
+
+
 class Hold(Struct, frozen=True, kw_only=True):
     """How many may run in a scope, why, until when, and who said so.
 

@@ -24,7 +24,9 @@ from tidegate.model import (
     NewJob,
     Origin,
     Outcome,
+    Past,
     Request,
+    Shut,
     Spent,
     State,
     Submission,
@@ -272,6 +274,15 @@ class Store(Protocol):
 
     def spent(self, batch: int | None = None, account: str | None = None) -> Spent:
         """What the attempts of a batch, or with an account, have used that have ended; forgotten ones as well."""
+
+    def past(self) -> list[Past]:
+        """What became of attempts and jobs, by day and account; of forgotten ones as well."""
+
+    def shuts(self) -> list[Shut]:
+        """Every closing of a gate by a limit, the earliest first; those that forgotten jobs told as well."""
+
+    def spent_by_day(self) -> dict[tuple[str, str], Spent]:
+        """What was spent, by day and account."""
 
     def hours(self) -> dict[str, str]:
         """The hours of each scope that has some, with the name of their zone."""

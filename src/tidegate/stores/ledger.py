@@ -189,7 +189,7 @@ class Ledger:
 
         In chunks, so that others get their turn; at most IDLE batches and incarnations in a call.
         """
-        past = self._rows.past(before)
+        past = self._rows.past_events(before)
         for start in range(0, len(past), CHUNK):
             with self._rows.transaction():
                 self._rows.drop_events(past[start : start + CHUNK])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from itertools import islice
 from threading import RLock
@@ -27,7 +27,9 @@ from tidegate.model import (
     Need,
     NewJob,
     Origin,
+    Past,
     Request,
+    Shut,
     Spent,
     Stand,
     State,
@@ -38,7 +40,20 @@ from tidegate.model import (
 )
 from tidegate.stores import Turn, spending, timetable
 from tidegate.stores.ledger import Ledger
-from tidegate.stores.rows import Candidate, Crowd, Defined, Fresh, Kept, Known, Lane, Standing, Ties, Wanted, define
+from tidegate.stores.rows import (
+    Candidate,
+    Crowd,
+    Defined,
+    Fresh,
+    Kept,
+    Known,
+    Lane,
+    Standing,
+    Ties,
+    Wanted,
+    define,
+    together,
+)
 
 Key = tuple[str, Origin, Window]
 Old = tuple[dict[Any, Any], Hashable, Any]
@@ -66,6 +81,8 @@ class _Rows:
         self.tied: dict[tuple[int, str], Group] = {}
         self.ledgers: dict[tuple[str, int, str], Spent] = {}
         self.kept: dict[tuple[str, str], Kept] = {}
+        self.history: dict[tuple[str, str], Past] = {}
+        self.closings: dict[tuple[str, str, datetime], Shut] = {}
         self.last: dict[str, int] = {}
         self.is_open = True
         self._lanes: dict[tuple[int, str, str, str, int], int] = {}
@@ -462,6 +479,12 @@ class _Rows:
         return [job for job in self.jobs.values() if job.batch == group.batch and job.group in group.needs]
 
     def forget(self, jobs: Sequence[int]) -> None:
+        for past in together(self.past(jobs)):
+            key = (past.day, past.account)
+            (whole,) = together([past, *([self.history[key]] if key in self.history else [])])
+            self._put(self.history, key, whole)
+        for shut in self.shuts(jobs):
+            self._put(self.closings, (shut.scope, shut.window, shut.since), shut)
         for id in jobs:
             for one in self._waiting_for(id):
                 self._put(self.jobs, one, replace(self.jobs[one], unmet=self.jobs[one].unmet - 1))
@@ -476,7 +499,47 @@ class _Rows:
             self._drop(self.digests, id)
             self._drop(self.jobs, id)
 
-    def past(self, before: datetime) -> list[int]:
+    def past(self, jobs: Collection[int]) -> list[Past]:
+        """What became of these jobs."""
+        found = [self._past_of(one) for one in self.attempts.values() if one.job in jobs]
+        for job in map(self.jobs.__getitem__, jobs):
+            if job.ended_at is not None:
+                day = job.ended_at.astimezone(UTC).date().isoformat()
+                found.append(Past(day=day, account=job.account, **{job.state.value: 1}))
+        return found
+
+    def _past_of(self, one: Attempt) -> Past:
+        job, after = self.jobs[one.job], self.attempts.get((one.job, one.n + 1))
+        cut = one.outcome in ("limited", "interrupted", "lost")
+        claim = self.events.get(one.epoch)
+        return Past(
+            day=one.started_at.astimezone(UTC).date().isoformat(),
+            account=claim.data.get("account", job.account) if claim else job.account,
+            launches=int(one.outcome != "unclaimed"),
+            limited=int(one.outcome == "limited"),
+            cut_off=int(cut),
+            recovered=int(cut and job.state is State.SUCCEEDED),
+            resumed=int(cut and after is not None and after.resumes),
+            retries=int(one.outcome in ("failed", "timedout") and after is not None),
+        )
+
+    def shuts(self, jobs: Collection[int] | None) -> list[Shut]:
+        """The closings that these jobs told; None: all that are told here."""
+        found: list[Shut] = []
+        last: dict[tuple[str, str], tuple[int | None, datetime]] = {}
+        names = ("gate shut", "gate reopening", "gate lifted")
+        told = [one for _, one in sorted(self.events.items()) if one.name in names and one.data["origin"] == "limit"]
+        for one in [*told, None]:
+            gates = [(one.scope or "", one.data["window"])] if one else list(last)
+            for gate in gates:
+                job, since = last.pop(gate, (None, None))
+                if since is not None and (jobs is None or job in jobs):
+                    found.append(Shut(scope=gate[0], window=gate[1], since=since, until=one.at if one else None))
+            if one is not None and one.name == "gate shut":
+                last[gates[0]] = (one.job, one.at)
+        return found
+
+    def past_events(self, before: datetime) -> list[int]:
         newest = max(self.events, default=0)
         return [seq for seq, one in self.events.items() if one.job is None and one.at < before and seq != newest]
 
@@ -634,6 +697,23 @@ class MemoryStore(Ledger):
         """What the attempts of a batch, or with an account, have used that have ended."""
         with self._look() as rows:
             return rows.spent(day=None, batch=batch, account=account)
+
+    def past(self) -> list[Past]:
+        """What became of attempts and jobs, by day and account; of forgotten ones as well."""
+        with self._look() as rows:
+            return together([*rows.history.values(), *rows.past(rows.jobs)])
+
+    def shuts(self) -> list[Shut]:
+        """Every closing of a gate by a limit, the earliest first; those that forgotten jobs told as well."""
+        with self._look() as rows:
+            found = [*rows.closings.values(), *rows.shuts(None)]
+            return sorted(found, key=lambda one: (one.since, one.scope, one.window))
+
+    def spent_by_day(self) -> dict[tuple[str, str], Spent]:
+        """What was spent, by day and account."""
+        with self._look() as rows:
+            keys = {(day, account) for day, _, account in rows.ledgers}
+            return {(day, account): rows.spent(day=day, batch=None, account=account) for day, account in keys}
 
     def requests(self) -> list[Request]:
         """What doors ask of a running supervisor and is not answered yet, oldest first."""

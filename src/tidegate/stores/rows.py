@@ -11,7 +11,7 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec.structs import asdict, astuple
 
 from tidegate.model import (
     Account,
@@ -23,6 +23,7 @@ from tidegate.model import (
     Job,
     NewJob,
     Origin,
+    Past,
     Request,
     Spec,
     Spent,
@@ -379,7 +380,7 @@ class Rows(Protocol):
     def forget(self, jobs: Sequence[int]) -> None:
         """Remove all that is known of these jobs; those that waited for one of them wait for one less."""
 
-    def past(self, before: datetime) -> Sequence[int]:
+    def past_events(self, before: datetime) -> Sequence[int]:
         """The events of no job from before an instant, without the newest of all; also outside of a transaction."""
 
     def drop_events(self, events: Sequence[int]) -> None:
@@ -444,6 +445,17 @@ class Rows(Protocol):
 
     def running_on(self, host: str) -> Sequence[tuple[Job, Attempt]]:
         """The running attempts of incarnations on a host, left or not."""
+
+
+def together(some: Iterable[Past]) -> list[Past]:
+    """The counts of each day and account as one, by day and account."""
+    found: dict[tuple[str, str], Past] = {}
+    for one in some:
+        key = (one.day, one.account)
+        before = astuple(found.get(key, Past(day=one.day, account=one.account)))[2:]
+        counts = (old + new for old, new in zip(before, astuple(one)[2:], strict=True))
+        found[key] = Past(**dict(zip(Past.__struct_fields__, (*key, *counts), strict=True)))
+    return [found[key] for key in sorted(found)]
 
 
 class Wanted(NamedTuple):

@@ -35,7 +35,9 @@ from tidegate.model import (
     Need,
     NewJob,
     Origin,
+    Past,
     Request,
+    Shut,
     Spec,
     Spent,
     Stand,
@@ -65,6 +67,7 @@ from tidegate.stores.rows import (
     iso_or_none,
     json_text,
     spec_of,
+    together,
     work_of,
 )
 from tidegate.stores.vault import Vault, is_gone, is_secret
@@ -439,10 +442,23 @@ class _Rows:
         text = json_text(list(jobs))
         if self._file.number("keeps_secrets", jobs=text):
             self._file.afterwards(self.sweep)  # not before these jobs are gone for good
+        for past in self.past(text):
+            self._file.run("add_history", **asdict(past))
+        for shut in self.shuts(text) if self._file.number("told_shuts", jobs=text) else ():
+            since, until = iso(shut.since), iso_or_none(shut.until)
+            self._file.run("add_shut", scope=shut.scope, window=shut.window, since=since, until=until)
         self._file.run("forget_needs", jobs=text)
         self._file.run("forget", jobs=text)
 
-    def past(self, before: datetime) -> list[int]:
+    def past(self, jobs: str | None) -> list[Past]:
+        """What became of these jobs, as JSON; None: of all that are here."""
+        return [_past(row) for row in self._file.rows("history_of", jobs=jobs)]
+
+    def shuts(self, jobs: str | None) -> list[Shut]:
+        """The closings that these jobs told, as JSON; None: all that are told here."""
+        return [_shut(row) for row in self._file.rows("shuts_of", jobs=jobs)]
+
+    def past_events(self, before: datetime) -> list[int]:
         return [seq for (seq,) in self._file.rows("past", before=iso(before))]
 
     def drop_events(self, events: Sequence[int]) -> None:
@@ -658,6 +674,22 @@ class SqliteStore(Ledger):
         """What the attempts of a batch, or with an account, have used that have ended."""
         with self._file.look():
             return self._looks.spent(day=None, batch=batch, account=account)
+
+    def past(self) -> list[Past]:
+        """What became of attempts and jobs, by day and account; of forgotten ones as well."""
+        with self._file.look():
+            return together([*map(_past, self._file.rows("history")), *self._looks.past(None)])
+
+    def shuts(self) -> list[Shut]:
+        """Every closing of a gate by a limit, the earliest first; those that forgotten jobs told as well."""
+        with self._file.look():
+            found = [*map(_shut, self._file.rows("shuts")), *self._looks.shuts(None)]
+            return sorted(found, key=lambda one: (one.since, one.scope, one.window))
+
+    def spent_by_day(self) -> dict[tuple[str, str], Spent]:
+        """What was spent, by day and account."""
+        with self._file.look():
+            return {(day, account): _spent(tuple(row)) for day, account, *row in self._file.rows("spent_by_day")}
 
     def requests(self) -> list[Request]:
         """What doors ask of a running supervisor and is not answered yet, oldest first."""
@@ -977,6 +1009,16 @@ def _attempt(row: Row) -> Attempt:
 @_whole
 def _spent(row: Row) -> Spent:
     return Spent(**dict(zip(Spent.__struct_fields__, row, strict=True)))
+
+
+@_whole
+def _past(row: Row) -> Past:
+    return Past(**dict(zip(Past.__struct_fields__, row, strict=True)))
+
+
+@_whole
+def _shut(row: Row) -> Shut:
+    return Shut(scope=row[0], window=row[1], since=_instant(row[2]), until=_at(row[3]))
 
 
 @_whole

@@ -380,6 +380,32 @@ UPDATE attempt SET resumes = coalesce(
 -- migration_7: how often jobs are tried again after failures of each kind
 ALTER TABLE job ADD COLUMN charges TEXT;  -- JSON, where the definition names kinds and one was charged
 
+-- migration_8: what became of jobs that are forgotten
+CREATE TABLE history (  -- by the day (UTC) on which attempts were launched, and jobs ended, and by account
+  day       TEXT NOT NULL,
+  account   TEXT NOT NULL,
+  launches  INTEGER NOT NULL,
+  limited   INTEGER NOT NULL,
+  cut_off   INTEGER NOT NULL,  -- limited, interrupted or lost;
+  recovered INTEGER NOT NULL,  -- of these: the job has succeeded since,
+  resumed   INTEGER NOT NULL,  -- and the next attempt went on in the session
+  retries   INTEGER NOT NULL,  -- after a failure or a time-out
+  succeeded INTEGER NOT NULL,  -- jobs
+  failed    INTEGER NOT NULL,
+  error     INTEGER NOT NULL,
+  cancelled INTEGER NOT NULL,
+  skipped   INTEGER NOT NULL,
+  PRIMARY KEY (day, account)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE closing (  -- from when to when a limit shut a gate, by what forgotten jobs told
+  scope    TEXT NOT NULL,
+  "window" TEXT NOT NULL,
+  since    TEXT NOT NULL,
+  until    TEXT,  -- NULL: it was shut still
+  PRIMARY KEY (scope, "window", since)
+) STRICT, WITHOUT ROWID;
+
 -- salvaged: what hangs on a row that is lost goes, and nothing gets a number that one of them may have had
 DELETE FROM job WHERE id NOT IN (SELECT job FROM definition);
 DELETE FROM definition WHERE job NOT IN (SELECT id FROM job);
@@ -732,6 +758,68 @@ WHERE job = :job AND n = :n;
 
 -- spent_in: what the attempts of a job told of their part of a session
 SELECT usage FROM attempt WHERE job = :job AND session = :session AND usage IS NOT NULL AND ended_at IS NOT NULL;
+
+-- history_of: what became of these jobs (NULL: of all), of their attempts by the day of their launch, of the jobs by
+-- that of their end
+SELECT substr(attempt.started_at, 1, 10) AS day, coalesce(claim.data ->> 'account', job.account) AS account,
+  sum(attempt.outcome IS NOT 'unclaimed'), sum(attempt.outcome IS 'limited'),
+  sum(attempt.outcome IS 'limited' OR attempt.outcome IS 'interrupted' OR attempt.outcome IS 'lost'),
+  sum((attempt.outcome IS 'limited' OR attempt.outcome IS 'interrupted' OR attempt.outcome IS 'lost')
+    AND job.state = 'succeeded'),
+  sum((attempt.outcome IS 'limited' OR attempt.outcome IS 'interrupted' OR attempt.outcome IS 'lost')
+    AND coalesce(after.resumes, 0)),
+  sum((attempt.outcome IS 'failed' OR attempt.outcome IS 'timedout') AND after.n IS NOT NULL), 0, 0, 0, 0, 0
+FROM json_each(coalesce(:jobs, (SELECT json_group_array(id) FROM job))) AS asked
+CROSS JOIN job ON job.id = asked.value
+CROSS JOIN attempt ON attempt.job = job.id
+LEFT JOIN attempt AS after ON after.job = attempt.job AND after.n = attempt.n + 1
+LEFT JOIN event AS claim ON claim.seq = attempt.epoch AND claim.name = 'attempt claimed'
+GROUP BY 1, 2
+UNION ALL
+SELECT substr(ended_at, 1, 10), account, 0, 0, 0, 0, 0, 0, sum(state = 'succeeded'), sum(state = 'failed'),
+  sum(state = 'error'), sum(state = 'cancelled'), sum(state = 'skipped')
+FROM json_each(coalesce(:jobs, (SELECT json_group_array(id) FROM job))) AS asked
+CROSS JOIN job ON job.id = asked.value WHERE ended_at IS NOT NULL
+GROUP BY 1, 2;
+
+-- history: what became of jobs that are forgotten
+SELECT * FROM history;
+
+-- add_history: what became of jobs that are being forgotten
+INSERT INTO history (day, account, launches, limited, cut_off, recovered, resumed, retries,
+  succeeded, failed, error, cancelled, skipped)
+VALUES (:day, :account, :launches, :limited, :cut_off, :recovered, :resumed, :retries,
+  :succeeded, :failed, :error, :cancelled, :skipped)
+ON CONFLICT (day, account) DO UPDATE SET
+  launches = launches + :launches, limited = limited + :limited, cut_off = cut_off + :cut_off,
+  recovered = recovered + :recovered, resumed = resumed + :resumed, retries = retries + :retries,
+  succeeded = succeeded + :succeeded, failed = failed + :failed, error = error + :error,
+  cancelled = cancelled + :cancelled, skipped = skipped + :skipped;
+
+-- told_shuts: whether any of these jobs has told a closing
+SELECT EXISTS (
+  SELECT 1 FROM json_each(:jobs) AS asked CROSS JOIN event ON event.job = asked.value WHERE event.name = 'gate shut'
+);
+
+-- shuts_of: the closings by limits that these jobs (NULL: any) told, and when each opened again
+WITH told AS (
+  SELECT scope, data ->> 'window' AS "window", at, name, job,
+    lead(at) OVER (PARTITION BY scope, data ->> 'window' ORDER BY seq) AS until
+  FROM event
+  WHERE scope IS NOT NULL AND name IN ('gate shut', 'gate reopening', 'gate lifted') AND data ->> 'origin' = 'limit'
+)
+SELECT scope, "window", at, until FROM told
+WHERE name = 'gate shut' AND (:jobs IS NULL OR job IN (SELECT value FROM json_each(:jobs)));
+
+-- shuts: the closings that jobs told that are forgotten
+SELECT scope, "window", since, until FROM closing;
+
+-- add_shut: a closing whose job is being forgotten
+INSERT OR REPLACE INTO closing (scope, "window", since, until) VALUES (:scope, :window, :since, :until);
+
+-- spent_by_day: what was spent, by day and account
+SELECT day, account, sum(attempts), sum(usd_told), sum(microdollars), sum(tokens_told), sum(tokens), sum(milliseconds)
+FROM spent GROUP BY day, account;
 
 -- add_spent: one more part of what a batch has spent on a day with an account
 INSERT INTO spent (day, batch, account, attempts, usd_told, microdollars, tokens_told, tokens, milliseconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser
 
-from tidegate.cli.arguments import Verb, jobs_argument, json_flag, text, whole
+from tidegate.cli.arguments import Verb, age, jobs_argument, json_flag, text, whole
 
 REPORTS = ("md", "html", "jsonl", "csv", "junit", "summary")
 STATES = ("queued", "running", "succeeded", "failed", "error", "cancelled", "skipped")
@@ -70,7 +70,11 @@ def _accounts(parser: ArgumentParser) -> None:
 
 
 def _report(parser: ArgumentParser) -> None:
-    parser.add_argument("batch", type=text, metavar="BATCH", help="a batch's name, the file name at its end, or '#N'")
+    which = "a batch's name, the file name at its end, or '#N'"
+    parser.add_argument("batch", type=text, nargs="?", metavar="BATCH", help=which)
+    parser.add_argument("--history", action="store_true", help="tell of all batches: limits, recovery, retries, cost")
+    parser.add_argument("--since", type=age, metavar="D", help="with --history: of the last 30d alone, for example")
+    json_flag(parser, "with --history: one object")
     parser.add_argument("--into", metavar="DIR", help="write every form into this directory, made where it is missing")
     parser.add_argument(
         "--format", choices=REPORTS, metavar="FORM", help=f"one form alone: {', '.join(REPORTS)} (default: md)"
@@ -116,7 +120,9 @@ VERBS = {
         _report,
         "tidegate report nightly --into results",
         "Without --into it is printed. The form `summary` is one JSON object, at any time:\n"
-        "tidegate report nightly --format summary | jq '.status, .rate_limit_until, .pause_count'",
+        "tidegate report nightly --format summary | jq '.status, .rate_limit_until, .pause_count'\n"
+        "--history tells of all batches together, forgotten ones as well: how often limits struck, what they cut off,\n"
+        "how much of that was recovered, retries and cost. Its days are those of UTC.",
     ),
     "wait": Verb(
         "Wait until jobs or batches have ended",
