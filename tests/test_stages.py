@@ -103,6 +103,22 @@ def test_a_stage_is_told_where_the_agents_answer_is(tmp_path: Path) -> None:
     answers.write(tmp_path / "gone", "nothing happens")
 
 
+def test_what_a_check_printed_is_given_back_from_the_end_of_both_its_streams(tmp_path: Path) -> None:
+    one = job(work=Work(attempt=1, account="claude", fed=1, feedback=2))
+    assert answers.feedback(job(), tmp_path / "3") == answers.feedback(one, tmp_path / "3") == ""
+    (tmp_path / "2").mkdir()
+    (tmp_path / "2" / "stdout.log").write_text("a" * 30_000 + "out")
+    (tmp_path / "2" / "stderr.log").write_text("b" * 30_000 + "err")
+    said = answers.feedback(one, tmp_path / "3")
+    assert said.endswith("err")
+    assert "aout\nb" in said
+    assert len(said) < 20_010
+    told = stages.with_feedback(one.spec, said)
+    assert said in str(told.resume_prompt)
+    assert str(told.prompt).startswith("do it\n\nA check")
+    assert stages.with_feedback(Spec(command=("x",)), "").prompt == stages.FEEDBACK.format(output="(nothing)")
+
+
 CHECKED = """
 [batch]
 name = "night"
@@ -114,6 +130,12 @@ max_attempts = 1
 matrix = { say = ["good", "bad", "odd"] }
 command = ["sh", "-c", "echo $TIDEGATE_STAGE-${{ say }}"]
 check = { command = ["sh", "judge.sh", "${{ say }}"], account = "judges", attempts = 1 }
+[[job]]
+id = "fed"
+command = ["sh", "-c", "cat >> said"]
+prompt = "do it"
+check = { command = ["sh", "-c", "echo missing; echo sk-ant-api03-aaaaaaaaaaaaaaaaaaaaaaaa >&2; grep -q missing said"] }
+feed_failure_back = 1
 """
 JUDGE_SH = """
 test "$TIDEGATE_STAGE $TIDEGATE_BATCH $TIDEGATE_JOB" = "check night T/$1" || exit 125
@@ -127,7 +149,18 @@ def test_each_job_is_judged_by_its_check_and_a_record_says_how(tidegate: Tidegat
     (tidegate.place / "judge.sh").write_text(JUDGE_SH)
     done = tidegate("run", tidegate.batch(CHECKED))
     assert done.returncode != 0
-    assert tidegate.states() == {"T/good": "succeeded", "T/bad": "failed", "T/odd": "error"}
+    assert tidegate.states() == {"fed": "succeeded", "T/good": "succeeded", "T/bad": "failed", "T/odd": "error"}
+    given = (tidegate.place / "said").read_text()
+    assert given.startswith("do itdo it\n\nA check of this work has failed.")
+    assert "missing" in given
+    assert "aaaa" not in given
+    (fed,) = tidegate.lines("show", "fed")
+    assert [(one["stage"], one["outcome"]) for one in fed["history"]] == [
+        ("agent", "succeeded"),
+        ("check", "failed"),
+        ("agent", "succeeded"),
+        ("check", "succeeded"),
+    ]
     (bad,) = tidegate.lines("show", "T/bad")
     assert (bad["stage"], bad["account"], bad["reason"]) == ("check", "command", 'check: exit 2: {"score": 0.5}')
     assert [(one["stage"], one["outcome"], one["score"]) for one in bad["history"]] == [
@@ -139,7 +172,7 @@ def test_each_job_is_judged_by_its_check_and_a_record_says_how(tidegate: Tidegat
     assert tidegate("logs", "T/bad", "--stage", "check").stdout == '{"score": 0.5}\n'
     assert tidegate("report", "night", "--into", "r").returncode == 0
     results = [json.loads(line) for line in (tidegate.place / "r" / "results.jsonl").read_text().splitlines()]
-    assert {one["job"]: one["score"] for one in results} == {"T/good": 1.0, "T/bad": 0.5, "T/odd": None}
+    assert {one["job"]: one["score"] for one in results} == {"fed": None, "T/good": 1.0, "T/bad": 0.5, "T/odd": None}
     again = tidegate("retry", "T/odd")
     assert again.returncode == 0, again.stderr
     assert [one["data"].get("stage") for one in tidegate.events("job retried")] == ["check"]

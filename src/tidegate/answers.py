@@ -9,13 +9,14 @@ from pathlib import Path
 
 import structlog
 
-from tidegate import stages
+from tidegate import redact, stages
 from tidegate.model import Job
 
 log = structlog.get_logger()
 
 ANSWER = "answer"  # what the agent answered, in the directory of its attempt
 MOST = 16 * 1024 * 1024  # bytes of an answer that is what the agent printed
+FED = 20_000  # bytes of what a check printed that are given back
 LAST = 64 * 1024  # bytes at the end of an output in which its last line is looked for
 
 
@@ -59,6 +60,16 @@ def lacking(job: Job, directory: Path) -> str:
     """The file without which a stage cannot begin, "" for none."""
     wanted = environment(job, directory).get("TIDEGATE_RESULT_FILE", "")
     return wanted if wanted and not Path(wanted).is_file() else ""
+
+
+def feedback(job: Job, directory: Path) -> str:
+    """The end of what a check printed to which the agent is to answer, without secrets."""
+    if job.work is None:
+        return ""
+    check = directory.parent / str(job.work.feedback)
+    errors = _end_of(check / "stderr.log", FED // 2)
+    printed = _end_of(check / "stdout.log", FED - len(errors))
+    return redact.redacted("\n".join(part.decode(errors="replace").strip() for part in (printed, errors) if part))
 
 
 def grade(directory: Path) -> str:

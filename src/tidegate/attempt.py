@@ -176,6 +176,8 @@ class Running:
             return self._unfounded(lacking)
         if self._feed is not None:
             self._fed = await self._feed()
+        if self.job.stage == AGENT and self.job.work is not None and self.job.work.feedback:
+            self._spec = stages.with_feedback(self._spec, answers.feedback(self.job, self.directory))
         command = self._command()
         self._session, self._resumes = command.session or self._session, command.resumes
         try:

@@ -337,9 +337,10 @@ class Spec(Struct, frozen=True, kw_only=True):
     for the agent. `timeout` and `silence` are seconds of working time; `max_output` and `memory` are bytes, `pids`
     processes and threads, `cpu_weight` a share beside others (100 is usual); None: the setting's.
     It works in `cwd` as that is, or in a `workspace` of its own. `result_files` are patterns below that of JSON files
-    in which a wrapper may leave the real error. `check` judges what the agent has done. `expand` is JSON: what it
-    prints are further jobs of its group, with these defaults; "" for a job that adds none. `retries` are how often it
-    is tried again after failures of a kind, over `max_attempts`. An agent that was cut off goes on up to
+    in which a wrapper may leave the real error. `check` judges what the agent has done; what it says no about is given
+    back to the agent for another turn up to `feed_failure_back` times. `expand` is JSON: what it prints are further
+    jobs of its group, with these defaults; "" for a job that adds none. `retries` are how often it is tried again
+    after failures of a kind, over `max_attempts`. An agent that was cut off goes on up to
     `max_interruptions` times (None: always) and begins anew then; what ends as one of `valid_outcomes` has a result,
     and is not tried again.
     """
@@ -368,12 +369,14 @@ class Spec(Struct, frozen=True, kw_only=True):
     check: Stage | None = None
     max_interruptions: int | None = None
     valid_outcomes: tuple[str, ...] = ()
+    feed_failure_back: int = 0
 
 
 class Work(Struct, frozen=True, kw_only=True):
     """What a job's agent has done, for the stages behind it: which attempt succeeded, whose it was, in which session.
 
-    `answered`: it gave an answer, which is a file in that attempt's directory.
+    `answered`: it gave an answer, which is a file in that attempt's directory. Its check's no was given back to it
+    `fed` times; `feedback` is the number of the check's attempt to which it is to answer now, 0 for none.
     """
 
     attempt: int
@@ -381,6 +384,8 @@ class Work(Struct, frozen=True, kw_only=True):
     model: str | None = None
     session: str | None = None
     answered: bool = False
+    fed: int = 0
+    feedback: int = 0
 
 
 class NewJob(Struct, frozen=True, kw_only=True):
@@ -407,7 +412,8 @@ class Job(Struct, frozen=True, kw_only=True):
     `resumed` puts a cut-off job ahead of fresh work of the same priority. `limited_in_a_row` and `limited_since`
     serve the guard against endless limits. `unmet` is how many of the jobs that it needs have not succeeded yet.
     While `stage` is one behind the agent's, `account`, `model`, `session`, `attempts` and `lost` are that stage's,
-    and the agent's are in `work`; at the end they are the agent's again, but for the counts.
+    and the agent's are in `work`; at the end they are the agent's again, but for the counts. While its check's no is
+    given back to the agent, `stage` is the agent's, with `work`.
     """
 
     id: int

@@ -309,8 +309,12 @@ def retried(job: Job, *, clean: bool = False) -> Job:
     if not job.state.is_final:
         return job
     undone = job.state in (State.ERROR, State.CANCELLED, State.SKIPPED)
-    stays = stages.of(job.spec, job.stage) is not None and undone and not clean
-    again = stages.entered(job, job.stage) if stays else stages.restarted(job)
+    if job.stage == AGENT and not clean:
+        again = job
+    elif stages.of(job.spec, job.stage) is not None and undone and not clean:
+        again = stages.entered(job, job.stage)
+    else:
+        again = stages.restarted(job)
     return replace(
         again,
         state=State.QUEUED,
@@ -330,9 +334,11 @@ def retried(job: Job, *, clean: bool = False) -> Job:
 def edited(job: Job, new: NewJob) -> Job:
     """A queued job with another definition; a session is one agent's own."""
     changed = replace(job, spec=new.spec, account=new.account, model=new.model, group=new.group, priority=new.priority)
-    if changed.work is not None:
-        return stages.redefined(changed)
-    return changed if new.spec.agent == job.spec.agent else replace(changed, session=None, resumed=False)
+    if new.spec.agent != job.spec.agent:
+        changed = replace(changed, session=None, resumed=False)
+        if changed.work is not None:
+            changed = replace(changed, work=replace(changed.work, session=None))
+    return stages.redefined(changed)
 
 
 def after(job: Job, outcome: Outcome, now: datetime, *, rules: Rules, jitter: float = 0.5, cuts: int = 0) -> Job:
@@ -344,7 +350,7 @@ def after(job: Job, outcome: Outcome, now: datetime, *, rules: Rules, jitter: fl
         case Succeeded(text):
             return _done(job, text, now)
         case Failed() | TimedOut() if no := _valid_no(job, outcome):  # asking again would not change it
-            return _ended(replace(job, attempts=job.attempts + 1), State.FAILED, stages.told(job, no), now)
+            return _refused(job, stages.told(job, no), now)
         case Failed(reason=reason, valid=valid, retry=retry):
             tried = _tried(job, outcome)
             again = retry and not _is_spent(tried, outcome)
@@ -389,6 +395,13 @@ def _ended(job: Job, state: State, reason: str, now: datetime) -> Job:
     )
 
 
+def _refused(job: Job, reason: str, now: datetime) -> Job:
+    """The job after a valid no: its agent answers to it, or it has failed."""
+    if stages.is_fed_back(job):
+        return replace(stages.fed_back(job), state=State.QUEUED, reason=reason)
+    return _ended(replace(job, attempts=job.attempts + 1), State.FAILED, reason, now)
+
+
 def _valid_no(job: Job, outcome: Failed | TimedOut) -> str:
     """The words of a result that is a no for good: a check's grade, or an end that counts as a result; "" for none."""
     counts = stages.spec_of(job).valid_outcomes
@@ -407,6 +420,8 @@ def _requeued(job: Job, reason: str, cuts: int) -> Job:
     spec = stages.spec_of(job)
     most = spec.max_interruptions
     goes_on = spec.on_cutoff == "resume" and (most is None or (most > 0 and cuts <= most))
+    if most is not None and not goes_on:
+        job = replace(job, work=None)  # a clean run is told nothing of an earlier one
     session = job.session if goes_on else None
     return replace(job, state=State.QUEUED, reason=reason, resumed=True, session=session)
 

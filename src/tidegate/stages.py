@@ -70,17 +70,54 @@ def entered(job: Job, stage: str, *, answered: bool = False) -> Job:
     """A job at the beginning of a stage behind the agent's, for the account of that."""
     what = of(job.spec, stage)
     assert what is not None, "a stage that a job has"
-    work = job.work or Work(
-        attempt=job.launches, account=job.account, model=job.model, session=job.session, answered=answered
-    )
+    work = job.work if job.stage else None
+    if work is None:
+        fed = job.work.fed if job.work is not None else 0
+        work = Work(
+            attempt=job.launches,
+            account=job.account,
+            model=job.model,
+            session=job.session,
+            answered=answered,
+            fed=fed,
+        )
     return replace(_afresh(job), stage=stage, work=work, account=what.account, model=None, session=None, resumed=True)
 
 
 def at_home(job: Job) -> Job:
     """A job whose account, model and session are its agent's, whatever its stage."""
-    if job.work is None:
+    if job.work is None or job.stage == AGENT:
         return job
     return replace(job, account=job.work.account, model=job.work.model, session=job.work.session)
+
+
+def is_fed_back(job: Job) -> bool:
+    """Whether its check's no goes to the agent once more."""
+    return job.stage == CHECK and job.work is not None and job.work.fed < job.spec.feed_failure_back
+
+
+def fed_back(job: Job) -> Job:
+    """A job whose agent is to answer, in its session, to what its check has just said no about."""
+    assert job.work is not None, "a check has something to judge"
+    work = replace(job.work, fed=job.work.fed + 1, feedback=job.launches)
+    return replace(_afresh(at_home(job)), stage=AGENT, work=work, resumed=True)
+
+
+def with_feedback(spec: Spec, output: str) -> Spec:
+    """What an agent is launched with that is to answer: as another turn where it can go on, else after its prompt.
+
+    An agent that is cut off in that turn is told again: nobody knows whether it has heard.
+    """
+    told = FEEDBACK.format(output=output or "(nothing)")
+    return replace(spec, resume_prompt=told, prompt=f"{spec.prompt}\n\n{told}" if spec.prompt else told)
+
+
+FEEDBACK: Final = """\
+A check of this work has failed. The end of what it printed:
+
+{output}
+
+Mend what it has found, then finish as before."""
 
 
 def seen_in(job: Job, stage: str) -> Job:
@@ -98,7 +135,7 @@ def restarted(job: Job) -> Job:
 
 def redefined(job: Job) -> Job:
     """A queued job whose definition is a new one: in the stage in which it is, or in none that there is no more."""
-    if job.work is None:
+    if job.work is None or job.stage == AGENT:
         return job
     if (what := of(job.spec, job.stage)) is None:
         return restarted(job)

@@ -173,3 +173,69 @@ def test_a_job_without_stages_is_kept_as_ever(world: World) -> None:
     job = world.finish(world.take())
     assert (job.stage, job.work, job.state) == ("", None, State.SUCCEEDED)
     assert world.events("job staged") == []
+
+
+# --- a no that is given back to the agent ---
+
+
+def fed(times: int = 1) -> NewJob:
+    return judged(feed_failure_back=times)
+
+
+def test_a_no_is_given_back_to_the_agents_session_so_often_and_then_it_is_the_end(world: World) -> None:
+    done(world, fed(2))
+    for turn in (1, 2):
+        job = world.finish(check(world), NO, exit=1)
+        assert (job.state, job.stage, job.account, job.session) == (State.QUEUED, "", "claude", "s-1")
+        assert job.work is not None
+        assert (job.work.fed, job.work.feedback, job.attempts) == (turn, 2 * turn, 0)
+        claim = world.take()
+        assert (claim[1].stage, claim[1].resumes) == ("", True)
+        world.store.finish(claim[1], Succeeded("again"), world.now, exit=0, session="s-1")
+    job = world.finish(check(world), NO, exit=1)
+    assert (job.state, job.account, job.session) == (State.FAILED, "claude", "s-1")
+    assert [one.data["stage"] for one in world.events("job staged")] == ["check", "", "check", "", "check"]
+
+
+def test_a_turn_that_fails_or_is_cut_off_is_tried_again_with_what_it_is_to_answer(world: World) -> None:
+    done(world, fed())
+    world.finish(check(world), NO, exit=1)
+    world.limited(world.take(), world.ahead(5))
+    world.wait(6)
+    claim = world.take()
+    assert claim[0].work is not None
+    assert (claim[0].session, claim[0].work.feedback) == ("s-1", 2)
+    world.fail(claim)
+    world.wait(600)
+    claim = world.take()
+    assert claim[0].work is not None
+    assert (claim[0].session, claim[0].work.feedback, claim[0].attempts) == (None, 2, 1)
+    world.fail(claim)
+    world.wait(600)
+    ended = world.fail(world.take())
+    assert (ended.state, ended.stage) == (State.FAILED, "")
+    again = world.store.retry(ended.id, world.now, by="ann")
+    assert again.work is not None
+    assert again.work.feedback == 2
+    assert world.store.cancel(ended.id, world.now, by="ann").state is State.CANCELLED
+    assert world.store.retry(ended.id, world.now, by="ann", clean=True).work is None
+
+
+def test_a_clean_run_is_told_nothing_of_an_earlier_one(world: World) -> None:
+    done(world, judged(feed_failure_back=1, max_interruptions=0))
+    world.finish(check(world), NO, exit=1)
+    job = world.finish(world.take(), Interrupted(reason="drained"), exit=None)
+    assert (job.session, job.work, job.stage) == (None, None, "")
+    world.store.finish(world.take()[1], Succeeded("x"), world.now, exit=0, session="s-9")
+    assert world.finish(check(world)).session == "s-9"
+
+
+def test_another_agent_has_no_session_to_answer_in(world: World) -> None:
+    job = done(world, fed())
+    other = NewJob(
+        name="a", account="codex", spec=Spec(agent="codex", prompt="do it", check=JUDGE, feed_failure_back=1)
+    )
+    world.store.edit(job.id, other, world.now, by="ann")
+    assert world.finish(check(world), NO, exit=1).session is None
+    assert world.store.edit(job.id, fed(), world.now, by="ann").work is not None
+    assert world.take()[0].account == "claude"

@@ -51,7 +51,7 @@ class Expand:
             expand=self._expansion(said, place),
             **self._where(said, place),
             **{key: said[key] for key in AS_SAID if key in said},
-            check=self._stage(said.get("check")),
+            check=self._check(said, place),
         )
         account, priority = said.get("account", agent), said.get("priority", 0)
         group = one.group or said.get("group", "")
@@ -85,6 +85,11 @@ class Expand:
             raise BadInput(f'{place} agent: "command" is no agent: say command = ["program", ...]')
         agent_known(f"{place} agent", said["agent"], self._around.agents)
         return said["agent"], ()
+
+    def _check(self, said: Table, place: str) -> Stage | None:
+        if said.get("feed_failure_back") and "check" not in said:
+            raise BadInput(f"{place} feed_failure_back: gives back what a check says: say check, too")
+        return self._stage(said.get("check"))
 
     def _stage(self, said: Stage | None) -> Stage | None:
         """A stage with the agent that its command is, and for the account that it would have as a job's."""
@@ -158,6 +163,7 @@ def _model_in(argv: Sequence[str]) -> str | None:
 AS_SAID = (
     *("env", "timeout", "silence", "max_output", "memory", "pids", "cpu_weight", "max_attempts", "on_cutoff"),
     *("on_failure", "resume_prompt", "result_files", "labels", "max_interruptions", "valid_outcomes", "retries"),
+    "feed_failure_back",
 )
 
 

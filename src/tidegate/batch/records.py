@@ -39,6 +39,7 @@ def as_record(job: NewJob) -> dict[str, Any]:
         "result_files": list(spec.result_files),
         "labels": dict(spec.labels),
         "check": stage_as_record(spec.check),
+        "feed_failure_back": spec.feed_failure_back or None,
         "max_interruptions": spec.max_interruptions,
         "valid_outcomes": list(spec.valid_outcomes),
     }

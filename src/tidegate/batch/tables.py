@@ -121,6 +121,7 @@ DEFAULTS: Mapping[str, Check[object]] = {
     "result_files": allowed.tuple_of(allowed.pattern),
     "labels": allowed.mapping_of(allowed.name, allowed.any_text),
     "check": CHECK,
+    "feed_failure_back": allowed.whole(0, 100),
     "max_interruptions": allowed.whole(0, 1000),
     "valid_outcomes": allowed.tuple_of(allowed.one_of("timeout", "refusal", "context_too_long")),
 }

@@ -60,6 +60,7 @@ def job(one: Job) -> Form:
         "attempts": one.attempts,
         "max_attempts": stages.spec_of(one).max_attempts,
         "launches": one.launches,
+        "fed_back": one.work.fed if one.work else 0,
         "lost": one.lost,
         "limited_in_a_row": one.limited_in_a_row,
         "not_before": iso(one.not_before),
@@ -96,6 +97,7 @@ def definition(spec: Spec, env: Mapping[str, str]) -> Form:
         "labels": _bare(spec.labels),
         "check": _stage(spec.check),
         "expand": _bare(json.loads(spec.expand)) if spec.expand else None,
+        "feed_failure_back": spec.feed_failure_back,
         "max_interruptions": spec.max_interruptions,
         "valid_outcomes": list(spec.valid_outcomes),
     }
