@@ -42,6 +42,7 @@ from tidegate.model import (
     Usage,
     Warned,
     Window,
+    Work,
 )
 from tidegate.policy import Rules
 
@@ -182,6 +183,7 @@ def test_retries_wait_longer_and_longer_with_full_jitter() -> None:
         ({"attempts": 1, "on_failure": "resume"}, False),
         ({"on_failure": "resume"}, True),
         ({"stage": CHECK}, False),
+        ({"work": Work(attempt=1, account="claude", fed=1, feedback=2), "on_cutoff": "restart"}, False),
         ({"resumed": True, "max_interruptions": 0}, True),
     ],
 )

@@ -254,9 +254,9 @@ def claimed(job: Job) -> Job:
 def begins_anew(job: Job) -> bool:
     """Whether the next attempt of a job is to find a clean directory: it goes on with nothing of the one before.
 
-    A stage behind the agent's works where the agent has worked.
+    A stage behind the agent's works where the agent has worked, and so does an agent that answers to a check's no.
     """
-    if job.session is not None or job.stage != AGENT:
+    if job.session is not None or job.stage != AGENT or job.work is not None:
         return False
     if job.resumed:
         return job.spec.on_cutoff != "resume" or job.spec.max_interruptions is not None
