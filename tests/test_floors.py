@@ -14,7 +14,7 @@ FLOORS = {
     1: "policy budget hours resets when batch allowed redact clock bell doorbell places signals notice codes lock"
     " night needs retries scylla stages runs",
     2: "answers capacity credentials gate launch watch workspace agents stores systemd handover upgrade",
-    3: "attempt explain retention audit backup forgotten",
+    3: "attempt explain retention audit backup forgotten leftovers",
     4: "supervisor restore repair",
     5: "settings logs files expand listing look narrate notify bottom standing headroom over follow run serve reap"
     " check demo daemon again report doctor upkeep cli __main__ examples",

@@ -128,7 +128,9 @@ async def _serve(service: Service, shift: Shift) -> None:
         async with anyio.create_task_group() as beside:
             for task in (_tell_ready, _tell_standing, _feed_watchdog, _ask_for_time):
                 beside.start_soon(task, service, duty)
-            beside.start_soon(keep_within, partial(_bounds, service), shift.state, shift.clock)
+            beside.start_soon(
+                keep_within, partial(_bounds, service), partial(_rooms, service, shift.state), shift.state, shift.clock
+            )
             await duty.supervisor.run()
             beside.cancel_scope.cancel()
         if not service.successor:
@@ -140,6 +142,11 @@ def _bounds(service: Service) -> Keep:
     """How much of the output of ended jobs stays, and how long they do, by the settings now in force."""
     said = service.said.retention
     return Keep(age=said.age, size=said.size, forget=said.forget)
+
+
+def _rooms(service: Service, state: Path) -> tuple[Path, Mapping[str, str]]:
+    """Where the directories of jobs lie, and the environment of the git that looks at them."""
+    return settings.workspaces(service.said, os.environ, state), settings.environment(service.said, os.environ)
 
 
 async def _never(_duty: Duty) -> bool:

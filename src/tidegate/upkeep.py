@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,22 +15,31 @@ from anyio.to_thread import run_sync
 from tidegate import places
 from tidegate.clock import Clock
 from tidegate.errors import StoreBroken
+from tidegate.leftovers import Tidied, tidy
 from tidegate.retention import Keep, Swept, forgettable, sweep
 from tidegate.stores import sqlite
 from tidegate.stores.sqlite import SqliteStore
+from tidegate.workspace.git import Task
 
 log = structlog.get_logger()
 
 HOUR = 3600.0  # seconds between two rounds
 TURN, BREATH = 0.2, 0.3  # seconds of work, and of rest after it
+PATIENCE = 60.0  # seconds for the directories of one job
 SOME = 200  # jobs that are forgotten in one transaction
 
 
-async def keep_within(bounds: Callable[[], Keep], state: Path, clock: Clock) -> None:
-    """Remove at once, and again each hour, what is beyond the bounds that are then in force; never returns."""
+async def keep_within(
+    bounds: Callable[[], Keep], rooms: Callable[[], tuple[Path, Mapping[str, str]]], state: Path, clock: Clock
+) -> None:
+    """Remove at once, and again each hour, what is beyond the bounds that are then in force; never returns.
+
+    `rooms` tells where the directories of jobs lie, and the environment of the git that looks at them.
+    """
     while True:
         try:
             _tell(await _round(bounds(), state, clock))
+            await _tidy(bounds(), *rooms(), state, clock)
         except (OSError, StoreBroken) as error:
             log.warning("output not removed", error=str(error))
         await anyio.sleep(HOUR)
@@ -47,6 +56,20 @@ async def _round(keep: Keep, state: Path, clock: Clock) -> Swept:
         if keep.forget is not None:
             await _forget(store, clock.now(), timedelta(seconds=keep.forget))
     return swept
+
+
+async def _tidy(keep: Keep, root: Path, environment: Mapping[str, str], state: Path, clock: Clock) -> None:
+    """Remove the directories of jobs that have ended long ago, one after the other."""
+    tidied = Tidied()
+    with closing(await run_sync(sqlite.open, places.database(state))) as store:
+        steps = tidy(root, store, clock.now(), keep.age, partial(Task, environment, PATIENCE, clock.monotonic))
+        while (far := await run_sync(next, steps, None)) is not None:
+            tidied = far
+            await anyio.sleep(BREATH)
+    if tidied.directories:
+        log.info("directories removed", directories=tidied.directories, bytes=tidied.size, bytes_left=tidied.left)
+    for one in tidied.resisted[:10]:
+        log.warning("directory not removed", reason=one)
 
 
 async def _forget(store: SqliteStore, now: datetime, age: timedelta) -> None:

@@ -24,6 +24,7 @@ class Listing(Struct, frozen=True, kw_only=True):
 
     attempts: Mapping[tuple[int, int], Path]
     secrets: Mapping[str, Path]
+    workspaces: Mapping[int, Path]
 
 
 def listed(state: Path) -> Listing:
@@ -36,6 +37,7 @@ def listed(state: Path) -> Listing:
             if _is_number(n.name)
         },
         secrets={one.name: one for one in _below(places.secrets(state))},
+        workspaces={int(one.name): one for one in _below(places.workspaces(state)) if _is_number(one.name)},
     )
 
 
@@ -45,6 +47,7 @@ def findings(state: Path, before: Listing, books: Books, now: float) -> Iterator
     if books.is_readable:
         yield from _secrets(state, before, books, now)
         yield from _outputs(state, before, books)
+        yield from _workspaces(state, before, books)
 
 
 # --- whose the files are, and who may read them ---
@@ -151,6 +154,24 @@ def _traces(place: Path, job: int, n: int, exit: int | None) -> Iterator[Finding
         told = "none" if lock.code is None else str(lock.code)
         said = f"{about} ended with exit status {exit}, but {place}/lock tells {told}"
         yield Finding(kind="exit", said=said, do="see its output", job=job, attempt=n, place=place)
+
+
+# --- directories that were made for jobs ---
+
+
+def _workspaces(state: Path, before: Listing, books: Books) -> Iterator[Finding]:
+    """One whose job is gone, and one that is gone itself though its job goes on with it."""
+    for job, place in before.workspaces.items():
+        if job not in books.launches and place.is_dir():
+            said = f"{place} was made for a job that the database does not know"
+            yield Finding(kind="workspace_orphan", said=said, do="tidegate clean", is_wrong=False, job=job, place=place)
+    latest = dict(sorted(books.kept))
+    for job, n in latest.items():
+        cwd = str(traces.intent_of(places.attempt(state, job, n)).get("cwd", ""))
+        if cwd.startswith(f"{places.workspaces(state)}/{job}/") and not Path(cwd).is_dir():
+            said = f"the directory in which job {job} works is missing ({cwd})"
+            do = f"it begins in a new one: tidegate retry {job} --clean, where that is not enough"
+            yield Finding(kind="workspace_missing", said=said, do=do, is_wrong=False, job=job, place=Path(cwd))
 
 
 # --- directories ---

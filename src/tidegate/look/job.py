@@ -63,7 +63,7 @@ def _sheet(desk: Desk, job: Job) -> Sheet:
         needs=desk.store.needs([job.id]),
         attempts=attempts,
         state=desk.state,
-        spots=places.spots(desk.state, job, attempts),
+        spots=places.spots(desk.state, job, attempts, sized=True),
     )
 
 

@@ -11,36 +11,39 @@ from typing import Any
 from msgspec import Struct
 
 from tidegate import places
-from tidegate.allowed import shown_size
-from tidegate.look.words import clean
+from tidegate.look.words import amount, clean
 from tidegate.model import Attempt, Job, Spec
 
 
 class Spot(Struct, frozen=True, kw_only=True):
-    """A job's own directory: how many bytes it takes on the disk, None where it is not there any more; and its branch,
-    in which repository.
+    """A job's own directory, whether it is there, how many bytes it takes on the disk (None: nobody has looked), and
+    its branch, in which repository.
     """
 
     path: str
+    here: bool
     size: int | None
     branch: str = ""
     repository: str = ""
 
 
-def spots(state: Path, job: Job, attempts: Sequence[Attempt]) -> list[Spot]:
-    """The directories that the attempts of a job worked in, the last one first."""
+def spots(state: Path, job: Job, attempts: Sequence[Attempt], *, sized: bool = False) -> list[Spot]:
+    """The directories that the attempts of a job worked in, the last one first; to be `sized` they are walked."""
     if job.spec.workspace is None:
         return []
     from tidegate.workspace import record, trees  # noqa: PLC0415 - most jobs have none
 
     paths = [str(intent(places.attempt(state, job.id, one.n)).get("cwd", "")) for one in reversed(attempts)]
+    home = places.workspaces(state) / str(job.id)  # where the output of its attempts is gone
+    noted = [record.read(home / str(n)) for n in reversed(record.numbers(home))]
     found = []
-    for path in dict.fromkeys(path for path in paths if path):
+    for path in dict.fromkeys(path for path in (*paths, *(one.path for one in noted if one)) if path):
         known = record.read(Path(path).parent)
-        size = trees.size_of(Path(path)) if Path(path).is_dir() else None
-        if size is not None or known is not None:
+        here = Path(path).is_dir()
+        size = trees.size_of(Path(path)) if sized and here else None
+        if here or known is not None:
             branch, repository = (known.branch, known.base) if known is not None else ("", "")
-            found.append(Spot(path=path, size=size, branch=branch, repository=repository))
+            found.append(Spot(path=path, here=here, size=size, branch=branch, repository=repository))
     return found
 
 
@@ -74,7 +77,7 @@ def asked(spec: Spec) -> Iterator[tuple[str, str]]:
 def lines(found: Sequence[Spot]) -> Iterator[tuple[str, str]]:
     """Where a job works or has worked, and where its commits are."""
     for place, spot in enumerate(found):
-        if spot.size is not None:
-            yield ("works in" if not place else "and"), f"{clean(spot.path)}, {shown_size(spot.size)}"
+        if spot.here:
+            yield ("works in" if not place else "and"), f"{clean(spot.path)}, {amount(spot.size or 0)}"
         if spot.branch:
             yield "branch", f"{clean(spot.branch)} in {clean(spot.repository)}"

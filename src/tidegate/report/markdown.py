@@ -18,7 +18,8 @@ STATES = tuple(State)
 
 def text(told: Told) -> str:
     """The whole report."""
-    parts = [_head(told), _verdict(told), _groups(told), _gate(told), _time(told), _failures(told), _cost(told)]
+    parts = [_head(told), _verdict(told), _groups(told), _gate(told), _time(told), _failures(told), _work(told)]
+    parts.append(_cost(told))
     parts += [_going_on(told), _versions(told)]
     return "\n\n".join("\n".join(lines) for part in parts if (lines := list(part))) + "\n"
 
@@ -129,6 +130,14 @@ def _failures(told: Told) -> Iterator[str]:
         yield f"  - {plainly(words.named(one.jobs))}"
         if place := words.log(told, one):
             yield f"  - output: {code(place)}"
+
+
+def _work(told: Told) -> Iterator[str]:
+    lines = list(words.work(told))
+    if lines:
+        yield "## Where the work is"
+        yield ""
+        yield from (f"- {plainly(line)}" for line in lines)
 
 
 def _cost(told: Told) -> Iterator[str]:

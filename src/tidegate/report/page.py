@@ -24,7 +24,7 @@ STATES = tuple(State)
 
 def text(told: Told) -> str:
     """The whole page."""
-    parts = [_verdict, _time, _gate, _groups, _failures, _cost, _going_on]
+    parts = [_verdict, _time, _gate, _groups, _failures, _work, _cost, _going_on]
     body = "".join(line for part in parts for line in part(told))
     name, path = words.title_of(told.batch)
     title, below = plainly(name), f'<p class="dim">{plainly(path)}</p>' if path else ""
@@ -193,6 +193,13 @@ def _failure(told: Told, one: Failures) -> Iterator[str]:
     if place := words.log(told, one):
         yield f'<p class="dim">output: <code>{plainly(place)}</code></p>'
     yield "</article>"
+
+
+def _work(told: Told) -> Iterator[str]:
+    if lines := list(words.work(told)):
+        yield "<section><h2>Where the work is</h2>"
+        yield from (f"<p>{plainly(line)}</p>" for line in lines)
+        yield "</section>"
 
 
 def _cost(told: Told) -> Iterator[str]:

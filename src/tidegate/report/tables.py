@@ -7,6 +7,7 @@ from io import StringIO
 
 from tidegate import stages
 from tidegate.look import plain
+from tidegate.look.places import Spot, spots
 from tidegate.look.words import shown
 from tidegate.model import Attempt, Job, Usage
 from tidegate.night.ends import NEVER_BEGUN
@@ -24,10 +25,10 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "|", "%")  # how what a spreadsheet w
 def jsonl(told: Told) -> str:
     """A line for each job: as `tidegate list --json`, with its attempts and whether it was ever interrupted."""
     attempts = told.attempts()
-    return "".join(f"{plain.line(_result(job, attempts[job.id]))}\n" for job in told.jobs)
+    return "".join(f"{plain.line(_result(told, job, attempts[job.id]))}\n" for job in told.jobs)
 
 
-def _result(job: Job, attempts: list[Attempt]) -> plain.Form:
+def _result(told: Told, job: Job, attempts: list[Attempt]) -> plain.Form:
     begun = [one for one in attempts if one.outcome != NEVER_BEGUN]
     forms = [plain.attempt(one) for one in begun]
     ran = [form["seconds"] for form in forms]
@@ -38,8 +39,14 @@ def _result(job: Job, attempts: list[Attempt]) -> plain.Form:
         "score": next((form["score"] for form in reversed(forms) if form["score"] is not None), None),
         "seconds": round(sum(ran), 3) if ran and None not in ran else None,
         "cost_usd": sum(known) if known and len(known) == len(begun) else None,
+        "directories": [directory(spot) for spot in spots(told.state, job, attempts)],
         "tries": forms,
     }
+
+
+def directory(spot: Spot) -> plain.Form:
+    """A directory that was made for a job, and where its commits are."""
+    return {"path": spot.path, "here": spot.here, "branch": spot.branch or None, "repository": spot.repository or None}
 
 
 def csv_text(told: Told) -> str:

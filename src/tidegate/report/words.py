@@ -9,6 +9,7 @@ from shlex import quote
 
 from tidegate import budget, places
 from tidegate.look import budgets
+from tidegate.look.places import Spot, spots
 from tidegate.look.words import clean, counted, shown, span
 from tidegate.model import Job, Origin, State, Window
 from tidegate.night.closings import Closing
@@ -18,6 +19,7 @@ from tidegate.night.groups import Share
 from tidegate.night.steps import HELD, OPENING, Cause
 from tidegate.report.told import Told
 
+WORK_MOST = 50  # directories and branches that are told one by one
 LEAST = 0.5  # seconds: less is told as 0 s
 STATUS = {
     "running": "running",
@@ -232,6 +234,24 @@ def named(jobs: Sequence[Job], most: int = 5) -> str:
 def log(told: Told, one: Failures) -> str:
     """Where the output of the last such attempt is; "" where none was begun."""
     return str(places.attempt(told.state, one.jobs[0].id, one.attempt)) if one.attempt is not None else ""
+
+
+def work(told: Told) -> Iterator[str]:
+    """Where the work of jobs is that had a directory of their own: on a branch, or still there."""
+    having = [job for job in told.jobs if job.spec.workspace is not None]
+    attempts = told.attempts() if having else {}
+    found = [line for job in having for line in _work(job, spots(told.state, job, attempts[job.id]))]
+    yield from found[:WORK_MOST]
+    if len(found) > WORK_MOST:
+        yield f"and {len(found) - WORK_MOST} more, all in results.jsonl"
+
+
+def _work(job: Job, found: Sequence[Spot]) -> Iterator[str]:
+    for spot in found:
+        if spot.branch:
+            yield f"{job.name}: branch {spot.branch} in {spot.repository}" + (f", kept in {spot.path}" * spot.here)
+        elif spot.here:
+            yield f"{job.name}: kept in {spot.path}"
 
 
 # --- going on ----------------------------------------------------------------------------------

@@ -95,10 +95,15 @@ def clear_half_made(task: Task, root: Path, job: int) -> None:
     for n in record.numbers(root / str(job)):
         place = record.room(root, job, n)
         if record.is_half_made(place):
-            if (made := record.read(place, MAKING)) is not None:
-                _ = remove_tree(Path(made.path))
-                worktrees.drop(task, made)
-            remove_tree(place)
+            clear(task, place)
+
+
+def clear(task: Task, place: Path) -> list[str]:
+    """Remove one that was cut short; what resists, in words."""
+    if (made := record.read(place, MAKING)) is not None:
+        remove_tree(Path(made.path))
+        worktrees.drop(task, made)
+    return remove_tree(place)
 
 
 def leave(home: Path) -> None:
