@@ -391,8 +391,8 @@ class Work(Struct, frozen=True, kw_only=True):
 class NewJob(Struct, frozen=True, kw_only=True):
     """A job as a door hands it in: `name` is the user's id, unique within its batch; "" for its own id in decimal.
 
-    It waits for `not_before`, and for the success of the jobs whose ids are in `needs`; neither is a part of what it
-    does, so the same job with others is the same job.
+    It waits for `not_before`, and for the success of the jobs whose ids are in `needs`; it is expected to take `expect`
+    seconds. None of these is a part of what it does, so the same job with others is the same job.
     """
 
     name: str
@@ -403,6 +403,7 @@ class NewJob(Struct, frozen=True, kw_only=True):
     group: str = ""
     not_before: datetime | None = None
     needs: tuple[int, ...] = ()
+    expect: float | None = None
 
 
 class Job(Struct, frozen=True, kw_only=True):

@@ -22,6 +22,8 @@ from tidegate import agents, codes, doorbell, files, follow, logs, places, setti
 from tidegate.again import NOTHING, Again, asked, others, queue
 from tidegate.agents import Known
 from tidegate.batch import Expanded
+from tidegate.batch.longest import longest_first
+from tidegate.batch.tables import LONGEST_FIRST
 from tidegate.bottom import Bottom
 from tidegate.check import preflight
 from tidegate.daemon import CONFIGURATION, LISTENED, PATIENCE, Duty, Shift, make_room, on_duty, owning, shift_for
@@ -142,7 +144,10 @@ def _submitted(batch: Expanded, shift: Shift, *, update: bool, again: Again) -> 
     store.set_accounts(batch.accounts, now)
     store.keep_hours(f"batch:{batch.name}", batch.hours, now)
     queue(store, batch, again, now)
-    told = store.submit(Batch(batch.name), batch.jobs, now, groups=batch.groups, update=update, whole=not again.only)
+    jobs: Sequence[NewJob] = batch.jobs
+    if batch.order == LONGEST_FIRST:
+        jobs = longest_first(jobs, store.lengths([job.name for job in jobs]))
+    told = store.submit(Batch(batch.name), jobs, now, groups=batch.groups, update=update, whole=not again.only)
     store.keep_budgets(f"batch:{batch.name}", batch.budgets, now)
     _tell(told, again.printed)
     if again.only and (more := others(store, batch)):

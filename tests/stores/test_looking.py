@@ -8,7 +8,7 @@ import pytest
 
 from stores.world import World, new
 from tidegate.errors import StoreBroken
-from tidegate.model import Account, Batch, Interrupted, State
+from tidegate.model import Account, Batch, Cancelled, Interrupted, State
 from tidegate.stores import Store
 
 
@@ -197,3 +197,15 @@ def test_reads_of_one_moment_see_one_state(world: World) -> None:
         assert world.store.counts() == before
     world.take()
     assert world.store.counts()[State.RUNNING] == 1
+
+
+def test_how_long_the_newest_success_of_a_name_took(world: World) -> None:
+    for batch, seconds, ends in (("b", 5, True), ("c", 8, True), ("d", 3, False)):
+        world.submit("a", "x", batch=batch)
+        one, other = world.claim(2)
+        world.wait(seconds)
+        world.finish(one) if ends else world.fail(one)
+        world.store.cancel(other[0].id, world.now, by="ann")
+        world.finish(other, Cancelled())
+    assert world.store.lengths(["a", "x", "nobody"]) == {"a": 8.0}
+    assert world.store.lengths([]) == {}

@@ -142,7 +142,7 @@ def test_every_statement_is_used_and_none_is_built_from_strings() -> None:
 
 SCANS_ALLOWED = {
     "accounts", "batches", "supervisors", "holds", "wide_holds", "crowd", "running",  # few rows, and all are wanted
-    "requests", "hours", "hours_by", "answered_at", "groups",
+    "requests", "hours", "hours_by", "answered_at", "groups", "budgets", "spent_ever",
     "counts", "filled", "waiting", "waiting_of", "busy", "heads", "is_empty", "is_ours",  # lanes are few
     "schema_version", "known_names", "newest_job",
 }  # fmt: skip
@@ -165,6 +165,8 @@ def test_no_statement_reads_through_all_jobs_attempts_or_events(tmp_path: Path) 
         "ended",
         "groups_of",
         "tied_batches",
+        "lengths",
+        "unfinished",
     }  # what is wanted, and nothing besides
     rare = {"secrets", "drop_idle", "salvaged"}
     assert scanning <= SCANS_ALLOWED | sorting | rare, "secrets are looked for where a job with one is forgotten"

@@ -287,6 +287,7 @@ def _expanded(head: Head, jobs: Sequence[Written], around: Around, ties: tuple[N
         probes=probes_of(head.declared, made, around.has_limits),
         hours=hours_by(name, head.options, head.accounts),
         groups=ties,
+        order=head.options.get("order", "fifo"),
         budgets=budgets_by(name, head.options, head.accounts),
     )
 
@@ -296,6 +297,10 @@ def _ordered(jobs: Iterable[tuple[NewJob, int]], options: Table) -> list[NewJob]
     from hashlib import sha256  # noqa: PLC0415 - loads OpenSSL
 
     match options.get("order", "fifo"):
+        case "longest_first":
+            from tidegate.batch.longest import longest_first  # noqa: PLC0415 - most batches are as they are
+
+            return longest_first([job for job, _ in jobs], {})
         case "blocked":  # every job once before any a second time
             return [job for job, _ in sorted(jobs, key=lambda one: one[1])]
         case "shuffle":  # by name: what is added later moves nothing else

@@ -57,7 +57,8 @@ class Expand:
         group = one.group or said.get("group", "")
         if spec.expand and not group:
             raise BadInput(f"{place} expand: adds jobs to a group: say group, too")
-        return NewJob(name=name, account=account, spec=spec, model=model, priority=priority, group=group)
+        expect = said.get("expect")
+        return NewJob(name=name, account=account, spec=spec, model=model, priority=priority, group=group, expect=expect)
 
     def _expansion(self, said: Table, place: str) -> str:
         """The defaults of the jobs that a job prints, as text; "" where it prints none."""

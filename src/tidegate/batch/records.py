@@ -8,6 +8,7 @@ from typing import Any
 
 from tidegate.batch import workspaces
 from tidegate.batch.shapes import Expanded
+from tidegate.batch.tables import LONGEST_FIRST
 from tidegate.model import Allowance, Budget, NewJob, Stage, Workspace
 
 
@@ -27,6 +28,7 @@ def as_record(job: NewJob) -> dict[str, Any]:
         "priority": job.priority,
         "timeout": _short(spec.timeout),
         "silence": _short(spec.silence),
+        "expect": _short(job.expect),
         "max_output": spec.max_output,
         "memory": spec.memory,
         "pids": spec.pids,
@@ -72,6 +74,8 @@ def head_as_jsonl(batch: Expanded) -> str:
         tables.setdefault(scope, {})["hours"] = text
     for scope, budget in batch.budgets.items():
         tables.setdefault(scope, {})["budget"] = as_budget(budget)
+    if batch.order == LONGEST_FIRST:  # what is known of earlier runs may move them yet
+        tables[of_batch]["order"] = batch.order
     head = {"batch": tables.pop(of_batch), "accounts": tables, "groups": _ties(batch)}
     said = {key: table for key, table in head.items() if table}
     return json.dumps(said) + "\n" if said else ""

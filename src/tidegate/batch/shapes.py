@@ -57,8 +57,9 @@ class Around(Struct, frozen=True, kw_only=True):
 class Expanded(Struct, frozen=True, kw_only=True):
     """A batch, ready to be submitted; `accounts` are all that are declared or used. `on_limit` is "wait" or "exit".
 
-    `probes` are the accounts that are to be asked first, with their agents. `hours` and `budgets` are those that the
-    batch itself says, by scope: of the whole batch, and of accounts. `groups` are those that wait for others.
+    `probes` are the accounts that are to be asked first, with their agents. `hours` and `budgets` are those that
+    the batch itself says, by scope: of the whole batch, and of accounts. `groups` are those that wait for others.
+    `order` is that in which the jobs are already, as far as the batch alone tells.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Expanded(Struct, frozen=True, kw_only=True):
     probes: Mapping[str, str] = field(default_factory=dict)
     hours: Mapping[str, str] = field(default_factory=dict)
     groups: tuple[NewGroup, ...] = ()
+    order: str = "fifo"
     budgets: Mapping[str, Budget] = field(default_factory=dict)
 
 

@@ -71,12 +71,13 @@ day = _with_one_of(tuple(ALLOWANCE), allowed.table_of(ALLOWANCE))
 budget = _with_one_of(
     (*ALLOWANCE, "day"), allowed.table_of({**ALLOWANCE, "day": day, "on_exceed": allowed.one_of(*EXCEED)})
 )
+LONGEST_FIRST = "longest_first"
 BATCH: Mapping[str, Check[object]] = {
     "name": allowed.name,
     "on_limit": allowed.one_of("wait", "exit"),
     "hours": hours,
     "budget": budget,
-    "order": allowed.one_of("fifo", "blocked", "shuffle"),
+    "order": allowed.one_of("fifo", "blocked", "shuffle", LONGEST_FIRST),
     "seed": allowed.whole(0, 2**31),
 }
 PREFLIGHT = ("canary", "probe", "off")  # one job goes first, a question is asked first, or nothing of the kind
@@ -109,6 +110,7 @@ DEFAULTS: Mapping[str, Check[object]] = {
     "priority": allowed.whole(-1_000_000, 1_000_000),
     "timeout": allowed.seconds(),
     "silence": allowed.seconds(),
+    "expect": allowed.seconds(),
     "max_output": allowed.some_size,
     "memory": allowed.some_size,
     "pids": PIDS,

@@ -339,6 +339,9 @@ class Store(Protocol):
     def launches(self, ids: Sequence[int]) -> dict[int, tuple[State, int]]:
         """Where those of these jobs that there are stand, and how often they were launched, by internal id."""
 
+    def lengths(self, names: Sequence[str]) -> dict[str, float]:
+        """How many seconds the newest success of a job of each of these names took, in whatever batch."""
+
     def jobs_named(self, name: str, batch: int | None = None) -> list[Job]:
         """Jobs by the user's id; one for each batch that has it."""
 

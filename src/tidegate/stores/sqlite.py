@@ -806,6 +806,12 @@ class SqliteStore(Ledger):
             found = self._file.rows("launches", ids=json_text(list(ids)))
             return {id: (_state(state), launches) for id, state, launches in found}
 
+    def lengths(self, names: Sequence[str]) -> dict[str, float]:
+        """How many seconds the newest success of a job of each of these names took, in whatever batch."""
+        with self._file.look():
+            found = self._file.rows("lengths", names=json_text(list(names)))
+            return {name: max(round(length, 3), 0.0) for name, length in found if length is not None}
+
     def jobs_named(self, name: str, batch: int | None = None) -> list[Job]:
         """Jobs by the user's id; one for each batch that has it."""
         with self._file.look():

@@ -1075,6 +1075,15 @@ DELETE FROM supervisor WHERE uuid IN (
   SELECT uuid FROM supervisor WHERE left_at < :before AND uuid NOT IN (SELECT supervisor FROM attempt) LIMIT :most
 );
 
+-- lengths: how long the newest success of a job of each of these names took, in seconds; NULL where there was none
+SELECT asked.value, (
+  SELECT (julianday(attempt.ended_at) - julianday(attempt.started_at)) * 86400
+  FROM job CROSS JOIN attempt ON attempt.job = job.id
+  WHERE job.name = asked.value AND attempt.outcome = 'succeeded' AND attempt.stage = ''
+  ORDER BY attempt.epoch DESC LIMIT 1
+)
+FROM json_each(:names) AS asked;
+
 -- jobs_named: the jobs of a name, one for each batch that has it
 SELECT batch.name, definition.spec, job.*
 FROM job JOIN batch ON batch.id = job.batch JOIN definition ON definition.job = job.id
