@@ -70,12 +70,12 @@ def attempt(usage: Usage | None, lasted: float = 1.5) -> Attempt:
     ],
 )
 def test_what_an_attempt_does_not_tell_is_unknown_and_not_nothing(told: Usage | None, spent: Spent) -> None:
-    assert budget.spent_by(attempt(told)) == spent
+    assert budget.spent_by(attempt(told), "claude") == spent
 
 
 def test_an_attempt_that_ended_before_it_began_took_no_time() -> None:
-    assert budget.spent_by(attempt(None, -60)).milliseconds == 0
-    assert budget.spent_by(Attempt(job=1, n=1, supervisor="me", epoch=1, started_at=NOW)).milliseconds == 0
+    assert budget.spent_by(attempt(None, -60), "claude").milliseconds == 0
+    assert budget.spent_by(Attempt(job=1, n=1, supervisor="me", epoch=1, started_at=NOW), "claude").milliseconds == 0
 
 
 def test_several_are_added_up() -> None:
@@ -90,6 +90,7 @@ def test_only_a_plain_command_that_tells_nothing_is_not_counted() -> None:
     assert budget.is_counted(None, "claude")
     assert budget.is_counted(Usage(cost_usd=0.1), "command")
     assert not budget.is_counted(None, "command")
+    assert budget.spent_by(attempt(None), "command") == Spent(milliseconds=1500)
 
 
 def test_a_day_is_one_of_the_zone_and_may_have_23_hours() -> None:

@@ -19,8 +19,10 @@ from tidegate import night
 from tidegate.look.desk import Desk
 from tidegate.look.words import Page
 from tidegate.model import (
+    Allowance,
     Attempt,
     Batch,
+    Budget,
     Cancelled,
     Event,
     Failed,
@@ -31,6 +33,7 @@ from tidegate.model import (
     Spent,
     Stage,
     State,
+    Succeeded,
     Usage,
 )
 from tidegate.night import cost, history, status, steps
@@ -200,7 +203,7 @@ def test_a_pause_that_somebody_ends_cut_off_what_ran_and_says_who_ended_it(world
     (one,) = report.picture.closings
     assert (one.cut_off, len(one.delayed)) == (1, 1)
     assert words.delayed(report, one) == "1 job was delayed by a pause of acct by ann from 18:30:00 to 18:31:00"
-    assert words.resets(report, one).endswith("wide open at 18:31:00 by bob")
+    assert words.resets(report, one).endswith("open again at 18:31:00 by bob")
 
 
 def test_a_limit_that_somebody_lifts_while_it_opens_was_open_for_a_first_one_before(
@@ -453,6 +456,20 @@ def test_a_judge_that_is_an_agent_is_expected_to_tell_and_a_plain_check_is_not(w
         for job in jobs
     ]
     assert cost.total(attempts, jobs).usd == cost.Known(None, 0, 1)
+
+
+def test_what_a_budget_kept_back_is_told_and_until_when(world: World, tmp_path: Path) -> None:
+    world.store.keep_budgets("batch:b", {"batch:b": Budget(whole=Allowance(usd=1))}, world.now)
+    world.submit("a", "b")
+    world.store.finish(world.take()[1], Succeeded("done"), world.now, usage=Usage(cost_usd=1.5))
+    world.wait(60)
+    (one,) = (report := told(world, tmp_path)).picture.closings
+    assert words.resets(report, one) == "still shut"
+    assert list(words.spendings(report)) == ["budget of batch:b: $1.50 of $1.00: spent, nothing more is launched"]
+    assert report.picture.standing.status == "paused_budget"
+    world.store.lift("batch:b", world.now, by="ann")
+    (one,) = (report := told(world, tmp_path)).picture.closings
+    assert words.resets(report, one) == "open again at 18:31:00 by ann"
 
 
 # --- many nights ---

@@ -41,13 +41,13 @@ def is_counted(usage: Usage | None, agent: str) -> bool:
     return usage is not None or agent != COMMAND
 
 
-def spent_by(attempt: Attempt) -> Spent:
-    """What an attempt that has ended has used."""
+def spent_by(attempt: Attempt, agent: str) -> Spent:
+    """What an attempt that has ended has used; one that is not expected to tell of money is none that has not told."""
     usage = attempt.usage or Usage()
     tokens = [one for one in (usage.input_tokens, usage.output_tokens) if one is not None]
     lasted = (attempt.ended_at or attempt.started_at) - attempt.started_at
     return Spent(
-        attempts=1,
+        attempts=int(is_counted(attempt.usage, agent)),
         usd_told=int(usage.cost_usd is not None),
         microdollars=max(round((usage.cost_usd or 0.0) * MICRO), 0),
         tokens_told=int(bool(tokens)),

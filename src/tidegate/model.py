@@ -583,7 +583,9 @@ class Budget(Struct, frozen=True, kw_only=True):
 
 
 class Spent(Struct, frozen=True, kw_only=True):
-    """What `attempts` have used that have ended, added up; only so many of them told of money and tokens.
+    """What attempts have used that have ended, added up.
+
+    `attempts` are those that are expected to tell what they cost; only so many of them told of money and of tokens.
 
     `microdollars` are millionths of a dollar, `milliseconds` the wall time of the attempts.
     """

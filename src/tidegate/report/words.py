@@ -187,7 +187,9 @@ def _because(one: Closing) -> str:
 
 
 def resets(told: Told, one: Closing) -> str:
-    """The reset that was stated, and what came of it."""
+    """The reset that was stated, and what came of it; where no provider has shut it, how long it stayed so."""
+    if one.origin is not Origin.LIMIT and one.stated is None:
+        return _lifted(told, one)
     parts = [f"stated reset {at(told, one.stated)}" if one.stated else "no reset named"]
     if one.reopened_at is None:
         parts.append(f"still shut, until {at(told, one.until)}" if one.until else "still shut")
@@ -197,6 +199,13 @@ def resets(told: Told, one: Closing) -> str:
         parts.append(f"the first was let go at {at(told, one.reopened_at)}{after}")
         parts.append(_wide(told, one))
     return ", ".join(parts)
+
+
+def _lifted(told: Told, one: Closing) -> str:
+    if one.opened_at is None:
+        return f"still shut, until {at(told, one.until)}" if one.until else "still shut"
+    by = f" by {clean(one.ended_by)}" if one.ended_by and one.ended_by != "time" else ""
+    return f"open again at {at(told, one.opened_at)}{by}"
 
 
 def _wide(told: Told, one: Closing) -> str:

@@ -20,9 +20,10 @@ Part = tuple[int | None, str | None]  # a batch and an account, None for any
 
 def count(rows: Rows, job: Job, attempt: Attempt, ties: Ties, now: datetime) -> None:
     """Count what an attempt has used that has just ended, and act where a budget is spent; inside a transaction."""
-    if not (ties.budgeted or budget.is_counted(attempt.usage, stages.spec_of(job).agent)):
+    agent = stages.spec_of(job).agent
+    if not (ties.budgeted or budget.is_counted(attempt.usage, agent)):
         return
-    rows.add_spent(budget.day(now, clock.zone()), job.batch, job.account, budget.spent_by(attempt))
+    rows.add_spent(budget.day(now, clock.zone()), job.batch, job.account, budget.spent_by(attempt, agent))
     if ties.budgeted:
         scopes = (EVERYTHING, job.account, f"{BATCH}{job.batch_name}")
         _heed(rows, [one for one in rows.budgets() if one.scope in scopes], now)
