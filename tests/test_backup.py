@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
+import resource
 import shutil
 import stat
 import subprocess
@@ -25,11 +27,13 @@ from tidegate import places
 from tidegate.audit import audit
 from tidegate.backup import Wanted, unpack, write
 from tidegate.backup.writing import Hashed
-from tidegate.errors import BadInput
+from tidegate.errors import BadInput, StoreBlocked
 from tidegate.launch import boot_id
 from tidegate.model import Lost
 from tidegate.restore import is_empty
+from tidegate.stores import sqlite
 from tidegate.stores.connection import SQL
+from tidegate.stores.exchange import exchange
 from tidegate.stores.rows import iso
 
 
@@ -506,3 +510,22 @@ def test_whoever_reads_and_submits_during_a_restore_harms_nothing(tidegate: Tide
     wrong = {one.kind for one in audit(tidegate.state)} - {"exit", "mode"}
     assert wrong == set(), "the rest is what the fixture lacks"
     assert len(tidegate.states()) >= 30
+
+
+def test_a_disk_that_takes_nothing_is_no_damage_and_keeps_the_old_database(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        made = Night(tmp_path / name)
+        made.submit(name, job("a"))
+        made.store.close()
+    (tmp_path / "aside").mkdir()
+    old, new = (places.database(tmp_path / name) for name in ("old", "new"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # a write beyond it fails, as on a full disk
+    try:
+        with pytest.raises(StoreBlocked, match=re.escape(str(old))):
+            exchange(old, new, tmp_path / "aside")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    store = sqlite.open(old)
+    assert [batch.name for batch in store.batches()] == ["old"]
+    store.close()
