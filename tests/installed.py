@@ -20,6 +20,7 @@ from mother import Process, cgroup, mother
 Json = dict[str, Any]
 Started = subprocess.Popen[str] | Process
 OWN = [sys.executable, "-m", "tidegate"]  # in an interpreter of its own
+HOME = cgroup()  # the one in which a mother lives
 LOCALE = ("PYTHON", "LC_", "LANG")  # what an interpreter sees only as it starts
 
 
@@ -93,7 +94,7 @@ class Tidegate:
     def _is_borne(self) -> bool:
         """Whether a mother can bear it as it would be in an interpreter of its own."""
         special = self.program or any(name.startswith(LOCALE) for name in self.env)
-        return not special and mother().cgroup == cgroup()
+        return not special and cgroup() == HOME
 
     def _bear(self, args: Sequence[str], streams: Sequence[int], *, alone: bool) -> Process:
         return mother().bear(args, self.environment(), self.place, streams, alone=alone)

@@ -77,7 +77,6 @@ class Mother:
             [sys.executable, __file__], stdin=hers.fileno(), stdout=subprocess.DEVNULL, start_new_session=True
         )
         hers.close()
-        self.cgroup = cgroup()
 
     def close(self) -> None:
         self._orders.close()
