@@ -270,7 +270,12 @@ def released(job: Job, reason: str) -> Job:
 
 def cancelled(job: Job, by: str, now: datetime) -> Job:
     """A queued job whose end somebody asked for; any other as it is."""
-    return _stopped(job, State.CANCELLED, f"cancelled by {by}", now)
+    return _stopped(job, State.CANCELLED, why_cancelled(by), now)
+
+
+def why_cancelled(by: str) -> str:
+    """The reason of a job whose end somebody asked for."""
+    return f"cancelled by {by}"
 
 
 def skipped(job: Job, needed: Job, now: datetime) -> Job:

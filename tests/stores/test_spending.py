@@ -23,6 +23,7 @@ from tidegate.model import (
     Hold,
     Interrupted,
     Job,
+    NewGroup,
     NewJob,
     Origin,
     Outcome,
@@ -31,6 +32,7 @@ from tidegate.model import (
     State,
     Succeeded,
     Usage,
+    When,
     Window,
 )
 
@@ -183,6 +185,35 @@ def test_a_budget_that_cancels_ends_what_is_queued_and_asks_for_the_end_of_what_
     spend(world, second, None, Cancelled("cancelled"))
     submit(world, "e")
     assert names(world.claim(9)) == ["x"], "and what comes later is held"
+    audited(world.store)
+
+
+def test_what_hangs_on_jobs_that_a_budget_cancels_is_settled(world: World) -> None:
+    submit(world, "a", "c")
+    stuck = Hold(scope=f"job:{world.job('c').id}", origin=Origin.HUMAN, since=world.now, by="tidegate")
+    world.store.hold(stuck, world.now)
+    later = NewJob(name="later", account="other", spec=Spec(prompt="x"), needs=(world.job("c").id,))
+    world.store.submit(Batch("other"), [later], world.now, whole=False)
+    spend(world, world.take(), 3.0)
+    cancels = Budget(whole=Allowance(usd=1), on_exceed=Exceed.CANCEL)
+    world.store.keep_budgets("configuration", {"acct": cancels}, world.now)
+    assert world.states() == {"a": "succeeded", "c": "cancelled", "later": "skipped"}
+    assert world.job("later").reason == "needs c, which was cancelled"
+    assert [hold.origin for hold in world.store.holds()] == [Origin.BUDGET]
+    audited(world.store)
+
+
+def test_a_group_that_waits_for_the_end_of_what_a_budget_cancels_begins(world: World) -> None:
+    cancels = Budget(whole=Allowance(usd=1), on_exceed=Exceed.CANCEL)
+    world.store.keep_budgets("configuration", {"acct": cancels}, world.now)
+    submit(world, "x", batch="other")
+    claim = world.take()
+    jobs = [NewJob(name=f"{g}/1", account=a, group=g, spec=Spec(prompt="x")) for g, a in (("T0", "acct"), ("T1", "o"))]
+    groups = [NewGroup(name="T1", needs=("T0",), when=When.FINISHED)]
+    world.store.submit(Batch("b"), jobs, world.now, groups=groups)
+    spend(world, claim, 2.0)
+    assert world.states() == {"x": "succeeded", "T0/1": "cancelled", "T1/1": "queued"}
+    assert names(world.claim(9)) == ["T1/1"]
     audited(world.store)
 
 

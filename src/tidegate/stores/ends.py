@@ -24,6 +24,22 @@ def cancel(rows: Rows, job: Job, now: datetime, by: str) -> Job:
     return end
 
 
+def cancel_all(rows: Rows, jobs: Sequence[int], now: datetime, by: str) -> None:
+    """The same for many: costs what their rows cost, and one look at the groups of each of their batches."""
+    cancelled = dict(rows.cancel(jobs, by, now))
+    told = {"state": State.CANCELLED.value, "reason": policy.why_cancelled(by)}
+    rows.same_event(now, "job ended", list(cancelled), told)
+    scopes = {f"job:{id}" for id in cancelled}
+    for hold in rows.every_hold():
+        if hold.origin is Origin.HUMAN and hold.scope in scopes:
+            rows.drop_hold(hold)
+            rows.event(now, "gate lifted", scope=hold.scope, data={**about(hold), "by": by})
+    for id in set(jobs) - cancelled.keys():
+        ask(rows, Ask.CANCEL, now, by=by, target=id)
+    _skip(rows, [(id, cancelled[id], State.CANCELLED) for id in rows.needed(list(cancelled))], now)
+    settle(rows, rows.tied_batches(list(cancelled)), now)
+
+
 def _unstick(rows: Rows, job: Job, now: datetime, by: str) -> None:
     """Nobody needs to look at a job any more that somebody has ended."""
     for hold in rows.holds_on(f"job:{job.id}"):

@@ -384,6 +384,13 @@ class _Rows:
         asked = self.pending(Ask.CANCEL, job) is not None
         return Ties(asked, bool(self._waiting_for(job)), self._tied(self.jobs[job]), bool(self.kept))
 
+    def cancel(self, jobs: Sequence[int], by: str, now: datetime) -> list[tuple[int, str]]:
+        found = [(self.jobs[id], policy.cancelled(self.jobs[id], by, now)) for id in sorted(jobs)]
+        cancelled = [after for job, after in found if after is not job]
+        for job in cancelled:
+            self.put_job(job)
+        return [(job.id, job.name) for job in cancelled]
+
     def skip(self, needed: int, reason: str, now: datetime) -> list[tuple[int, str]]:
         waiting = [self.jobs[id] for id in self._waiting_for(needed)]
         found = [(job, policy.skipped(job, self.jobs[needed], now)) for job in waiting]

@@ -327,6 +327,9 @@ class Rows(Protocol):
     def ties(self, job: int) -> Ties:
         """What hangs on a job."""
 
+    def cancel(self, jobs: Sequence[int], by: str, now: datetime) -> Sequence[tuple[int, str]]:
+        """Make every queued one of these jobs what `policy.cancelled` says; those, by id, with names."""
+
     def skip(self, needed: int, reason: str, now: datetime) -> Sequence[tuple[int, str]]:
         """Make every queued job that waits for a job's success what `policy.skipped` says; those, by id, with names."""
 

@@ -126,6 +126,5 @@ def _act(rows: Rows, one: Kept, hold: Hold, now: datetime) -> None:
         rows.put_hold(replace(hold, epoch=seq))
     if one.budget.on_exceed is Exceed.CANCEL:
         batch, account = _part(rows, one.scope)
-        for id in rows.unfinished(batch=batch, account=account):
-            if (job := rows.job(id)) is not None:
-                ends.cancel(rows, job, now, f"the budget of {one.scope}: {hold.reason.removeprefix(budget.SPENT)}")
+        by = f"the budget of {one.scope}: {hold.reason.removeprefix(budget.SPENT)}"
+        ends.cancel_all(rows, rows.unfinished(batch=batch, account=account), now, by)

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from tidegate import places
+from tidegate import places, policy
 from tidegate.budget import FIGURES
 from tidegate.errors import StoreBroken
 from tidegate.model import (
@@ -380,6 +380,10 @@ class _Rows:
     def ties(self, job: int) -> Ties:
         asked, needed, group, budgeted = self._file.row("ties", job=job) or (0, 0, 0, 0)
         return Ties(bool(asked), bool(needed), group or 0, bool(budgeted))
+
+    def cancel(self, jobs: Sequence[int], by: str, now: datetime) -> list[tuple[int, str]]:
+        reason = policy.why_cancelled(by)
+        return sorted(self._file.rows("cancel", jobs=json_text(list(jobs)), reason=reason, now=iso(now)))
 
     def skip(self, needed: int, reason: str, now: datetime) -> list[tuple[int, str]]:
         return sorted(self._file.rows("skip", job=needed, reason=reason, now=iso(now)))
