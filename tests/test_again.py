@@ -53,6 +53,17 @@ def test_what_was_handed_in_before_stays_in_the_batch(tidegate: Tidegate) -> Non
 
 
 @pytest.mark.slow
+def test_what_is_queued_besides_a_selection_is_not_started(tidegate: Tidegate) -> None:
+    name = batch(tidegate, more='[groups.T2]\nneeds = ["T0"]\ncommand = ["true"]\n')
+    assert tidegate("submit", "--batch", "n", "--group", "T0", "--name", "T0/x", "--", "true").returncode == 0
+    done = tidegate("run", name, "--only", "T[!0]/b", "--only", "T2")
+    assert (done.returncode, ran(tidegate, "T1"), ran(tidegate, "T0")) == (1, ["b"], []), done.stderr
+    assert "1 wait: waits for group T0 (1 of 1 job left)" in done.stdout
+    assert tidegate.states() == {"T0/x": "queued", "T1/b": "succeeded", "T2": "queued"}
+    assert tidegate("run", name).returncode == 0
+
+
+@pytest.mark.slow
 def test_those_that_ended_badly_run_again_and_the_others_do_not(tidegate: Tidegate) -> None:
     assert tidegate("run", batch(tidegate, zero="[ -e good ]")).returncode == 1
     (tidegate.place / "good").touch()

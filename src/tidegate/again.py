@@ -5,13 +5,12 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from fnmatch import fnmatchcase
 
 import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-from tidegate import allowed
+from tidegate import allowed, selection
 from tidegate.batch import Expanded
 from tidegate.errors import BadInput
 from tidegate.look.desk import person
@@ -60,9 +59,9 @@ def _named(batch: Expanded, pattern: str, flag: str) -> list[str]:
     return found
 
 
-def fits(job: Job | NewJob, pattern: str) -> bool:
-    """Whether a pattern picks a job: by its group, or by its name."""
-    return job.group == pattern or fnmatchcase(job.name, pattern)
+def fits(job: Job | NewJob, *patterns: str) -> bool:
+    """Whether one of these patterns picks a job; none at all pick every job."""
+    return selection.fits(job.name, job.group, patterns)
 
 
 def printing(batch: Expanded) -> set[str]:
@@ -125,7 +124,7 @@ def _printed(batch: Expanded, again: Again, known: Mapping[str, Job]) -> list[Jo
     """The jobs of the part that a job of the file has printed."""
     written = {job.name for job in batch.jobs}
     found = [job for job in known.values() if job.group in again.printed and job.name not in written]
-    return [job for job in found if not again.only or any(fits(job, pattern) for pattern in again.only)]
+    return [job for job in found if fits(job, *again.only)]
 
 
 def stored(store: Store, name: str) -> dict[str, Job]:
@@ -137,12 +136,6 @@ def stored(store: Store, name: str) -> dict[str, Job]:
         found |= {job.name: job for job in some}
         after = some[-1].id
     return found
-
-
-def others(store: Store, batch: Expanded) -> int:
-    """How many queued jobs a batch has in a store besides those handed in."""
-    mine = {job.name for job in batch.jobs}
-    return sum(job.state is State.QUEUED and job.name not in mine for job in stored(store, batch.name).values())
 
 
 def is_same(store: Store, job: Job, new: NewJob) -> bool:

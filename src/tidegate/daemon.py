@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -177,7 +177,7 @@ def owning(state: Path) -> Iterator[int]:
         os.close(fd)
 
 
-def incarnation(clock: Clock, batch: int | None) -> Incarnation:
+def incarnation(clock: Clock, batch: int | None, only: Sequence[str] = ()) -> Incarnation:
     """Who this process is."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return Incarnation(
@@ -187,6 +187,7 @@ def incarnation(clock: Clock, batch: int | None) -> Incarnation:
         boot_id=boot,
         started_at=clock.now(),
         batch=batch,
+        only=tuple(only),
     )
 
 
@@ -201,14 +202,16 @@ async def on_duty(
     batch: int | None,
     is_over: Callable[[Duty], Awaitable[bool]],
     *,
+    only: Sequence[str] = (),
     obey: Obey | None = None,
     heed: Heed | None = None,
 ) -> AsyncIterator[Duty]:
     """Everything around the supervisor: entered, listening and narrating; left in order.
 
+    `only` these jobs are started, by the patterns of `selection`.
     `obey` does what a signal means, `heed` what a request asks, where that is something else than in the foreground.
     """
-    me = incarnation(shift.clock, batch)
+    me = incarnation(shift.clock, batch, only)
     gc.freeze()  # what is there by now stays: each collection of the whole would walk it for 20 ms
     news = Bell()
     async with Writer(shift.store, partial(_tell_blocked, shift.state, news)) as ask, Watcher(shift.clock) as watcher:

@@ -108,8 +108,10 @@ class Following:
 
 
 @asynccontextmanager
-async def following(shift: Shift, batch: Batch, accounts: Sequence[Account], after: int) -> AsyncIterator[Following]:
-    """Follow a batch, telling what has happened to it since the event `after`."""
+async def following(
+    shift: Shift, batch: Batch, accounts: Sequence[Account], after: int, only: Sequence[str] = ()
+) -> AsyncIterator[Following]:
+    """Follow a batch, or `only` a part of it, telling what has happened to it since the event `after`."""
     gate = Gate(os.uname().nodename)
     async with Writer(shift.store) as ask:
 
@@ -124,6 +126,7 @@ async def following(shift: Shift, batch: Batch, accounts: Sequence[Account], aft
             batch=batch.id,
             gate=gate,
             see_holds=see_holds,
+            only=only,
         )
         mine = Mine(view, {"*", f"host:{view.host}", f"batch:{batch.name}", *(one.name for one in accounts)})
         narrator = Narrator(shift.store, ask, after, _nobody, mine.of)

@@ -690,7 +690,10 @@ class Event(Struct, frozen=True, kw_only=True):
 
 
 class Supervisor(Struct, frozen=True, kw_only=True):
-    """One incarnation of one supervisor process; `batch` is the one that it works on, None for all."""
+    """One incarnation of one supervisor process; `batch` is the one that it works on, None for all.
+
+    It starts `only` the jobs of these groups, or whose names these patterns fit; none are named where it starts any.
+    """
 
     uuid: str
     host: str
@@ -698,6 +701,7 @@ class Supervisor(Struct, frozen=True, kw_only=True):
     boot_id: str
     started_at: datetime
     batch: int | None = None
+    only: tuple[str, ...] = ()
 
 
 class Submission(Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from tidegate.gate import Gate, Key, key
 from tidegate.look import why
 from tidegate.look.words import Page, page, shown
 from tidegate.model import Hold, Job, Origin, Stand, State, Window
+from tidegate.selection import fits
 
 if TYPE_CHECKING:
     from tidegate.bottom import Bottom
@@ -30,7 +31,10 @@ GOES_ON = "the next `tidegate run` of this file goes on with them"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """A batch as it is seen, whoever works on it; `see_holds` brings `gate` up to date."""
+    """A batch as it is seen, whoever works on it; `see_holds` brings `gate` up to date.
+
+    `only` a part of it is looked at, by the patterns of `selection`; none are named where it is the whole.
+    """
 
     store: Store
     ask: Writer
@@ -39,6 +43,22 @@ class View:
     batch: int
     gate: Gate
     see_holds: Callable[[], Awaitable[None]]
+    only: Sequence[str] = ()
+
+    def picks(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        """Those of these jobs that are looked at."""
+        return [job for job in jobs if fits(job.name, job.group, self.only)] if self.only else jobs
+
+    async def counts(self) -> Mapping[State, int]:
+        """How many of the jobs that are looked at are in each state."""
+        if not self.only:
+            return await self.ask(self.store.counts, self.batch)
+        counts, after = dict.fromkeys(State, 0), 0
+        while jobs := await self.ask(self.store.jobs, batch=self.batch, after=after, most=PAGE):
+            for job in self.picks(jobs):
+                counts[job.state] += 1
+            after = jobs[-1].id
+        return counts
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,7 +89,7 @@ class Over:
         groups = await view.ask(store.groups, view.batch)
         later = {group.name for group in groups if group.stand is not Stand.OPEN}
         while jobs := await view.ask(store.jobs, batch=view.batch, states=[State.QUEUED], after=after, most=PAGE):
-            reasons |= {self._reason(view, job) for job in jobs if not job.unmet and job.group not in later}
+            reasons |= {self._reason(view, job) for job in view.picks(jobs) if not job.unmet and job.group not in later}
             if "time" in reasons:
                 return "time"
             after = jobs[-1].id
@@ -128,7 +148,7 @@ async def _causes(view: View, *, leaving: bool = False) -> Counter[str]:
     on = Page(now=now, zone=page().zone)
     causes: Counter[str] = Counter()
     while jobs := await view.ask(store.jobs, batch=view.batch, states=[State.QUEUED], after=after, most=PAGE):
-        for cause, waiting in why.by_cause(jobs, seen).items():
+        for cause, waiting in why.by_cause(view.picks(jobs), seen).items():
             words = why.words(cause, waiting[0], seen, on) if cause.kind != "supervisor" else GOES_ON
             causes[f"{words}{_evidence(cause)}"] += len(waiting)
         after = jobs[-1].id

@@ -19,7 +19,7 @@ import structlog
 from msgspec.structs import replace
 
 from tidegate import agents, codes, doorbell, files, follow, logs, places, settings, signals
-from tidegate.again import NOTHING, Again, asked, others, queue
+from tidegate.again import NOTHING, Again, asked, queue
 from tidegate.agents import Known
 from tidegate.batch import Expanded
 from tidegate.batch.longest import longest_first
@@ -76,13 +76,15 @@ async def supervise(
         store.keep_budgets(CONFIGURATION, shift.budgets, now)
         told = _submitted(batch, shift, update=update, again=again)
         over = Over(on_limit=batch.on_limit)
-        async with on_duty(shift, told.batch.id, lambda duty: over(_view(duty, told.batch.id))) as duty:
-            view = _view(duty, told.batch.id)
+        only, batch_id = again.only, told.batch.id
+        async with on_duty(shift, batch_id, lambda duty: over(_view(duty, batch_id, only)), only=only) as duty:
+            view = _view(duty, batch_id, only)
             async with _shown(view, told.batch, batch.jobs, bottom, into):
                 await duty.supervisor.run()
-            counts = await duty.ask(store.counts, told.batch.id)
+            counts = await view.counts()
             why_left = await over.why_left(view)
-            left = [*(await left_in_words(view) if why_left else []), *_runs_on(duty)]
+            waits = why_left or (again.only and counts.get(State.QUEUED))  # for what is not selected
+            left = [*(await left_in_words(view) if waits else []), *_runs_on(duty)]
         code = exit_code(counts, why_left, duty.ended_by)
     return Report(batch=batch.name, counts=counts, tally=duty.narrator.tally, left=left, code=code)
 
@@ -100,12 +102,14 @@ async def followed(
     store = shift.store
     after = store.last_seq()
     told = _submitted(batch, shift, update=update, again=again)
+    if again.only:
+        log.warning("others run too", reason=f"pid {follow.pid_of(shift)} starts whatever is queued")
     doorbell.ring(shift.state)
     over = Over(on_limit=batch.on_limit)
-    async with follow.following(shift, told.batch, batch.accounts, after) as following:
+    async with follow.following(shift, told.batch, batch.accounts, after, again.only) as following:
         async with _shown(following.view, told.batch, batch.jobs, bottom, into):
             await following.until(over)
-        counts = await following.view.ask(store.counts, told.batch.id)
+        counts = await following.view.counts()
         why_left = await over.why_left(following.view)
         left = await left_in_words(following.view) if why_left else []
     if following.ended_by is not None:
@@ -114,7 +118,7 @@ async def followed(
     return Report(batch=batch.name, counts=counts, tally=following.narrator.tally, left=left, code=code)
 
 
-def _view(duty: Duty, batch: int) -> View:
+def _view(duty: Duty, batch: int, only: Sequence[str]) -> View:
     return View(
         store=duty.shift.store,
         ask=duty.ask,
@@ -123,6 +127,7 @@ def _view(duty: Duty, batch: int) -> View:
         batch=batch,
         gate=duty.supervisor.gate,
         see_holds=duty.supervisor.see_holds,
+        only=only,
     )
 
 
@@ -150,8 +155,6 @@ def _submitted(batch: Expanded, shift: Shift, *, update: bool, again: Again) -> 
     told = store.submit(Batch(batch.name), jobs, now, groups=batch.groups, update=update, whole=not again.only)
     store.keep_budgets(f"batch:{batch.name}", batch.budgets, now)
     _tell(told, again.printed)
-    if again.only and (more := others(store, batch)):
-        log.warning("others run too", jobs=more, reason="queued in this batch before, and not selected now")
     return told
 
 

@@ -51,7 +51,9 @@ def _lift_all(real: Any) -> Any:
 
 
 def _resume_last(real: Any) -> Any:
-    return lambda self, lane, most: sorted(real(self, lane, 1000), key=lambda one: (one[0], -one[1], one[2]))[:most]
+    return lambda self, lane, most, only: sorted(
+        real(self, lane, 1000, only), key=lambda one: (one[0], -one[1], one[2])
+    )[:most]
 
 
 def _ignore_needs(real: Any) -> Any:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from stores.world import START, World, names, new
+from stores.world import START, World, incarnation, names, new
 from tidegate.errors import NotOwner
-from tidegate.model import Account, Batch, Failed, Interrupted, Origin, State
+from tidegate.model import Account, Batch, Failed, Interrupted, NewJob, Origin, Spec, State
 
 
 def test_a_claim_takes_the_oldest_job_and_says_who_runs_it(world: World) -> None:
@@ -321,3 +321,13 @@ def test_priority_can_be_changed_while_a_job_is_queued(world: World) -> None:
     world.store.set_priority(claims[0][0].id, 9, world.now)
     assert world.job("b").priority == 3
     assert [event.data for event in world.events("job updated")] == [{"priority": 3}]
+
+
+def test_who_starts_a_part_alone_claims_what_its_patterns_pick(world: World) -> None:
+    grouped = [NewJob(name=name, account="acct", spec=Spec(prompt="x"), group=name[:2]) for name in ("T0/a", "T5/a")]
+    world.store.submit(Batch("b"), [*grouped, new("x"), new("y1"), new("y2", "other")], world.now)
+    world.store.enter(replace(incarnation("part"), only=("T5", "y[!1]")))
+    assert [one.only for one in world.store.supervisors()] == [(), ("T5", "y[!1]")]
+    assert names(world.claim(9, by="part")) == ["T5/a", "y2"]
+    assert world.claim(9, by="part") == []
+    assert names(world.claim(9)) == ["T0/a", "x", "y1"]

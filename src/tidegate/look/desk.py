@@ -40,7 +40,8 @@ class Desk(Struct, frozen=True, kw_only=True):
         """What decides now which jobs may run; with the names of what these jobs wait for."""
         works = self.works()
         batch = works.known.batch if works.known is not None else None
-        seen = picture(self.store, self.page.now, self.host, supervised=works.pid is not None, batch=batch)
+        only = works.known.only if works.known is not None else ()
+        seen = picture(self.store, self.page.now, self.host, supervised=works.pid is not None, batch=batch, only=only)
         learn(seen, self.store, jobs)
         return seen
 

@@ -12,11 +12,12 @@ from msgspec import Struct, field
 from tidegate import needs, policy
 from tidegate.look.words import Page, clean, counted, shown
 from tidegate.model import Account, Attempt, Group, Halt, Hold, Job, Origin, Stand, State, Window, scopes
+from tidegate.selection import fits
 
 if TYPE_CHECKING:
     from tidegate.stores import Store
 
-Kind = Literal["needs", "group", "hold", "start", "retry", "account", "batch", "supervisor", "slot"]
+Kind = Literal["needs", "group", "hold", "start", "retry", "account", "batch", "only", "supervisor", "slot"]
 TIMED = ("start", "retry")  # many jobs that wait for times of their own are one cause
 NAMED = 3  # jobs that are named as what another waits for
 
@@ -40,9 +41,9 @@ class Wait(Struct, frozen=True, kw_only=True):
 class Picture(Struct, frozen=True, kw_only=True):
     """What decides, at one instant, which jobs may run on a host; `supervised`: somebody works here.
 
-    `batch` is the only one that is worked on, None for all. `epochs` are those of the running attempts, by scope;
-    `needs` the names of what a job waits for, where `learn` was told of it; `groups` those that wait or are waited
-    for, by batch and name.
+    `batch` is the only one that is worked on, None for all, and `only` what is started of that, by patterns.
+    `epochs` are those of the running attempts, by scope; `needs` the names of what a job waits for, where `learn`
+    was told of it; `groups` those that wait or are waited for, by batch and name.
     """
 
     now: datetime
@@ -52,6 +53,7 @@ class Picture(Struct, frozen=True, kw_only=True):
     accounts: dict[str, Account]
     supervised: bool
     batch: int | None = None
+    only: Sequence[str] = ()
     epochs: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     needs: dict[int, tuple[str, ...]] = field(default_factory=dict)
     groups: dict[tuple[int, str], Group] = field(default_factory=dict)
@@ -94,7 +96,15 @@ class Picture(Struct, frozen=True, kw_only=True):
         return [Wait(kind="group", needs=tuple(left) or group.needs, left=sum(left.values()), all=every)]
 
 
-def picture(store: Store, now: datetime, host: str, *, supervised: bool, batch: int | None = None) -> Picture:
+def picture(
+    store: Store,
+    now: datetime,
+    host: str,
+    *,
+    supervised: bool,
+    batch: int | None = None,
+    only: Sequence[str] = (),
+) -> Picture:
     """The picture as the store has it now; a pause whose end has come is none any more."""
     running = store.running()
     drawn = Picture(
@@ -105,6 +115,7 @@ def picture(store: Store, now: datetime, host: str, *, supervised: bool, batch: 
         accounts={one.name: one for one in store.accounts()},
         supervised=supervised,
         batch=batch,
+        only=only,
         groups={(one.batch, one.name): one for one in store.groups()},
     )
     for job, attempt in running:
@@ -141,6 +152,8 @@ def waits(job: Job, seen: Picture) -> list[Wait]:
         found.append(Wait(kind="supervisor"))
     elif seen.batch not in (None, job.batch):
         found.append(Wait(kind="batch"))
+    elif not fits(job.name, job.group, seen.only):
+        found.append(Wait(kind="only"))
     return found or [Wait(kind="slot")]
 
 
@@ -183,6 +196,8 @@ def words(wait: Wait, job: Job, seen: Picture, page: Page) -> str:
             return f"tries again at {page.until(wait.until)}" + (f" after {shown(job.reason)}" if job.reason else "")
         case "batch":
             return "another batch alone is worked on"
+        case "only":
+            return f"{clean(', '.join(seen.only))} alone is started"
         case "account":
             return f"{clean(job.account)} runs its {seen.most(job.account)} already"
         case "supervisor":

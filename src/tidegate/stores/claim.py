@@ -68,7 +68,7 @@ class _Taking:
             behind: Sequence[Candidate] = ()
             if not taken or self._places(lane) > 0:  # at first each lane here has a place for one
                 taken.append(self._claim(lane, best.id))
-                behind = self._rows.ready(lane, 1) if len(taken) < most else ()
+                behind = self._rows.ready(lane, 1, self._who.me.only) if len(taken) < most else ()
             if behind:
                 heapreplace(heads, (behind[0], lane.id))
             else:
@@ -90,7 +90,7 @@ class _Taking:
 
     def _heads(self, lanes: Sequence[Lane]) -> dict[Lane, Candidate]:
         """The best job of each lane that has a ready one; not the last canary where another can go."""
-        heads = self._rows.heads(lanes)
+        heads = self._rows.heads(lanes, self._who.me.only)
         for account in {lane.account for lane in heads}:
             self._start_carefully(account)
         every = [hold for holds in self._holds.values() for hold in holds]
@@ -101,7 +101,8 @@ class _Taking:
     def _prefer_others(self, heads: dict[Lane, Candidate], reopened: Sequence[Hold]) -> None:
         """No last canary goes where somebody who was none of late waits in the scope."""
         mine = {lane: [hold for hold in reopened if hold.scope in self._scopes(lane)] for lane in heads}
-        ready = {lane: self._rows.ready(lane, len(holds) + 1) for lane, holds in mine.items() if holds}
+        only = self._who.me.only
+        ready = {lane: self._rows.ready(lane, len(holds) + 1, only) for lane, holds in mine.items() if holds}
         waited_for: set[str] = set()
         for lane, candidates in ready.items():
             last = {hold.canary for hold in mine[lane]}

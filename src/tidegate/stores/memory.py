@@ -38,6 +38,7 @@ from tidegate.model import (
     Window,
     family,
 )
+from tidegate.selection import fits
 from tidegate.stores import Turn, spending, timetable
 from tidegate.stores.ledger import Ledger
 from tidegate.stores.rows import (
@@ -329,14 +330,14 @@ class _Rows:
         group = self.tied.get((job.batch, job.group))
         return group is None or group.stand is Stand.OPEN
 
-    def heads(self, lanes: Sequence[Lane]) -> dict[Lane, Candidate]:
-        return {lane: best for lane in lanes for best in self.ready(lane, 1)}
+    def heads(self, lanes: Sequence[Lane], only: Sequence[str]) -> dict[Lane, Candidate]:
+        return {lane: best for lane in lanes for best in self.ready(lane, 1, only)}
 
-    def ready(self, lane: Lane, most: int) -> list[Candidate]:
+    def ready(self, lane: Lane, most: int, only: Sequence[str]) -> list[Candidate]:
         found = [
             Candidate(-job.priority, 1 - job.resumed, job.id)
             for job in self.jobs.values()
-            if self._is_ready(job) and self._lane(job) == lane
+            if self._is_ready(job) and self._lane(job) == lane and fits(job.name, job.group, only)
         ]
         return sorted(found)[:most]
 

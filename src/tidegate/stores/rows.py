@@ -295,11 +295,14 @@ class Rows(Protocol):
     def waiting(self, batch: int | None) -> Sequence[Lane]:
         """The lanes with queued jobs whose group does not wait, of one batch or of all."""
 
-    def heads(self, lanes: Sequence[Lane]) -> dict[Lane, Candidate]:
+    def heads(self, lanes: Sequence[Lane], only: Sequence[str]) -> dict[Lane, Candidate]:
         """The first of `ready` for each of these lanes that has one."""
 
-    def ready(self, lane: Lane, most: int) -> Sequence[Candidate]:
-        """The first `most` jobs of a lane that are queued, due and under no hold of their own, best first."""
+    def ready(self, lane: Lane, most: int, only: Sequence[str]) -> Sequence[Candidate]:
+        """The first `most` jobs of a lane that are queued, due and under no hold of their own, best first.
+
+        `only` those that these patterns pick, as `selection.fits` says.
+        """
 
     def busy(self) -> Sequence[tuple[Lane, int]]:
         """The lanes with running jobs, and how many run."""

@@ -48,6 +48,7 @@ from tidegate.model import (
     Window,
     family,
 )
+from tidegate.selection import as_glob
 from tidegate.stores import Turn, spending, timetable
 from tidegate.stores.connection import BUSY, Connection, Garbled, Row, Value
 from tidegate.stores.ledger import Ledger
@@ -116,7 +117,7 @@ class _Rows:
         return self._file.row("is_known", uuid=uuid) is not None
 
     def add_supervisor(self, supervisor: Supervisor) -> None:
-        self._file.run("add_supervisor", **{**asdict(supervisor), "started_at": iso(supervisor.started_at)})
+        self._file.run("add_supervisor", **_of_supervisor(supervisor))
 
     def end_supervisor(self, uuid: str, now: datetime) -> None:
         self._file.run("end_supervisor", uuid=uuid, now=iso(now))
@@ -321,14 +322,17 @@ class _Rows:
         found = self._file.rows("waiting") if batch is None else self._file.rows("waiting_of", batch=batch)
         return [Lane(*row) for row in found]
 
-    def heads(self, lanes: Sequence[Lane]) -> dict[Lane, Candidate]:
-        if len(lanes) == 1:
-            return dict(zip(lanes, self.ready(lanes[0], 1), strict=False))
+    def heads(self, lanes: Sequence[Lane], only: Sequence[str]) -> dict[Lane, Candidate]:
+        if only or len(lanes) == 1:
+            return {lane: best for lane in lanes for best in self.ready(lane, 1, only)}
         by_id = {lane.id: lane for lane in lanes}
         found = self._file.rows("heads", lanes=json_text(list(by_id)))
         return {by_id[lane]: _candidate(best) for lane, *best in found}
 
-    def ready(self, lane: Lane, most: int) -> list[Candidate]:
+    def ready(self, lane: Lane, most: int, only: Sequence[str]) -> list[Candidate]:
+        if only:
+            globs = json_text(list(map(as_glob, only)))
+            return [_candidate(row) for row in self._file.rows("ready_only", lane=lane.id, most=most, only=globs)]
         return [_candidate(row) for row in self._file.rows("ready", lane=lane.id, most=most)]
 
     def busy(self) -> list[tuple[Lane, int]]:
@@ -954,9 +958,14 @@ def _group(row: Row) -> Group:
 
 @_whole
 def _supervisor(row: Row) -> Supervisor:
-    uuid, host, pid, boot_id, started_at, batch = row
-    began = datetime.fromisoformat(started_at)
-    return Supervisor(uuid=uuid, host=host, pid=pid, boot_id=boot_id, started_at=began, batch=batch)
+    uuid, host, pid, boot_id, started_at, batch, only = row
+    began, picked = datetime.fromisoformat(started_at), tuple(json.loads(only)) if only else ()
+    return Supervisor(uuid=uuid, host=host, pid=pid, boot_id=boot_id, started_at=began, batch=batch, only=picked)
+
+
+def _of_supervisor(one: Supervisor) -> dict[str, Value]:
+    only = json_text(list(one.only)) if one.only else None
+    return {**asdict(one), "started_at": iso(one.started_at), "only": only}
 
 
 @_whole

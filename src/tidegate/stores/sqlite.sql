@@ -406,6 +406,9 @@ CREATE TABLE closing (  -- from when to when a limit shut a gate, by what forgot
   PRIMARY KEY (scope, "window", since)
 ) STRICT, WITHOUT ROWID;
 
+-- migration_9: who starts a part of a batch alone
+ALTER TABLE supervisor ADD COLUMN only TEXT;  -- JSON: the groups and the patterns of names that it starts; NULL: any
+
 -- salvaged: what hangs on a row that is lost goes, and nothing gets a number that one of them may have had
 DELETE FROM job WHERE id NOT IN (SELECT job FROM definition);
 DELETE FROM definition WHERE job NOT IN (SELECT id FROM job);
@@ -446,20 +449,20 @@ INSERT INTO event (at, name, job, attempt, scope, data) VALUES (:at, :name, :job
 INSERT INTO event (at, name, job, data) SELECT :at, :name, value, :data FROM json_each(:jobs);
 
 -- add_supervisor: a new incarnation
-INSERT INTO supervisor (uuid, host, pid, boot_id, started_at, batch)
-VALUES (:uuid, :host, :pid, :boot_id, :started_at, :batch);
+INSERT INTO supervisor (uuid, host, pid, boot_id, started_at, batch, only)
+VALUES (:uuid, :host, :pid, :boot_id, :started_at, :batch, :only);
 
 -- end_supervisor: that incarnation has left
 UPDATE supervisor SET left_at = :now WHERE uuid = :uuid AND left_at IS NULL;
 
 -- supervisor: one incarnation that has not left
-SELECT uuid, host, pid, boot_id, started_at, batch FROM supervisor WHERE uuid = :uuid AND left_at IS NULL;
+SELECT uuid, host, pid, boot_id, started_at, batch, only FROM supervisor WHERE uuid = :uuid AND left_at IS NULL;
 
 -- is_known: an incarnation, left or not
 SELECT 1 FROM supervisor WHERE uuid = :uuid;
 
 -- supervisors: the incarnations that have not left
-SELECT uuid, host, pid, boot_id, started_at, batch FROM supervisor WHERE left_at IS NULL ORDER BY started_at, uuid;
+SELECT uuid, host, pid, boot_id, started_at, batch, only FROM supervisor WHERE left_at IS NULL ORDER BY started_at, uuid;
 
 -- account: one account
 SELECT name, max_running, cautious, progress_at, progress_job, other_progress_at, blanks FROM account
@@ -557,6 +560,12 @@ FROM lane JOIN batch ON batch.id = lane.batch WHERE lane.queued > 0 AND lane.shu
 -- ready: the best jobs of a lane that may be claimed, from the index alone
 SELECT -priority, 1 - resumed, id FROM job
 WHERE lane = :lane AND state = 'queued' AND not_before IS NULL AND held = 0 AND unmet = 0
+ORDER BY priority DESC, resumed DESC, id LIMIT :most;
+
+-- ready_only: the same, of the jobs of some groups, or whose names some patterns fit
+SELECT -priority, 1 - resumed, id FROM job
+WHERE lane = :lane AND state = 'queued' AND not_before IS NULL AND held = 0 AND unmet = 0
+  AND EXISTS (SELECT 1 FROM json_each(:only) AS picked WHERE job."group" = picked.value OR job.name GLOB picked.value)
 ORDER BY priority DESC, resumed DESC, id LIMIT :most;
 
 -- heads: the best job of each of these lanes that may be claimed
