@@ -326,7 +326,7 @@ X = 'b.toml: [[job]] 1 ("x")'
 KEYS = (
     "agent, command, args, model, prompt, prompt_file, cwd, files, env, account, priority, timeout, silence, expect, "
     "max_output, memory, pids, cpu_weight, max_attempts, retries, on_cutoff, on_failure, resume_prompt, result_files, "
-    "labels, check, feed_failure_back, max_interruptions, valid_outcomes"
+    "labels, check, feed_failure_back, publish, max_interruptions, valid_outcomes"
 )
 
 BAD_TOML = [

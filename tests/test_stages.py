@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from installed import Tidegate
+from installed import Tidegate, end_what_is_left, until
 from stores.world import START
 
 from tidegate import answers, stages
@@ -136,6 +136,7 @@ command = ["sh", "-c", "cat >> said"]
 prompt = "do it"
 check = { command = ["sh", "-c", "echo missing; echo sk-ant-api03-aaaaaaaaaaaaaaaaaaaaaaaa >&2; grep -q missing said"] }
 feed_failure_back = 1
+publish = { command = ["sh", "-c", "cat $TIDEGATE_RESULT_FILE; echo $TIDEGATE_STAGE > published"] }
 """
 JUDGE_SH = """
 test "$TIDEGATE_STAGE $TIDEGATE_BATCH $TIDEGATE_JOB" = "check night T/$1" || exit 125
@@ -160,7 +161,9 @@ def test_each_job_is_judged_by_its_check_and_a_record_says_how(tidegate: Tidegat
         ("check", "failed"),
         ("agent", "succeeded"),
         ("check", "succeeded"),
+        ("publish", "succeeded"),
     ]
+    assert (tidegate.place / "published").read_text() == "publish\n"
     (bad,) = tidegate.lines("show", "T/bad")
     assert (bad["stage"], bad["account"], bad["reason"]) == ("check", "command", 'check: exit 2: {"score": 0.5}')
     assert [(one["stage"], one["outcome"], one["score"]) for one in bad["history"]] == [
@@ -176,3 +179,27 @@ def test_each_job_is_judged_by_its_check_and_a_record_says_how(tidegate: Tidegat
     again = tidegate("retry", "T/odd")
     assert again.returncode == 0, again.stderr
     assert [one["data"].get("stage") for one in tidegate.events("job retried")] == ["check"]
+
+
+@pytest.mark.slow
+def test_a_publish_whose_end_nobody_knows_waits_for_a_person_and_is_never_started_twice(tidegate: Tidegate) -> None:
+    push = 'echo pushed >> marks; [ -e "$0" ] || exec sleep 600'
+    job = {"id": "a", "command": ["true"], "publish": {"command": ["sh", "-c", push, str(tidegate.place / "quick")]}}
+    batch, marks = tidegate.batch(json.dumps(job), "b.jsonl"), tidegate.place / "marks"
+    first = tidegate.start("run", batch)
+    until(marks.exists)
+    first.kill()
+    first.wait()
+    end_what_is_left(tidegate.state)
+    second = tidegate("run", batch)
+    assert (second.returncode, "resume job:1" in second.stdout + second.stderr) == (6, True)
+    (hold,) = tidegate.lines("status")[0]["holds"]
+    assert (hold["scope"], hold["allow"]) == ("job:1", 0)
+    assert "resume job:1" in hold["reason"]
+    (shown,) = tidegate.lines("show", "a")
+    assert (shown["state"], shown["stage"], shown["history"][-1]["outcome"]) == ("queued", "publish", "lost")
+    assert marks.read_text() == "pushed\n"
+    (tidegate.place / "quick").touch()
+    assert tidegate("resume", "job:1").returncode == 0
+    assert tidegate("run", batch).returncode == 0
+    assert marks.read_text() == "pushed\npushed\n"

@@ -178,6 +178,16 @@ def _number(value: object) -> int | float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
+def truth(value: object) -> bool:
+    """Yes or no."""
+    said = {"true": True, "false": False}.get(value.lower()) if isinstance(value, Typed) else value
+    if not isinstance(said, bool):
+        raise Wrong(f"must be true or false, {but(value)}")
+    return said
+
+
+says(truth, {"type": "boolean"})
+
 # --- text ---
 
 

@@ -291,14 +291,14 @@ class Variables(Struct, frozen=True, kw_only=True):
 
 # --- work --------------------------------------------------------------------------------------
 
-AGENT, CHECK = "", "check"  # the stages of a job, in their order
+AGENT, CHECK, PUBLISH = "", "check", "publish"  # the stages of a job, in their order
 
 
 class Stage(Struct, frozen=True, kw_only=True):
     """A command that runs after a job's agent has succeeded, as a stage of the same job.
 
     `agent` reads what it prints, `account` is whom its limits bind. `timeout` is in seconds, None for the setting's.
-    It is tried `attempts` times without a valid result.
+    It is tried `attempts` times without a valid result. `once`: it is never started a second time by itself.
     """
 
     command: tuple[str, ...]
@@ -306,6 +306,7 @@ class Stage(Struct, frozen=True, kw_only=True):
     account: str = ""
     timeout: float | None = None
     attempts: int = 3
+    once: bool = False
 
 
 class Put(Struct, frozen=True, kw_only=True):
@@ -338,9 +339,9 @@ class Spec(Struct, frozen=True, kw_only=True):
     processes and threads, `cpu_weight` a share beside others (100 is usual); None: the setting's.
     It works in `cwd` as that is, or in a `workspace` of its own. `result_files` are patterns below that of JSON files
     in which a wrapper may leave the real error. `check` judges what the agent has done; what it says no about is given
-    back to the agent for another turn up to `feed_failure_back` times. `expand` is JSON: what it prints are further
-    jobs of its group, with these defaults; "" for a job that adds none. `retries` are how often it is tried again
-    after failures of a kind, over `max_attempts`. An agent that was cut off goes on up to
+    back to the agent for another turn up to `feed_failure_back` times. `publish` runs after all that. `expand` is
+    JSON: what it prints are further jobs of its group, with these defaults; "" for a job that adds none. `retries` are
+    how often it is tried again after failures of a kind, over `max_attempts`. An agent that was cut off goes on up to
     `max_interruptions` times (None: always) and begins anew then; what ends as one of `valid_outcomes` has a result,
     and is not tried again.
     """
@@ -370,6 +371,7 @@ class Spec(Struct, frozen=True, kw_only=True):
     max_interruptions: int | None = None
     valid_outcomes: tuple[str, ...] = ()
     feed_failure_back: int = 0
+    publish: Stage | None = None
 
 
 class Work(Struct, frozen=True, kw_only=True):

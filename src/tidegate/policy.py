@@ -354,17 +354,12 @@ def after(job: Job, outcome: Outcome, now: datetime, *, rules: Rules, jitter: fl
     match outcome:
         case Succeeded(text):
             return _done(job, text, now)
-        case Failed() | TimedOut() if no := _valid_no(job, outcome):  # asking again would not change it
-            return _refused(job, stages.told(job, no), now)
-        case Failed(reason=reason, valid=valid, retry=retry):
-            tried = _tried(job, outcome)
-            again = retry and not _is_spent(tried, outcome)
-            return _charged(tried, reason, now, valid=valid, again=again, rules=rules, jitter=jitter)
-        case TimedOut():
-            valid = job.stage == AGENT  # a check that did not come to an end has found nothing
-            tried = _tried(job, outcome)
-            again = not _is_spent(tried, outcome)
-            return _charged(tried, timed_out(outcome), now, valid=valid, again=again, rules=rules, jitter=jitter)
+        case Cancelled(reason):
+            return _ended(job, State.CANCELLED, reason, now)
+        case _ if stages.is_once(job):
+            return _started_once(job, outcome, now)
+        case Failed() | TimedOut():
+            return _failed(job, outcome, now, rules, jitter)
         case Limited(limit):
             since = job.limited_since or now
             queued = _requeued(job, limit.evidence, cuts)
@@ -374,8 +369,6 @@ def after(job: Job, outcome: Outcome, now: datetime, *, rules: Rules, jitter: fl
             return replace(queued, session=None) if gone else queued
         case Lost(reason):
             return _lost(job, reason, now, rules, cuts)
-        case Cancelled(reason):
-            return _ended(job, State.CANCELLED, reason, now)
         case _:
             assert_never(outcome)
 
@@ -386,6 +379,47 @@ def _done(job: Job, answer: str, now: datetime) -> Job:
     if following is None:
         return _ended(job, State.SUCCEEDED, "", now)
     return replace(stages.entered(job, following, answered=bool(answer)), state=State.QUEUED)
+
+
+def _started_once(job: Job, outcome: Failed | TimedOut | Limited | Interrupted | Lost, now: datetime) -> Job:
+    """The job after what may be started once only: it waits for a person where nobody knows what came of it."""
+    match outcome:
+        case Interrupted(reason=reason):
+            return replace(job, state=State.QUEUED, reason=stages.told(job, reason), resumed=True, session=None)
+        case Lost(reason):
+            queued = replace(job, state=State.QUEUED, reason=stages.told(job, reason), resumed=True, session=None)
+            return replace(queued, lost=job.lost + 1)
+        case Limited(limit):
+            tried, words = job, limit.evidence
+        case Failed() | TimedOut():
+            tried = _tried(job, outcome)
+            words = timed_out(outcome) if isinstance(outcome, TimedOut) else outcome.reason
+        case _:
+            assert_never(outcome)
+    said = f"{stages.told(job, words)} (the work is done, and is not published a second time by itself)"
+    return _ended(tried, State.ERROR, said, now)
+
+
+def is_in_doubt(job: Job, outcome: Outcome) -> bool:
+    """Whether nobody knows what came of a stage that may be started once only; `job` is as it was."""
+    return stages.is_once(job) and isinstance(outcome, Interrupted | Lost)
+
+
+def doubt_hold(job: Job, evidence: str, now: datetime) -> Hold:
+    """The hold that keeps back a job which may have published its work already."""
+    reason = f"it may be published already: look, then resume job:{job.id} to publish it, or cancel {job.id}"
+    return Hold(scope=f"job:{job.id}", origin=Origin.HUMAN, since=now, reason=reason, evidence=evidence, by="tidegate")
+
+
+def _failed(job: Job, outcome: Failed | TimedOut, now: datetime, rules: Rules, jitter: float) -> Job:
+    """The job after an attempt failed; a stage behind the agent's that does not come to an end has found nothing."""
+    if no := _valid_no(job, outcome):  # asking again would not change it
+        return _refused(job, stages.told(job, no), now)
+    failed = Failed(reason=timed_out(outcome)) if isinstance(outcome, TimedOut) else outcome
+    tried = _tried(job, outcome)
+    again = failed.retry and not _is_spent(tried, outcome)
+    valid = failed.valid and job.stage == AGENT
+    return _charged(tried, failed.reason, now, valid=valid, again=again, rules=rules, jitter=jitter)
 
 
 def _ended(job: Job, state: State, reason: str, now: datetime) -> Job:

@@ -13,32 +13,34 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from tidegate.model import AGENT, CHECK, Failed, Job, Limited, Outcome, Spec, Stage, Succeeded, Work
+from tidegate.model import AGENT, CHECK, PUBLISH, Failed, Job, Limited, Outcome, Spec, Stage, Succeeded, Work
 
+BEHIND: Final = (CHECK, PUBLISH)  # the agent's, in their order
 NO_GRADE: Final = frozenset({75, 125, 126, 127})
 LAST_ORDINARY: Final = 127
 
 
 def of(spec: Spec, stage: str) -> Stage | None:
     """What a job's definition says of a stage behind the agent's."""
-    return spec.check if stage == CHECK else None
+    return spec.check if stage == CHECK else spec.publish if stage == PUBLISH else None
 
 
 def named(spec: Spec) -> Iterator[tuple[str, Stage]]:
     """The stages behind the agent's that a job has, in their order, with their names."""
-    for name in (CHECK,):
+    for name in BEHIND:
         if (stage := of(spec, name)) is not None:
             yield name, stage
 
 
 def every(spec: Spec) -> tuple[Stage, ...]:
     """The same without their names."""
-    return () if spec.check is None else tuple(stage for _, stage in named(spec))
+    return () if spec.check is spec.publish is None else tuple(stage for _, stage in named(spec))
 
 
 def following(spec: Spec, stage: str) -> str | None:
     """The stage that begins where this one has succeeded; None: the job is done."""
-    return CHECK if stage == AGENT and spec.check is not None else None
+    behind = BEHIND if stage == AGENT else BEHIND[BEHIND.index(stage) + 1 :]
+    return next((name for name in behind if of(spec, name) is not None), None)
 
 
 def spec_of(job: Job) -> Spec:
@@ -61,6 +63,7 @@ def spec_of(job: Job) -> Spec:
         on_cutoff="restart",
         on_failure="restart",
         check=None,
+        publish=None,
         max_interruptions=None,
         valid_outcomes=(),
     )
@@ -146,6 +149,12 @@ def _afresh(job: Job) -> Job:
     return replace(
         job, attempts=0, charges={}, lost=0, limited_in_a_row=0, limited_since=None, not_before=None, reason=""
     )
+
+
+def is_once(job: Job) -> bool:
+    """Whether the present stage of a job is never started a second time by itself."""
+    stage = of(job.spec, job.stage)
+    return stage is not None and stage.once
 
 
 def told(job: Job, reason: str) -> str:

@@ -7,15 +7,18 @@ from collections.abc import Iterator
 import pytest
 
 from stores.reconciling import audited, reconcile
-from stores.world import Claim, World, names
+from stores.world import Claim, World, incarnation, names, said
 from tidegate.model import (
     Account,
     Batch,
     Failed,
+    Forgotten,
     Interrupted,
     Job,
+    Limited,
     Lost,
     NewJob,
+    Origin,
     Outcome,
     Spec,
     Stage,
@@ -239,3 +242,89 @@ def test_another_agent_has_no_session_to_answer_in(world: World) -> None:
     assert world.finish(check(world), NO, exit=1).session is None
     assert world.store.edit(job.id, fed(), world.now, by="ann").work is not None
     assert world.take()[0].account == "claude"
+
+
+# --- what is published once ---
+
+PUSH = Stage(command=("push",), account="forge", once=True)
+
+
+def publishing(world: World, publish: Stage = PUSH, check: Stage | None = None) -> Claim:
+    """The claim of a job whose work is to be published."""
+    spec = Spec(agent="claude", prompt="do it", check=check, publish=publish, max_attempts=2)
+    world.store.submit(Batch("b"), [NewJob(name="a", account="claude", spec=spec)], world.now)
+    world.finish(world.take())
+    if check is not None:
+        world.finish(world.take())
+    job, attempt = world.take()
+    assert (job.account, attempt.stage) == ("forge", "publish")
+    return job, attempt
+
+
+@pytest.mark.parametrize("check", [None, JUDGE])
+def test_work_is_published_after_it_was_found_good(world: World, check: Stage | None) -> None:
+    ended = world.finish(publishing(world, check=check))
+    assert (ended.state, ended.account, ended.stage) == (State.SUCCEEDED, "claude", "publish")
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Failed(reason="exit 1: rejected"),
+        Failed(reason="no such program", valid=False, retry=False),
+        TimedOut(after=5),
+        Limited(said()),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_publish_that_has_failed_is_not_started_again_by_itself(world: World, outcome: Outcome) -> None:
+    ended = world.finish(publishing(world), outcome, exit=1)
+    assert (ended.state, ended.stage, ended.account) == (State.ERROR, "publish", "claude")
+    assert ended.reason.startswith("publish: ")
+    assert "the work is done" in ended.reason
+    assert world.store.retry(ended.id, world.now, by="ann").stage == "publish"
+    assert world.finish(world.take()).state is State.SUCCEEDED
+
+
+@pytest.mark.parametrize("outcome", [Lost("killed"), Interrupted(reason="stopped")], ids=lambda value: value.reason)
+@pytest.mark.parametrize("verb", ["resume", "cancel"])
+def test_where_nobody_knows_whether_it_was_published_a_person_is_asked(
+    world: World, outcome: Outcome, verb: str
+) -> None:
+    job = world.finish(publishing(world), outcome, exit=None)
+    assert (job.state, job.stage) == (State.QUEUED, "publish")
+    hold = world.hold(f"job:{job.id}")
+    assert (hold.origin, hold.allow, hold.until) == (Origin.HUMAN, 0, None)
+    assert f"resume job:{job.id}" in hold.reason
+    assert hold.evidence
+    world.wait(100_000)
+    assert world.claim(9) == []
+    if verb == "cancel":
+        assert world.store.cancel(job.id, world.now, by="ann").state is State.CANCELLED
+        assert world.store.holds() == []
+    else:
+        world.store.lift(f"job:{job.id}", world.now, by="ann", origins=[Origin.HUMAN])
+        assert world.finish(world.take()).state is State.SUCCEEDED
+
+
+def test_a_publish_that_was_claimed_and_never_launched_was_not_started(world: World) -> None:
+    claim = publishing(world)
+    world.store.unclaim(claim[1], world.now, "out of processes")
+    assert world.store.holds() == []
+    assert world.finish(world.take()).state is State.SUCCEEDED
+
+
+def test_a_publish_that_may_be_repeated_is_tried_again_as_a_check_is(world: World) -> None:
+    claim = publishing(world, Stage(command=("push",), account="forge", attempts=2))
+    assert world.finish(claim, Lost("killed"), exit=None).state is State.QUEUED
+    assert world.fail(world.take()).state is State.QUEUED
+    world.wait(600)
+    assert world.fail(world.take()).state is State.ERROR
+
+
+def test_what_a_restored_database_has_forgotten_may_have_been_published(world: World) -> None:
+    spec = Spec(agent="claude", prompt="do it", publish=PUSH)
+    world.store.submit(Batch("b"), [NewJob(name="a", account="claude", spec=spec)], world.now)
+    found = Forgotten(job=1, numbers=(1, 2), supervisor=incarnation("old"), began=world.now, adopts=False)
+    world.store.take_up(found, world.now)
+    assert world.hold("job:1").origin is Origin.HUMAN

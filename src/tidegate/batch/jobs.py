@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from tidegate import allowed
 from tidegate.allowed import Wrong
 from tidegate.batch import workspaces
-from tidegate.batch.records import stage_as_record, where_as_record
+from tidegate.batch.records import publishing_as_record, stage_as_record, where_as_record
 from tidegate.batch.shapes import Around, Written
 from tidegate.batch.tables import COMMAND, MERGED, PAIRS, Table, agent_known, one_of_each
 from tidegate.batch.templates import filled
@@ -52,6 +52,7 @@ class Expand:
             **self._where(said, place),
             **{key: said[key] for key in AS_SAID if key in said},
             check=self._check(said, place),
+            publish=self._stage(said.get("publish")),
         )
         account, priority = said.get("account", agent), said.get("priority", 0)
         group = one.group or said.get("group", "")
@@ -74,6 +75,8 @@ class Expand:
             told |= where if "cwd" in where else where_as_record(where["workspace"])
         if "check" in told:
             told["check"] = stage_as_record(self._stage(told["check"]))
+        if "publish" in told:
+            told["publish"] = publishing_as_record(self._stage(told["publish"]))
         return json.dumps(told, sort_keys=True)
 
     def _runs(self, said: Table, place: str) -> tuple[str, tuple[str, ...]]:

@@ -41,6 +41,7 @@ def as_record(job: NewJob) -> dict[str, Any]:
         "result_files": list(spec.result_files),
         "labels": dict(spec.labels),
         "check": stage_as_record(spec.check),
+        "publish": publishing_as_record(spec.publish),
         "feed_failure_back": spec.feed_failure_back or None,
         "max_interruptions": spec.max_interruptions,
         "valid_outcomes": list(spec.valid_outcomes),
@@ -53,8 +54,19 @@ def stage_as_record(stage: Stage | None) -> dict[str, Any] | None:
     """A stage as a line of a JSONL batch has it."""
     if stage is None:
         return None
-    said = {"command": list(stage.command), "account": stage.account, "timeout": _short(stage.timeout)}
-    return {key: one for key, one in {**said, "attempts": stage.attempts}.items() if one is not None}
+    said = {
+        "command": list(stage.command),
+        "account": stage.account,
+        "timeout": _short(stage.timeout),
+        "attempts": None if stage.once else stage.attempts,
+    }
+    return {key: one for key, one in said.items() if one is not None}
+
+
+def publishing_as_record(stage: Stage | None) -> dict[str, Any] | None:
+    """The stage that publishes, likewise."""
+    said = stage_as_record(stage)
+    return None if stage is None or said is None else {**said, "once": stage.once}
 
 
 def where_as_record(made: Workspace) -> dict[str, Any]:

@@ -32,14 +32,17 @@ def hours(value: object) -> str:
 allowed.says(hours, {"type": "string", "minLength": 1})
 
 
-def stage(checks: Mapping[str, Check[object]]) -> Check[Stage]:
-    """A command that runs after the agent, with what may be said of it."""
+def stage(checks: Mapping[str, Check[object]], *, once: bool = False) -> Check[Stage]:
+    """A command that runs after the agent, with what may be said of it; `once` where it does not say."""
 
     def check(value: object) -> Stage:
         said = allowed.table(value, checks)
         if "command" not in said:
             raise Wrong('must say command = ["program", "argument"]')
-        return Stage(**said)
+        made = Stage(**{"once": once, **said})
+        if made.once and "attempts" in said:
+            raise Wrong("counts with once = false alone", ".attempts")
+        return made
 
     properties = {key: allowed.schema(one) for key, one in checks.items()}
     schema = {"type": "object", "properties": properties, "required": ["command"], "additionalProperties": False}
@@ -95,6 +98,7 @@ STAGE: Mapping[str, Check[object]] = {
     "attempts": allowed.whole(1, 1000),
 }
 CHECK: Check[Stage] = stage(STAGE)
+PUBLISH: Check[Stage] = stage({**STAGE, "once": allowed.truth}, once=True)
 PIDS, WEIGHT = allowed.whole(1, 4_194_304), allowed.whole(1, 10_000)  # what the kernel takes
 DEFAULTS: Mapping[str, Check[object]] = {
     "agent": allowed.word,
@@ -124,6 +128,7 @@ DEFAULTS: Mapping[str, Check[object]] = {
     "labels": allowed.mapping_of(allowed.name, allowed.any_text),
     "check": CHECK,
     "feed_failure_back": allowed.whole(0, 100),
+    "publish": PUBLISH,
     "max_interruptions": allowed.whole(0, 1000),
     "valid_outcomes": allowed.tuple_of(allowed.one_of("timeout", "refusal", "context_too_long")),
 }

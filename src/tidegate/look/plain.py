@@ -97,6 +97,7 @@ def definition(spec: Spec, env: Mapping[str, str]) -> Form:
         "labels": _bare(spec.labels),
         "check": _stage(spec.check),
         "expand": _bare(json.loads(spec.expand)) if spec.expand else None,
+        "publish": _stage(spec.publish),
         "feed_failure_back": spec.feed_failure_back,
         "max_interruptions": spec.max_interruptions,
         "valid_outcomes": list(spec.valid_outcomes),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from tidegate import policy
-from tidegate.model import Ask, Job, Origin, Request, Stand, State
+from tidegate.model import Ask, Hold, Job, Origin, Request, Stand, State
 from tidegate.stores import groups
-from tidegate.stores.rows import Rows, Ties, about
+from tidegate.stores.rows import Rows, Ties, about, told
 
 
 def cancel(rows: Rows, job: Job, now: datetime, by: str) -> Job:
@@ -27,17 +29,25 @@ def cancel(rows: Rows, job: Job, now: datetime, by: str) -> Job:
 def cancel_all(rows: Rows, jobs: Sequence[int], now: datetime, by: str) -> None:
     """The same for many: costs what their rows cost, and one look at the groups of each of their batches."""
     cancelled = dict(rows.cancel(jobs, by, now))
-    told = {"state": State.CANCELLED.value, "reason": policy.why_cancelled(by)}
-    rows.same_event(now, "job ended", list(cancelled), told)
+    end = {"state": State.CANCELLED.value, "reason": policy.why_cancelled(by)}
+    rows.same_event(now, "job ended", list(cancelled), end)
     scopes = {f"job:{id}" for id in cancelled}
     for hold in rows.every_hold():
         if hold.origin is Origin.HUMAN and hold.scope in scopes:
             rows.drop_hold(hold)
             rows.event(now, "gate lifted", scope=hold.scope, data={**about(hold), "by": by})
-    for id in set(jobs) - cancelled.keys():
-        ask(rows, Ask.CANCEL, now, by=by, target=id)
+    others = [rows.job(id) for id in sorted(set(jobs) - cancelled.keys())]  # they run, or are in a later stage
+    for job in others:
+        if job is not None:
+            cancel(rows, job, now, by)
     _skip(rows, [(id, cancelled[id], State.CANCELLED) for id in rows.needed(list(cancelled))], now)
     settle(rows, rows.tied_batches(list(cancelled)), now)
+
+
+def stick(rows: Rows, job: Job, hold: Hold, now: datetime) -> None:
+    """Keep a job back until a person has looked at it."""
+    seq = rows.event(now, "job stuck", job=job.id, scope=hold.scope, data=told(hold))
+    rows.put_hold(replace(hold, epoch=seq))
 
 
 def _unstick(rows: Rows, job: Job, now: datetime, by: str) -> None:
@@ -57,8 +67,8 @@ def retry(rows: Rows, job: Job, now: datetime, by: str, *, clean: bool) -> Job:
     dead, hopeless = dead_need(rows, job.id), _hopeless(rows, job)
     if again is job or ((dead is not None or hopeless) and job.state is State.SKIPPED):
         return job
-    told = {"by": by, **({"clean": True} if clean else {}), **({"stage": again.stage} if again.stage else {})}
-    rows.event(now, "job retried", job=job.id, data=told)
+    how = {"by": by, **({"clean": True} if clean else {}), **({"stage": again.stage} if again.stage else {})}
+    rows.event(now, "job retried", job=job.id, data=how)
     if dead is not None or hopeless:
         again = policy.skipped(again, dead, now) if dead is not None else policy.left_out(again, hopeless, now)
         _tell(rows, again, now, None)

@@ -372,8 +372,10 @@ class Ledger:
             self._rows.event(now, "job staged", job=job.id, attempt=attempt.n, data={"stage": job.stage})
         if job.state.is_final:
             ends.close(self._rows, job, ties, now, attempt=attempt.n)
+        elif policy.is_in_doubt(running, outcome):
+            ends.stick(self._rows, job, policy.doubt_hold(job, attempt.detail, now), now)
         elif policy.stuck(job, others_progressed=self._others_progressed(job), rules=rules):
-            self._stick(job, now)
+            ends.stick(self._rows, job, policy.stuck_hold(job, now), now)
         return job
 
     def _cuts(self, job: Job) -> int:
@@ -397,11 +399,6 @@ class Ledger:
         known = self._rows.known(job.account) if job.limited_since is not None else None
         latest = known.others_at(job.id) if known else None
         return latest is not None and job.limited_since is not None and latest >= job.limited_since
-
-    def _stick(self, job: Job, now: datetime) -> None:
-        hold = policy.stuck_hold(job, now)
-        seq = self._rows.event(now, "job stuck", job=job.id, scope=hold.scope, data=told(hold))
-        self._rows.put_hold(replace(hold, epoch=seq))
 
     def adopt(self, supervisor: str, host: str, now: datetime) -> list[tuple[Job, Attempt]]:
         """Take over every running attempt of other incarnations on `host`; the caller holds the state directory."""

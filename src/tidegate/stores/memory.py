@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from tidegate import budget, policy
 from tidegate.errors import StoreBroken
 from tidegate.model import (
+    AGENT,
     Account,
     Ask,
     Attempt,
@@ -386,7 +387,8 @@ class _Rows:
         return Ties(asked, bool(self._waiting_for(job)), self._tied(self.jobs[job]), bool(self.kept))
 
     def cancel(self, jobs: Sequence[int], by: str, now: datetime) -> list[tuple[int, str]]:
-        found = [(self.jobs[id], policy.cancelled(self.jobs[id], by, now)) for id in sorted(jobs)]
+        mine = [self.jobs[id] for id in sorted(jobs) if self.jobs[id].stage == AGENT]
+        found = [(job, policy.cancelled(job, by, now)) for job in mine]
         cancelled = [after for job, after in found if after is not job]
         for job in cancelled:
             self.put_job(job)

@@ -331,7 +331,9 @@ class Rows(Protocol):
         """What hangs on a job."""
 
     def cancel(self, jobs: Sequence[int], by: str, now: datetime) -> Sequence[tuple[int, str]]:
-        """Make every queued one of these jobs what `policy.cancelled` says; those, by id, with names."""
+        """Make every queued one of these jobs that is in its agent's stage what `policy.cancelled` says; those, by id,
+        with names.
+        """
 
     def skip(self, needed: int, reason: str, now: datetime) -> Sequence[tuple[int, str]]:
         """Make every queued job that waits for a job's success what `policy.skipped` says; those, by id, with names."""
@@ -481,8 +483,9 @@ LONG: Final = 10_000  # characters of a pattern, or of a label
 
 # --- definitions as text ---
 
-STAGES: Final = ("check",)  # fields of a spec that are stages
+STAGES: Final = ("check", "publish")  # fields of a spec that are stages
 _DEFAULTS: Final[Mapping[str, object]] = asdict(Spec())
+_STAGE: Final[Mapping[str, object]] = asdict(Stage(command=()))
 _SORTED: Final = msgspec.json.Encoder(order="sorted").encode
 _READABLE: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 _ESCAPED: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
@@ -521,7 +524,7 @@ def define(new: NewJob, hide: Callable[[str, str], object]) -> Defined:
         said["labels"] = dict(new.spec.labels)
     for name in STAGES:
         if name in said:
-            said[name] = asdict(said[name])
+            said[name] = {key: one for key, one in asdict(said[name]).items() if one != _STAGE[key]}
     if "workspace" in said:
         said["workspace"] = msgspec.to_builtins(said["workspace"])
     spec = _definition(said)

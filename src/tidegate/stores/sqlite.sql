@@ -625,11 +625,11 @@ SELECT
   (SELECT lane."group" FROM job JOIN lane ON lane.id = job.lane WHERE job.id = :job),
   EXISTS (SELECT 1 FROM budget);
 
--- cancel: every queued one of these jobs has ended; those
+-- cancel: every queued one of these jobs that is in its agent's stage has ended; those
 UPDATE job SET
   state = 'cancelled', reason = :reason, ended_at = :now, not_before = NULL,
   resumed = 0, limited_in_a_row = 0, limited_since = NULL
-WHERE state = 'queued' AND id IN (SELECT value FROM json_each(:jobs))
+WHERE state = 'queued' AND stage = '' AND id IN (SELECT value FROM json_each(:jobs))
 RETURNING id, name;
 
 -- skip: every queued job that waits for a job's success will never start; those

@@ -37,7 +37,7 @@ def _logs(parser: ArgumentParser) -> None:
     parser.add_argument("-f", "--follow", action="store_true", help="go on across attempts until the job has ended")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--attempt", type=whole, metavar="N", help="this attempt instead of the last")
-    which.add_argument("--stage", choices=("agent", "check"), help="the last attempt of this stage of the job")
+    which.add_argument("--stage", choices=("agent", "check", "publish"), help="the last attempt of this stage")
     parser.add_argument("--stderr", action="store_true", help="what went to standard error")
     json_flag(parser, "one object for each line")
 
