@@ -119,6 +119,20 @@ def test_what_was_cut_short_goes_and_what_nobody_knows_stays(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+def test_a_clone_goes_when_nothing_of_it_is_needed(tmp_path: Path) -> None:
+    night, repo = Night(tmp_path / "state"), repository(tmp_path / "repo")
+    root = places.workspaces(night.state)
+    job = replace(JOB, spec=Spec(command=("x",), workspace=Workspace(kind="clone", source=str(repo))))
+    making.ready(TASK(), root, job, 1, fresh=True, fetched={})
+    later = datetime.now(UTC) + timedelta(hours=1)
+    assert [told.directories for told in tidy(root, night.store, later, 7200.0, TASK)] == [1, 1]
+    assert list((root / "bases").iterdir()), "it was fetched lately"
+    for _ in tidy(root, night.store, later, 60.0, TASK):
+        pass
+    assert not list((root / "bases").iterdir())
+
+
+@pytest.mark.slow
 def test_the_doctor_notices_a_directory_without_a_job(tmp_path: Path) -> None:
     night = filled(tmp_path)
     night.store.forget([2], night.now)

@@ -9,6 +9,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -421,6 +422,28 @@ def test_what_cannot_be_cloned_says_why_and_whether_it_may_pass(shop: Shop) -> N
     assert away.retry
 
 
+@pytest.mark.slow
+def test_who_is_asked_for_a_password_ends_at_once(shop: Shop) -> None:
+    class Asks(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="x"')
+            self.end_headers()
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Asks) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        refused = shop.refused(Workspace(kind="clone", source=f"{url}/r"))
+        server.shutdown()
+        thread.join()
+    assert str(refused) == f"could not read Username for '{url}': terminal prompts disabled"
+    assert not refused.retry
+
+
 # --- with the whole program --------------------------------------------------------------------
 
 
@@ -518,3 +541,47 @@ def test_a_cancel_and_a_pause_work_at_once_while_a_directory_is_made(tmp_path: P
     until(lambda: git(repo, "branch", "--format=%(refname:short)") == "main")
     second.terminate()
     assert second.wait(30) == 0
+
+
+CHECKED = """
+[batch]
+name = "demo"
+[[job]]
+id = "judged"
+cwd = { copy = "dir" }
+max_attempts = 1
+command = ["sh", "-c", "pwd > where"]
+check = { command = ["sh", "-c", "cat where; test $(cat where) = $(pwd)"] }
+[[job]]
+id = "two"
+cwd = { worktree = "repo" }
+command = ["sh", "-c", "echo x > b; git add b; git commit -qm b"]
+check = { command = ["sh", "-c", "echo y > graded; test -e b"] }
+"""
+
+
+@pytest.mark.slow
+def test_a_check_works_where_the_agent_has_worked(tmp_path: Path) -> None:
+    tidegate, repo = ours(tmp_path), repository(tmp_path / "repo")
+    (tmp_path / "dir").mkdir()
+    done = tidegate("run", tidegate.batch(CHECKED))
+    assert tidegate.states() == {"judged": "succeeded", "two": "succeeded"}, done.stderr
+    assert len(git(repo, "worktree", "list").splitlines()) == 2, "what the check left behind is kept"
+    assert (tmp_path / "state" / "work" / "2" / "1" / "repo" / "graded").exists()
+
+
+@pytest.mark.slow
+def test_a_drain_waits_for_no_directory(tmp_path: Path) -> None:
+    tidegate, repo = ours(tmp_path), repository(tmp_path / "repo")
+    git(repo, "config", "filter.slow.smudge", f"touch {tmp_path}/begun; exec sleep 600")
+    (repo / ".gitattributes").write_text("b filter=slow\n")
+    commit(repo, "b")
+    process = tidegate.start("run", tidegate.batch(SLOW))
+    until((tmp_path / "begun").exists)
+    process.terminate()
+    assert process.wait(30) == 143
+    assert tidegate.states() == {"slow": "queued"}
+    git(repo, "config", "filter.slow.smudge", "cat")
+    tidegate("run", "batch.toml")
+    assert tidegate.states() == {"slow": "succeeded"}
+    assert git(repo, "branch", "--format=%(refname:short)") == "main"

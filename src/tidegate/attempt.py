@@ -233,6 +233,12 @@ class Running:
                 child = self._child
             await child.end(self._means.grace)
 
+    def forgo(self, why: str) -> None:
+        """Do not wait for a directory that is being made; once there is an agent this does nothing."""
+        if self._making is not None:
+            self._asked = self._asked or Interrupted(reason=f"{why} while its directory was made")
+            self._making.cancel()
+
     @property
     def is_ending(self) -> bool:
         """Whether its end was asked for, or has come."""
@@ -436,9 +442,8 @@ class Running:
 
     async def settle(self) -> None:
         """Freeze or thaw the agent, as `is_to_rest` says; the next incarnation finds out what was done."""
-        if self._making is not None and self.is_to_rest:  # nothing is there yet that could stand still
-            self._asked = self._asked or Interrupted(reason="paused while its directory was made")
-            self._making.cancel()
+        if self.is_to_rest:
+            self.forgo("paused")  # nothing is there yet that could stand still
         async with self._settling:
             if self._child is None or self.is_ending or self._is_settled():
                 return

@@ -10,7 +10,7 @@ from pathlib import Path
 from tidegate.errors import NoWorkspace
 from tidegate.model import Job, State
 from tidegate.stores import Store
-from tidegate.workspace import making, record
+from tidegate.workspace import clones, making, record
 from tidegate.workspace.git import Task
 from tidegate.workspace.losses import losses
 from tidegate.workspace.record import Made
@@ -73,8 +73,9 @@ def tidy(
         except (NoWorkspace, OSError) as error:
             looking.told.resisted.append(f"{root / str(job)}: {error}")
         yield looking.told
-    looking.told.left += size_of(root / "bases")
-    yield looking.told
+    for base in clones.bases(root):
+        looking.look_at_clone(begin(), base)
+        yield looking.told
 
 
 class _Round:
@@ -100,6 +101,21 @@ class _Round:
                 self._settle(task, home / str(n), job, name)
             if not self._dry:
                 making.leave(home)
+
+    def look_at_clone(self, task: Task, base: Path) -> None:
+        """A clone that jobs share goes once nothing of it is in use, nothing but what was fetched is in it, and nobody
+        has fetched for long.
+        """
+        size = size_of(base)
+        try:
+            with task.alone(base):
+                if not clones.is_idle(task, base, self._before):
+                    self.told.left += size
+                    return
+                self.told.resisted += [] if self._dry else remove_tree(base)
+        except (NoWorkspace, OSError) as error:
+            self.told.resisted.append(f"{base}: {error}")
+        self.told.size += size
 
     def _settle(self, task: Task, place: Path, job: Job | None, name: str) -> None:
         made = record.read(place)

@@ -227,6 +227,8 @@ class Supervisor:
     def drain(self) -> None:
         """Start nothing new; `run` returns when the attempts have ended."""
         self.draining.set()
+        for running in self._running.values():
+            running.forgo("draining")
         self.bell.ring()
 
     def detach(self) -> None:
@@ -352,6 +354,9 @@ class Supervisor:
         try:
             if not adopted and (ended := await self._prepared(running)) is not None:
                 await self._record(job, attempt, ended)
+                return
+            if not adopted and self._starts_none and job.spec.workspace is not None:  # since it was claimed
+                await self._give_back(attempt, "draining before the launch")
                 return
             if not adopted and not self.gate.is_open(job, self._post.clock.now()):
                 await self._give_back(attempt, "the gate shut before the launch")

@@ -26,7 +26,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 TIDYING = 60.0  # seconds at most, for which the end of all work waits
-AT_ONCE = 4  # directories that are made at the same time: they share a disk
+AT_ONCE = 4  # directories that are made of one source at the same time
 
 
 class Workshop:
@@ -37,7 +37,7 @@ class Workshop:
         self._patience = patience
         self._monotonic = monotonic
         self._fetched: dict[str, float] = {}
-        self._few = anyio.CapacityLimiter(AT_ONCE)
+        self._few: dict[str, anyio.CapacityLimiter] = {}  # by source: who waits for one keeps nobody else waiting
 
     async def directory(self, job: Job, n: int, environment: Mapping[str, str], *, fresh: bool) -> Path:
         """The directory for launch `n` of a job, for an agent to work in; a clean one where it is `fresh`.
@@ -45,7 +45,10 @@ class Workshop:
         Raises NoWorkspace. A cancel ends it at once; what is half made is cleared away by the next one.
         """
         do = partial(making.ready, root=self._root, job=job, n=n, fresh=fresh, fetched=self._fetched)
-        place, made = await self._done(do, environment)
+        workspace = job.spec.workspace
+        source = workspace.source if workspace is not None else ""
+        async with self._few.setdefault(source, anyio.CapacityLimiter(AT_ONCE)):
+            place, made = await self._done(do, environment)
         record.note_used(place)
         return Path(made.path)
 
@@ -58,14 +61,13 @@ class Workshop:
 
     async def _done(self, do: Callable[[Task], T], environment: Mapping[str, str], most: float = math.inf) -> T:
         """Do it in a thread; a cancel does not wait for that."""
-        async with self._few:
-            task = Task(environment, min(self._patience, most), self._monotonic, Stop())
-            try:
-                return await run_sync(do, task, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
-            except Stopped:
-                raise NoWorkspace("stopped", retry=True) from None
-            finally:
-                task.stop.ask()
+        task = Task(environment, min(self._patience, most), self._monotonic, Stop())
+        try:
+            return await run_sync(do, task, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
+        except Stopped:
+            raise NoWorkspace("stopped", retry=True) from None
+        finally:
+            task.stop.ask()
 
 
 def _tidied(task: Task, root: Path, job: int) -> None:

@@ -22,8 +22,6 @@ ELSEWHERE = (  # variables that point git to another repository than the one it 
 )
 SILENT = {
     "GIT_TERMINAL_PROMPT": "0",
-    "GIT_ASKPASS": "false",
-    "SSH_ASKPASS": "false",
     "SSH_ASKPASS_REQUIRE": "never",
     "GCM_INTERACTIVE": "never",
     "GIT_OPTIONAL_LOCKS": "0",
@@ -106,7 +104,8 @@ class Task:
         self, environment: Mapping[str, str], patience: float, monotonic: Callable[[], float], stop: Stop | None = None
     ) -> None:
         self.stop = stop or Stop()
-        self._environment = {key: value for key, value in environment.items() if key not in ELSEWHERE} | SILENT
+        passed = {key: value for key, value in environment.items() if key not in ELSEWHERE}
+        self._environment = {"GIT_ASKPASS": "", **passed, **SILENT}  # which is for whoever sets it on purpose
         self._patience = patience
         self._monotonic = monotonic
         self._end = monotonic() + patience

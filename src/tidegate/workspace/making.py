@@ -20,6 +20,7 @@ from tidegate.workspace.trees import remove_tree
 
 log = structlog.get_logger()
 
+LEAST = 1_000_000  # bytes: with less room than this a disk is full
 CLEARING = 30.0  # seconds at most in which what was cut short is cleared away
 OLD_MOST = 3  # directories of earlier attempts that are kept for one job, beside the one that it works in
 
@@ -47,10 +48,19 @@ def ready(
         place = record.room(root, job.id, max([n, *(one + 1 for one in record.numbers(home))]))
         try:
             return place, _make(task, root, job, place, fetched)
-        except (NoWorkspace, Stopped):
+        except (NoWorkspace, Stopped) as error:
+            full = isinstance(error, NoWorkspace) and _is_full(home)
             clear_half_made(task.again(CLEARING), root, job.id)
             leave(home)
+            if full:
+                raise NoWorkspace(f"{error} (the disk is full)", retry=True) from error
             raise
+
+
+def _is_full(place: Path) -> bool:
+    """Whether there is no room left: git does not always say so."""
+    room = os.statvfs(place)
+    return room.f_bavail * room.f_frsize < LEAST
 
 
 def _again(task: Task, home: Path, gone: Made) -> tuple[Path, Made]:
