@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 FORMS = ("toml", "yaml", "jsonl", "csv", "lines")  # of batch files, as `files` reads them
 SHELLS = ("bash", "zsh", "fish")
-TEMPLATES = ("night", "overnight", "compare", "config")  # what `init` can write; the first is its default
+TEMPLATES = ("night", "overnight", "compare", "scylla", "config")  # what `init` can write; the first is its default
 
 KINDS = (  # what a person can be told of, as `on` of [notify] says it
     *("needs_human", "hold", "opened", "finished", "budget"),

@@ -8,69 +8,19 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
 
 from tidegate.cli.arguments import TEMPLATES
+from tidegate.cli.templates import KNOWN, Template
 from tidegate.errors import BadInput
 from tidegate.look import plain
-
-
-class Template(NamedTuple):
-    """The files of one template with where their texts are, its empty directories, what to edit, what to do next."""
-
-    files: Mapping[str, str]
-    directories: Sequence[str]
-    edit: str
-    then: Sequence[tuple[str, str]]
-
-
-def _batch(
-    name: str, edit: str = "", beside: Mapping[str, str] | None = None, directories: Sequence[str] = ()
-) -> Template:
-    file = f"{name}.toml"
-    then = [
-        (f"tidegate plan {file}", "what it means, job by job; runs nothing"),
-        (f"tidegate run {file}", "runs it to its end"),
-        (f"tidegate report {name}", "what came of it"),
-    ]
-    return Template({file: file, **(beside or {})}, directories, edit or file, then)
-
-
-TASKS = ("parser", "slow", "words")
-AGENTS = ("claude", "codex", "gemini")
-REPOSITORIES = ("lantern", "harbour", "compass", "anchor", "buoy")
-KNOWN = {
-    "night": _batch("night"),
-    "overnight": _batch(
-        "overnight",
-        "overnight.toml, prompt.md and repos.csv",
-        {"prompt.md": "overnight/prompt.md", "repos.csv": "overnight/repos.csv"},
-        [f"repos/{name}" for name in REPOSITORIES],
-    ),
-    "compare": _batch(
-        "compare",
-        "compare.toml and tasks/",
-        {f"tasks/{name}.md": f"compare/{name}.md" for name in TASKS},
-        [f"runs/{agent}/{task}" for agent in AGENTS for task in TASKS],
-    ),
-    "config": Template(
-        {"config.toml": "config.toml"},
-        (),
-        "config.toml",
-        (
-            ("tidegate config --config config.toml", "each setting that is then in force"),
-            ("install -D -m 600 config.toml ~/.config/tidegate/config.toml", "then every command reads it"),
-        ),
-    ),
-}
 
 
 def init(args: Namespace) -> int:
     """Write a template's files and say what to run next; 0. Raises BadInput where one of them is there already."""
     chosen = KNOWN[args.template]
-    texts = {
-        file: resources.files("tidegate.examples").joinpath(text).read_bytes() for file, text in chosen.files.items()
-    }
+    shipped = resources.files("tidegate.examples")
+    texts = {file: shipped.joinpath(text).read_bytes() for file, text in chosen.files.items()}
+    texts |= {file: text.encode() for file, text in chosen.texts.items()}
     if not args.force:
         _refuse(texts)
     for place in chosen.directories:

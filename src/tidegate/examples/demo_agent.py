@@ -61,6 +61,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--output-format", choices=["text", "stream-json"], default="text")
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--model", default=MODEL)
+    for flag in ("--append-system-prompt", "--append-system-prompt-file", "--permission-mode", "--max-turns"):
+        parser.add_argument(flag, help="accepted, and changes nothing")
     known = parser.add_mutually_exclusive_group()
     known.add_argument("--session-id", metavar="UUID", help="begin a conversation under this id")
     known.add_argument("--resume", metavar="UUID", help="go on with this conversation")

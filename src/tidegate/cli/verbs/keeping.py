@@ -104,7 +104,8 @@ VERBS = {
         _init,
         "tidegate init night",
         "night: a queue of jobs for one agent. overnight: one prompt over many repositories. compare: the same tasks\n"
-        "for several agents. config: every setting with its default and what it means.",
+        "for several agents. scylla: an experiment, 120 subtests in seven tiers with a judge. config: every setting\n"
+        "with its default and what it means.",
     ),
     "explain": Verb(
         "Tell what tidegate concludes from an agent's output on standard input",
