@@ -446,6 +446,24 @@ def test_what_no_agent_told_is_unknown_and_not_nothing(world: World, tmp_path: P
     assert words.tokens(known.input_tokens) == "unknown"
 
 
+def test_a_judge_that_begins_while_the_gate_of_the_agents_is_shut_is_no_launch_into_it(
+    world: World, tmp_path: Path
+) -> None:
+    check = Stage(agent="command", account="judge", command=("judge",))
+    world.store.submit(Batch("b"), [new(name, check=check) for name in ("a", "b")], world.now, whole=False)
+    first, second = world.take(), world.take()
+    world.wait(60)
+    world.limited(second, START + timedelta(minutes=30))
+    world.finish(first)
+    world.wait(60)
+    judge = world.take()
+    assert (judge[0].name, judge[0].account) == ("a", "judge")
+    world.finish(judge)
+    (one,) = told(world, tmp_path).picture.closings
+    assert (one.scope, one.launched, one.cut_off) == ("acct", 0, 1)
+    assert one.delayed == (second[0].id,)
+
+
 def test_a_judge_that_is_an_agent_is_expected_to_tell_and_a_plain_check_is_not(world: World) -> None:
     for name, judge in (("a", "command"), ("b", "claude")):
         check = Stage(agent=judge, command=("judge",))

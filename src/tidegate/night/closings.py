@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tidegate import stages
-from tidegate.model import Event, Hold, Job, NewJob, Origin, Window, family
+from tidegate.model import AGENT, Event, Hold, Job, NewJob, Origin, Window, family
 from tidegate.night.spells import Kind, Spell
 
 Key = tuple[str, str, str]
@@ -208,14 +208,20 @@ def with_effects(
             story[event.job].append(event)
     effects = [_Effects() for _ in found]
     for job in jobs:
-        reached = reach(job, batch)
-        mine = [place for place, one in enumerate(found) if binds(one.scope, reached)]
-        cut = _cut_off(found, mine, story[job.id])
-        for place in mine:
-            struck = [resumed for where, resumed in cut if where == place] if cut else []
-            effects[place].take(found[place], story[job.id], struck)
-            if struck or any(_overlaps(spell, found[place]) for spell in ready[job.id]):
-                effects[place].delayed.append(job.id)
+        delayed: set[int] = set()
+        for stage in (AGENT, *dict(stages.named(job.spec))):
+            reached = present(stages.seen_in(job, stage), batch)
+            mine = [place for place, one in enumerate(found) if binds(one.scope, reached)]
+            told = [event for event in story[job.id] if event.data.get("stage", AGENT) == stage]
+            waits = [spell for spell in ready[job.id] if present(spell.job, batch) == reached]
+            cut = _cut_off(found, mine, told)
+            for place in mine:
+                struck = [resumed for where, resumed in cut if where == place] if cut else []
+                effects[place].take(found[place], told, struck)
+                if struck or any(_overlaps(spell, found[place]) for spell in waits):
+                    delayed.add(place)
+        for place in delayed:
+            effects[place].delayed.append(job.id)
     return [effect.added_to(one) for effect, one in zip(effects, found, strict=True)]
 
 
