@@ -78,6 +78,7 @@ LONG = event("gate shut", until=31)
         ([event("gate shut", until=5), event("gate shut", 20, until=35)], [None, "hold"]),  # refused again and again
         ([event("gate shut", until=90, origin=origin) for origin in ("operator", "hours", "host")], [None] * 3),
         ([event("gate shut", origin="human")], [None]),
+        ([event("gate shut", origin="budget")], [None]),
     ],
 )
 def test_a_hold_is_told_once_when_it_is_long_enough(events: list[Event], told: list[str | None]) -> None:
@@ -88,6 +89,7 @@ def test_each_kind_is_told_where_it_is_wanted() -> None:
     happened = {
         "needs_human": event("gate shut", origin="human"),
         "hold": LONG,
+        "budget": Event(seq=1, at=NOW, name="budget spent", scope="batch:b", data={"on_exceed": "warn"}),
         **{state: Event(seq=1, at=NOW, name="job ended", job=1, data={"state": state}) for state in notice.ENDS},
     }
     for wanted in happened:

@@ -168,7 +168,7 @@ def test_no_statement_reads_through_all_jobs_attempts_or_events(tmp_path: Path) 
         "lengths",
         "unfinished",
     }  # what is wanted, and nothing besides
-    rare = {"secrets", "drop_idle", "salvaged"}
+    rare = {"secrets", "drop_idle", "salvaged", "history", "history_of", "shuts", "shuts_of", "spent_by_day"}
     assert scanning <= SCANS_ALLOWED | sorting | rare, "secrets are looked for where a job with one is forgotten"
     store.close()
 

@@ -617,13 +617,12 @@ UPDATE job SET charges = :charges WHERE id = :id;
 -- put_priority: a job's place in its lane
 UPDATE job SET priority = :priority WHERE id = :id;
 
--- ties: whether a job's end is asked for, whether others wait for its success, its group where that is tied, and
--- whether there is any budget
+-- ties: whether a job's end is asked for, others wait for its success; its group where that is tied; any budget
 SELECT
   EXISTS (SELECT 1 FROM request WHERE verb = 'cancel' AND target = :job),
   EXISTS (SELECT 1 FROM need WHERE needs = :job AND met = 0),
   (SELECT lane."group" FROM job JOIN lane ON lane.id = job.lane WHERE job.id = :job),
-  EXISTS (SELECT 1 FROM budget);
+  EXISTS (SELECT 1 FROM budget WHERE scope > '');
 
 -- cancel: every queued one of these jobs that is in its agent's stage has ended; those
 UPDATE job SET
@@ -775,8 +774,7 @@ WHERE job = :job AND n = :n;
 -- spent_in: what the attempts of a job told of their part of a session
 SELECT usage FROM attempt WHERE job = :job AND session = :session AND usage IS NOT NULL AND ended_at IS NOT NULL;
 
--- history_of: what became of these jobs (NULL: of all), of their attempts by the day of their launch, of the jobs by
--- that of their end
+-- history_of: what became of these jobs (NULL: of all), by the days of their launches and of their ends
 SELECT substr(attempt.started_at, 1, 10) AS day, coalesce(claim.data ->> 'account', job.account) AS account,
   sum(attempt.outcome IS NOT 'unclaimed'), sum(attempt.outcome IS 'limited'),
   sum(attempt.outcome IS 'limited' OR attempt.outcome IS 'interrupted' OR attempt.outcome IS 'lost'),
