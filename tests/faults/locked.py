@@ -36,7 +36,7 @@ print("locked", flush=True)
 time.sleep({seconds})
 db.execute("ROLLBACK")
 """
-WORKS = 'echo "$TIDEGATE_JOB" >> {marks}; sleep 3; exit {code}'
+WORKS = 'echo "$TIDEGATE_JOB" >> {place}/marks; while [ ! -e {place}/go ]; do sleep 0.05; done; sleep 1; exit {code}'
 JOBS = 10
 FAILS = "j3"
 PATIENCE = 30.0  # seconds that no command takes, on a machine with other work
@@ -54,12 +54,11 @@ VERBS = [
 def fly(place: Path, how: str, seconds: float) -> Iterator[str]:
     """Whatever is wrong, in words."""
     tidegate = Tidegate(place, {"TIDEGATE_SUPERVISOR__SLOTS": "4"}, list(OWN))
-    marks = place / "marks"
     service = tidegate.start("serve")
     try:
         until(lambda: (tidegate.state / "bell").exists())
         for number in range(JOBS):
-            script = WORKS.format(marks=marks, code=3 if f"j{number}" == FAILS else 0)
+            script = WORKS.format(place=place, code=3 if f"j{number}" == FAILS else 0)
             tidegate("submit", "--name", f"j{number}", "--max-attempts", "1", "--", "sh", "-c", script)
         until(lambda: list(tidegate.states().values()).count("running") == 4)
         script = LOCKS.format(how=HOW[how], seconds=seconds)
@@ -67,9 +66,10 @@ def fly(place: Path, how: str, seconds: float) -> Iterator[str]:
         with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as locking:
             assert locking.stdout is not None
             assert locking.stdout.readline() == "locked\n"
+            (place / "go").touch()
             yield from _wrong_meanwhile(tidegate, locking)
         until(lambda: not {"queued", "running"} & set(tidegate.states().values()), within=90)
-        yield from _wrong_afterwards(tidegate, marks)
+        yield from _wrong_afterwards(tidegate, place / "marks")
         service.terminate()
         if service.wait(30) or "Traceback" in (place / "started.0").read_text():
             yield f"the service ends with {service.returncode}"
