@@ -102,7 +102,8 @@ def test_files_and_processes_are_mended_after_a_backup(broken: Tidegate) -> None
     orphan = places.attempts(state) / "77" / "1"
     orphan.mkdir(parents=True, mode=0o700)
     orphan.parent.chmod(0o700)
-    for path in (secret, orphan / "stdout.log"):
+    (orphan / "deep").mkdir(mode=0o700)
+    for path in (secret, orphan / "stdout.log", orphan / "deep" / "what an agent\nleft"):
         path.write_text("kept in the backup")
         path.chmod(0o600)
         os.utime(path, (0, 0))
@@ -117,7 +118,8 @@ def test_files_and_processes_are_mended_after_a_backup(broken: Tidegate) -> None
     assert not secret.exists()
     (path,) = places.backups(state).iterdir()
     with tarfile.open(path) as archive:
-        assert {"attempts/77/1/stdout.log", f"secrets/{'f' * 40}"} <= set(archive.getnames())
+        odd = "attempts/77/1/deep/what an agent\nleft"
+        assert {"attempts/77/1/stdout.log", odd, f"secrets/{'f' * 40}"} <= set(archive.getnames())
 
 
 def words(pid: int) -> bytes:
