@@ -53,6 +53,12 @@ def test_a_group_with_a_program_has_one_job_that_tells_the_defaults_of_the_other
     }
 
 
+def test_a_directory_that_is_made_for_each_job_is_none_of_its_own() -> None:
+    (job,) = batch.from_toml(TIERS.replace('cwd = "work"', 'cwd = { copy = "work" }'), AROUND).jobs
+    assert (job.spec.cwd, job.spec.workspace) == ("/batches", None)
+    assert json.loads(job.spec.expand)["cwd"] == {"copy": "/batches/work"}
+
+
 def test_it_may_have_jobs_of_its_own_besides() -> None:
     read = batch.from_toml(TIERS + '[[groups.T5.job]]\nid = "a"\nprompt = "x"', AROUND)
     assert [(job.name, job.spec.agent) for job in read.jobs] == [("T5/expand", "command"), ("T5/a", "claude")]

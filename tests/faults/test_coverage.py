@@ -13,7 +13,9 @@ from test_floors import FLOORS, SRC
 
 TESTS = Path(__file__).parents[1]
 ROOMS = f"{FLOORS[0]} {FLOORS[1]}".split()
-BESIDE = {"batch": ("formats", "malformed")}  # tests of a room that are named like what is read, not like its parts
+BESIDE = {
+    "batch": ("expand", "formats", "malformed")
+}  # tests of a room that are named like what is read, not like its parts
 COVERAGE = [sys.executable, "-m", "coverage"]
 
 

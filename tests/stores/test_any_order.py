@@ -32,11 +32,14 @@ from tidegate.model import (
     Kind,
     Limited,
     Lost,
+    NewGroup,
     Origin,
     Outcome,
+    Stand,
     State,
     Succeeded,
     TimedOut,
+    When,
     family,
 )
 from tidegate.stores.memory import MemoryStore
@@ -52,6 +55,8 @@ SCOPES = st.sampled_from(
 HOURLY = st.sampled_from(["*", "claude", "codex/default", "batch:one", "job:1"])
 HOURS = st.sampled_from(["18:00-19:00 UTC", "19:00-18:45 UTC", "fri 20:00-22:00 UTC"])
 JOBS = st.integers(1, 9)
+WHENS = st.sampled_from(When)
+TIES = st.sampled_from([None, (), ("G1<G0",), ("G1<G0", "G2<G1"), ("G2<G0 G1",), ("G0<G2",)])
 ENDS: st.SearchStrategy[Outcome] = st.sampled_from(
     [
         Succeeded("fine"),
@@ -127,6 +132,16 @@ class TwoStores(RuleBasedStateMachine):
         told = self.both(lambda world: world.store.submit(Batch("one"), jobs, world.now, whole=False))
         if not isinstance(told, str):
             assert [self.first.store.job(id) is not None for id in told.jobs] == [True] * len(names)
+
+    @rule(
+        names=st.lists(st.sampled_from("abcdefghi"), max_size=5, unique=True), ties=TIES, when=WHENS, account=ACCOUNTS
+    )
+    def submit_groups(self, names: list[str], ties: tuple[str, ...] | None, when: When, account: str) -> None:
+        jobs = [replace(new(name, account, max_attempts=1), group=f"G{'abcdefghi'.index(name) // 3}") for name in names]
+        pairs = [tie.split("<") for tie in ties or ()]
+        groups = [NewGroup(name=name, needs=tuple(needs.split()), when=when) for name, needs in pairs]
+        said = None if ties is None else groups
+        self.both(lambda world: world.store.submit(Batch("one"), jobs, world.now, groups=said, update=True))
 
     @rule(job=JOBS)
     def cancel(self, job: int) -> None:
@@ -211,12 +226,14 @@ class TwoStores(RuleBasedStateMachine):
         shut = {one.scope for one in world.store.holds() if is_shut(one, world) and one.origin is not Origin.HOURS}
         shut |= {scope for scope, text in world.store.hours().items() if parse(text, UTC).opens(world.now)}
         queued = {job.id for job in self.first.store.jobs(states=[State.QUEUED])}
+        waiting = {(one.batch, one.name) for one in world.store.groups() if one.stand is not Stand.OPEN}
         for job, attempt in self.both(lambda world: world.claim(most, by=f"s{self.me}", batch=batch)):
             lane = f"{job.account}/{family(job.model)}"
             mine = {"*", "host:here", f"batch:{job.batch_name}", f"job:{job.id}", job.account, lane}
             assert not mine & shut, "nothing is launched into a shut scope"
             assert job.id in queued
             assert not job.unmet
+            assert (job.batch, job.group) not in waiting
             assert attempt.epoch == self.first.store.events(job=job.id)[-1].seq
             assert batch in (None, job.batch)
 
@@ -306,6 +323,7 @@ class TwoStores(RuleBasedStateMachine):
         self.both(lambda world: world.store.requests())
         self.both(lambda world: world.store.hours())
         self.both(lambda world: world.store.needs(range(1, 30)))
+        self.both(lambda world: world.store.groups())
         self.both(lambda world: world.store.ended(world.now))
         self.both(lambda world: world.store.jobs(name="[a-e3]*", newest_first=True, after=7))
         self.both(lambda world: world.store.jobs(states=[State.QUEUED], account="claude"))
@@ -317,6 +335,8 @@ class TwoStores(RuleBasedStateMachine):
     @invariant()
     def what_has_ended_stays_ended(self) -> None:
         ended = {job.id for job in self.first.store.jobs() if job.state.is_final}
+        back = {event.job for event in self.first.store.events(most=100_000) if "group" in event.data and event.job}
+        self.finished -= back  # with what they wait for
         assert self.finished <= ended
         self.finished = ended
 

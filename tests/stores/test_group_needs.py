@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from stores.reconciling import audited, reconcile
@@ -302,6 +304,28 @@ def test_a_batch_in_chunks_begins_no_group_before_it_is_whole(world: World) -> N
     add(world, jobs, waits("T5", "T0"))
     assert stands(world)["T5"] is Stand.WAITING
     assert group(world, "T0").counts[State.QUEUED] == CHUNK
+
+
+class Broken(list[NewJob]):
+    """Jobs whose second chunk never comes: whoever hands them in is killed."""
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice) and place.start >= CHUNK:
+            raise KeyboardInterrupt
+        return super().__getitem__(place)
+
+
+def test_a_batch_of_which_the_rest_never_came_begins_no_group_until_it_is_handed_in_again(world: World) -> None:
+    jobs = tier("T5/0", "T0/0", *(f"x/{number}" for number in range(CHUNK - 2)), "T0/1")
+    with pytest.raises(KeyboardInterrupt):
+        add(world, Broken(jobs), waits("T5", "T0"))
+    assert (len(world.store.jobs(most=CHUNK * 2)), stands(world)["T5"]) == (CHUNK, Stand.FILLING)
+    world.finish(world.take())
+    assert (world.job("T0/0").state, stands(world)["T5"]) == (State.SUCCEEDED, Stand.FILLING)
+    add(world, jobs, waits("T5", "T0"))
+    assert stands(world)["T5"] is Stand.WAITING
+    world.store.cancel(world.job("T0/1").id, world.now, by="ann")
+    assert world.job("T5/0").reason == "needs group T0, where T0/1 was cancelled"
 
 
 def test_what_a_waiting_group_needs_is_not_forgotten(world: World) -> None:
