@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ def test_each_batch_that_init_writes_can_be_planned_as_it_is(tidegate: Tidegate,
     planned = tidegate("plan", f"{name}.toml")
     assert (planned.returncode, planned.stderr) == (0, "")
     jobs = [json.loads(line) for line in planned.stdout.splitlines()]
-    below = [job["cwd"] for job in jobs if job.get("cwd", "").startswith(str(tidegate.place))]
+    below = [job["cwd"] for job in jobs if str(job.get("cwd")).startswith(str(tidegate.place))]
     assert all(Path(cwd).is_dir() for cwd in below)
 
 
@@ -52,6 +53,16 @@ def test_init_overwrites_nothing_unless_it_is_told_to(tidegate: Tidegate) -> Non
     assert not (tidegate.place / "runs").exists()
     assert tidegate("init", "compare", "--force").returncode == 0
     assert (tidegate.place / "tasks" / "slow.md").read_text() != "mine"
+
+
+def test_init_makes_repositories_that_git_finds_nothing_wrong_with(tidegate: Tidegate) -> None:
+    (tidegate.place / "repos" / "anchor").mkdir(parents=True)
+    assert tidegate("init", "overnight").returncode == 0
+    assert not list((tidegate.place / "repos" / "anchor").iterdir()), "a person's own is left alone"
+    git = ["git", "-C", str(tidegate.place / "repos" / "buoy"), "-c", "safe.directory=*"]
+    assert subprocess.run([*git, "fsck", "--strict"], check=True, capture_output=True, text=True).stdout == ""
+    told = subprocess.run([*git, "status", "--short", "--branch"], check=True, capture_output=True, text=True).stdout
+    assert told == "## main\n"
 
 
 def test_init_replaces_a_link_and_leaves_what_it_leads_to(tidegate: Tidegate) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
+from tidegate.cli import repository
 from tidegate.cli.arguments import TEMPLATES
 from tidegate.cli.templates import KNOWN, Template
 from tidegate.errors import BadInput
@@ -28,7 +29,10 @@ def init(args: Namespace) -> int:
     for file, text in texts.items():
         Path(file).parent.mkdir(parents=True, exist_ok=True)
         _write(Path(file), text)
-    made = [*texts, *(f"{place}/" for place in chosen.directories)]
+    for place in chosen.repositories:
+        if not os.path.lexists(place):  # a person's own is left alone, whatever --force says
+            repository.make(Path(place), {"README.md": f"# {Path(place).name}\n\nWhat it does, and how to run it.\n"})
+    made = [*texts, *(f"{place}/" for place in (*chosen.directories, *chosen.repositories))]
     told = [plain.line(_form(args.template, chosen, made))] if args.json else _lines(args.template, chosen, made)
     for line in told:
         print(line)

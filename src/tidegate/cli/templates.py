@@ -10,12 +10,14 @@ from msgspec import Struct, field
 class Template(Struct, frozen=True, kw_only=True):
     """What one template consists of, what of it is to be edited, and the next commands with what each is for.
 
-    `files` are shipped ones, by where they go; `texts` are made of a few words; `directories` are empty.
+    `files` are shipped ones, by where they go; `texts` are made of a few words; `directories` are empty;
+    `repositories` are git's, each with a README.md.
     """
 
     files: Mapping[str, str]
     texts: Mapping[str, str] = field(default_factory=dict)
     directories: Sequence[str] = ()
+    repositories: Sequence[str] = ()
     edit: str
     then: Sequence[tuple[str, str]]
 
@@ -59,7 +61,7 @@ KNOWN = {
     "night": Template(files=_shipped("night"), edit="night.toml", then=_then("night")),
     "overnight": Template(
         files=_shipped("overnight", "prompt.md", "repos.csv"),
-        directories=[f"repos/{name}" for name in REPOSITORIES],
+        repositories=[f"repos/{name}" for name in REPOSITORIES],
         edit="overnight.toml, prompt.md and repos.csv",
         then=_then("overnight"),
     ),
