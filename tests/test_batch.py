@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from tidegate import batch
 from tidegate.batch import Around, Declared
 from tidegate.errors import BadInput
-from tidegate.model import Account, Allowance, Budget, Exceed, NewJob, Spec
+from tidegate.model import Account, Allowance, Budget, Exceed, NewJob, Spec, Stage
 
 AGENTS = ("claude", "codex", "gemini")
 PROMPTS = {"/batches/p.txt": "from the file\n", "/home/me/q.txt": "from home", "/batches/empty.txt": " \n"}
@@ -732,3 +732,53 @@ def test_whatever_is_written_becomes_jobs_or_one_line(records: list[dict[str, ob
     except BadInput as bad:
         line = str(bad)
     assert line == "" or (line.isprintable() and line.startswith("stdin: ") and len(line) < 500)
+
+
+STAGED = """
+[groups.T0]
+matrix = { name = ["x"], wait = ["90s"] }
+agent = "claude"
+prompt = "do it"
+check = { command = ["judge", "${{ name }}", "-v"], account = "${{ name }}-j", timeout = "${{ wait }}", attempts = 2 }
+publish = { command = ["codex", "exec", "push"] }
+"""
+
+
+def test_stages_are_filled_and_are_for_the_accounts_that_their_commands_would_have_as_jobs() -> None:
+    told = toml(STAGED)
+    spec = told.jobs[0].spec
+    check = Stage(command=("judge", "x", "-v"), account="x-j", timeout=90.0, attempts=2)
+    push = Stage(command=("codex", "exec", "push"), agent="codex", account="codex", once=True)
+    assert (spec.check, spec.publish) == (check, push)
+    assert {one.name: one.cautious for one in told.accounts} == {"claude": True, "x-j": False, "codex": True}
+    again = batch.from_jsonl(batch.as_jsonl(told.jobs), AROUND)
+    assert [one.spec for one in again.jobs] == [spec]
+    often = toml(STAGED.replace('"push"] }', '"push"], once = false, attempts = 7 }')).jobs
+    assert often[0].spec.publish == Stage(command=push.command, agent="codex", account="codex", attempts=7)
+    assert batch.from_jsonl(batch.as_jsonl(often), AROUND).jobs[0].spec == often[0].spec
+
+
+def test_a_stage_in_a_cell_of_a_table_is_json() -> None:
+    cells = 'command,check,publish\n"[""true""]","{""command"": [""j""]}","{""command"": [""p""], ""once"": false}"\n'
+    spec = batch.from_csv(cells, AROUND, {}).jobs[0].spec
+    assert (spec.check, spec.publish) == (
+        Stage(command=("j",), account="command"),
+        Stage(command=("p",), account="command"),
+    )
+
+
+def test_jobs_that_a_program_prints_have_the_stages_of_their_group() -> None:
+    text = """
+[groups.T0]
+command = ["true"]
+[groups.T5]
+needs = ["T0"]
+expand = ["print"]
+agent = "claude"
+publish = { command = ["push"] }
+check = { command = ["judge"] }
+"""
+    (one,) = [job for job in toml(text).jobs if job.spec.expand]
+    said = json.loads(one.spec.expand)
+    assert said["publish"] == {"command": ["push"], "account": "command", "once": True}
+    assert said["check"] == {"command": ["judge"], "account": "command", "attempts": 3}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -27,9 +28,11 @@ from tidegate.model import (
     Event,
     Failed,
     Interrupted,
+    NewJob,
     Origin,
     Past,
     Shut,
+    Spec,
     Spent,
     Stage,
     State,
@@ -39,7 +42,7 @@ from tidegate.model import (
 from tidegate.night import cost, history, status, steps
 from tidegate.night.groups import wilson
 from tidegate.night.steps import Cause
-from tidegate.report import files, gather, words
+from tidegate.report import files, gather, tables, words
 from tidegate.report.told import Told
 from tidegate.stores import Store
 from tidegate.stores.memory import MemoryStore
@@ -583,3 +586,21 @@ def test_a_batch_without_jobs_has_a_report_too(world: World, tmp_path: Path) -> 
     for _, write in files.FORMATS.values():
         write(report)
     assert words.counts(report) == "no jobs"
+
+
+def test_what_held_a_judge_back_is_told_of_its_account(world: World, tmp_path: Path) -> None:
+    check = Stage(command=("judge",), account="judges")
+    spec = Spec(agent="claude", prompt="do it", check=check)
+    world.store.submit(Batch("b"), [NewJob(name="a", account="claude", spec=spec)], world.now)
+    world.wait(60)
+    world.finish(world.take())
+    world.limited(world.take(), world.ahead(300))
+    world.wait(301)
+    world.finish(world.take(), Failed(reason='exit 1: {"score": 0.5}'), exit=1)
+    seen = told(world, tmp_path)
+    (closing,) = seen.picture.closings
+    assert (closing.scope, closing.cut_off, len(closing.delayed)) == ("judges", 1, 1)
+    assert any(cause.scope == "judges" and held == 300 for cause, held in seen.picture.waited.items())
+    (row,) = [json.loads(line) for line in tables.jsonl(seen).splitlines()]
+    assert (row["score"], row["interrupted"], row["uninterrupted"]) == (0.5, 0, True)
+    assert [line.split(",")[4] for line in tables.csv_text(seen).splitlines()[1:]] == ["claude", "judges", "judges"]

@@ -7,10 +7,27 @@ from pathlib import Path
 
 import pytest
 from installed import Tidegate, end_what_is_left, until
+from msgspec.structs import replace
 from stores.world import START
 
-from tidegate import answers, stages
-from tidegate.model import Failed, Interrupted, Job, Kind, Limit, Limited, Outcome, Spec, Stage, Succeeded, Work
+from tidegate import answers, policy, stages
+from tidegate.model import (
+    Failed,
+    Interrupted,
+    Job,
+    Kind,
+    Limit,
+    Limited,
+    Lost,
+    NewJob,
+    Outcome,
+    Spec,
+    Stage,
+    State,
+    Succeeded,
+    TimedOut,
+    Work,
+)
 
 JUDGE = Stage(command=("judge", "--strict"), agent="command", account="judges", timeout=5.0, attempts=2)
 NO = Failed(reason="exit 1: 3 tests failed")
@@ -117,6 +134,109 @@ def test_what_a_check_printed_is_given_back_from_the_end_of_both_its_streams(tmp
     assert said in str(told.resume_prompt)
     assert str(told.prompt).startswith("do it\n\nA check")
     assert stages.with_feedback(Spec(command=("x",)), "").prompt == stages.FEEDBACK.format(output="(nothing)")
+
+
+# --- the state machine, without a store ---
+
+RULES = policy.Rules()
+PUSH = Stage(command=("push",), account="forge", once=True)
+
+
+def running(stage: str = "", **more: object) -> Job:
+    """A job that runs in a stage; behind the agent's with what that has done."""
+    what = stages.of(job().spec, stage)
+    work = Work(attempt=1, account="claude", model="opus", session="s") if stage else None
+    whose: dict[str, object] = {"account": what.account} if what else {"model": "opus", "session": "s"}
+    return job(stage, **{"state": State.RUNNING, "launches": 2, "work": work, **whose, **more})
+
+
+def ended(one: Job, outcome: Outcome) -> Job:
+    return policy.after(one, outcome, START, rules=RULES)
+
+
+def test_a_job_goes_through_its_stages_and_is_its_agents_again_at_the_end() -> None:
+    both = replace(job().spec, publish=PUSH)
+    checked = ended(running(spec=both), Succeeded("answer"))
+    assert (checked.state, checked.stage, checked.account, checked.model) == (State.QUEUED, "check", "judges", None)
+    assert checked.work == Work(attempt=2, account="claude", model="opus", session="s", answered=True)
+    published = ended(checked, Succeeded())
+    assert (published.stage, published.account, published.work) == ("publish", "forge", checked.work)
+    done = ended(published, Succeeded())
+    assert (done.state, done.account, done.model, done.session) == (State.SUCCEEDED, "claude", "opus", "s")
+    assert [name for name, _ in stages.named(both)] == ["check", "publish"]
+    assert stages.every(both) == (JUDGE, PUSH)
+    assert stages.every(Spec()) == ()
+    assert ended(running(spec=replace(both, check=None)), Succeeded()).stage == "publish"
+
+
+def test_a_grade_is_the_end_unless_it_is_given_back() -> None:
+    assert ended(running("check"), NO).state is State.FAILED
+    feeds = replace(job().spec, feed_failure_back=1)
+    fed = ended(running("check", spec=feeds), NO)
+    assert (fed.state, fed.stage, fed.account, fed.session) == (State.QUEUED, "", "claude", "s")
+    again = ended(replace(fed, launches=3), Succeeded("better"))
+    assert again.work == Work(attempt=3, account="claude", model="opus", session="s", answered=True, fed=1)
+    assert ended(again, NO).state is State.FAILED
+    assert ended(running("check"), TimedOut(after=1)).reason == "check: no end after 1 s"
+
+
+@pytest.mark.parametrize("outcome", [Interrupted(reason="x"), Lost("x")])
+def test_what_is_published_once_waits_for_a_person_where_its_end_is_not_known(outcome: Outcome) -> None:
+    one = running("publish", account="forge", spec=replace(job().spec, publish=PUSH))
+    after = ended(one, outcome)
+    assert (after.state, after.stage, after.lost) == (State.QUEUED, "publish", int(isinstance(outcome, Lost)))
+    assert policy.is_in_doubt(one, outcome)
+    assert not policy.is_in_doubt(running("check"), outcome)
+    assert policy.doubt_hold(after, "x", START).scope == "job:1"
+
+
+@pytest.mark.parametrize("outcome", [NO, TALK, TimedOut(after=1)])
+def test_what_is_published_once_and_has_failed_is_an_error(outcome: Outcome) -> None:
+    one = running("publish", account="forge", spec=replace(job().spec, publish=PUSH))
+    after = ended(one, outcome)
+    assert (after.state, after.account) == (State.ERROR, "claude")
+    again = policy.retried(after)
+    assert (again.state, again.stage, again.account) == (State.QUEUED, "publish", "forge")
+    assert policy.retried(after, clean=True).stage == ""
+
+
+def test_a_retry_after_a_grade_begins_with_the_agent_and_one_of_a_turn_goes_on_with_it() -> None:
+    failed = ended(running("check"), NO)
+    again = policy.retried(failed)
+    assert (again.stage, again.work, again.session, again.account) == ("", None, None, "claude")
+    turn = ended(
+        running(work=Work(attempt=1, account="claude", fed=1, feedback=2), attempts=2), Failed(reason="exit 1")
+    )
+    assert turn.state is State.FAILED
+    assert policy.retried(turn).work == turn.work
+    assert policy.retried(turn, clean=True).work is None
+    assert policy.retried(replace(running(), state=State.FAILED), clean=True).session is None
+
+
+def test_another_definition_keeps_the_stage_that_it_still_has() -> None:
+    queued = replace(running("check"), state=State.QUEUED)
+
+    def edited(**more: object) -> Job:
+        spec = replace(job().spec, **more)
+        return policy.edited(queued, NewJob(name="a", account="other", model="haiku", spec=spec))
+
+    other = edited(check=replace(JUDGE, account="others"))
+    assert (other.stage, other.account, other.model) == ("check", "others", None)
+    assert other.work == Work(attempt=1, account="other", model="haiku", session="s")
+    assert edited(agent="codex").work == Work(attempt=1, account="other", model="haiku")
+    assert (edited(check=None).stage, edited(check=None).account) == ("", "claude")
+    assert (
+        policy.edited(replace(running(), state=State.QUEUED), NewJob(name="a", account="x", spec=job().spec)).work
+        is None
+    )
+
+
+def test_a_job_is_told_of_for_the_account_of_each_stage() -> None:
+    one = running("check")
+    assert (stages.seen_in(one, "check").account, stages.seen_in(one, "check").model) == ("judges", None)
+    assert (stages.seen_in(one, "").account, stages.seen_in(one, "").model) == ("claude", "opus")
+    assert stages.told(one, "x") == "check: x"
+    assert stages.told(running(), "x") == "x"
 
 
 CHECKED = """
