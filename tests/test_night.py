@@ -488,9 +488,12 @@ def test_what_a_budget_kept_back_is_told_and_until_when(world: World, tmp_path: 
     assert words.resets(report, one) == "still shut"
     assert list(words.spendings(report)) == ["budget of batch:b: $1.50 of $1.00: spent, nothing more is launched"]
     assert report.picture.standing.status == "paused_budget"
+    resume = "launch more than the budget of batch:b allows"
+    assert dict(words.commands(report))[resume].endswith(" resume batch:b")
     world.store.lift("batch:b", world.now, by="ann")
     (one,) = (report := told(world, tmp_path)).picture.closings
     assert words.resets(report, one) == "open again at 18:31:00 by ann"
+    assert resume not in dict(words.commands(report))
 
 
 # --- many nights ---

@@ -8,7 +8,7 @@ import apsw
 import pytest
 
 from stores.world import START, World, names
-from tidegate.model import Halt, State
+from tidegate.model import Halt, Spent, State
 from tidegate.stores.connection import SCHEMA, SQL
 from tidegate.stores.rows import iso
 from tidegate.stores.sqlite import SqliteStore
@@ -51,6 +51,21 @@ def test_a_database_of_the_first_version_is_upgraded_in_place(first: Path) -> No
     assert [(hold.scope, hold.halt) for hold in store.holds()] == [("job:2", Halt.NONE)]
     assert store.requests() == []
     assert world.job("a").spec.prompt == "do a"
+    store.close()
+
+
+def test_what_attempts_have_cost_before_there_were_books_is_in_them(first: Path) -> None:
+    file = apsw.Connection(str(first))
+    ended = {"now": iso(START), "usage": '{"input_tokens":5,"output_tokens":2,"cost_usd":0.25}'}
+    file.execute("UPDATE job SET launches = 1 WHERE id = 3", ended)
+    file.execute(
+        "INSERT INTO attempt VALUES (3, 1, 'me', 1, :now, 0, 1, :now, 'succeeded', 0, NULL, :usage, '')",
+        ended,
+    )
+    file.close()
+    store = SqliteStore(first)
+    told = Spent(attempts=1, usd_told=1, microdollars=250_000, tokens_told=1, tokens=7)
+    assert store.spent(batch=1) == store.spent(account="acct") == told
     store.close()
 
 

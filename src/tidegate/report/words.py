@@ -10,8 +10,9 @@ from shlex import quote
 from tidegate import budget, places
 from tidegate.look import budgets
 from tidegate.look.places import Spot, spots
+from tidegate.look.why import scope_words
 from tidegate.look.words import clean, counted, shown, span
-from tidegate.model import Job, Origin, State, Window
+from tidegate.model import Job, Origin, State, Window, scopes
 from tidegate.night.closings import Closing
 from tidegate.night.cost import Known
 from tidegate.night.ends import Failures
@@ -273,9 +274,19 @@ def commands(told: Told) -> Iterator[tuple[str, str]]:
     for state in (State.FAILED, State.ERROR, State.CANCELLED, State.SKIPPED):
         if jobs := [job for job in told.jobs if job.state is state]:
             yield f"queue the {counted(len(jobs), f'{state.value} job')} again", f"{tidegate} retry {_ranges(jobs)}"
+    for scope in _spent_scopes(told):
+        yield f"launch more than the budget of {scope_words(scope)} allows", f"{tidegate} resume {quote(scope)}"
     if told.picture.counts[State.QUEUED] or any(job.state is not State.SUCCEEDED for job in told.jobs):
         yield "work on what is queued", go_on
     yield "read this report again", f"{tidegate} report '#{told.picture.facts.batch.id}'"
+
+
+def _spent_scopes(told: Told) -> list[str]:
+    """The scopes whose spent budgets keep jobs of the batch back."""
+    queued = [job for job in told.jobs if job.state is State.QUEUED]
+    mine = {scope for job in queued for scope in scopes(job, told.picture.facts.host)}
+    spent = {hold.scope for hold in told.picture.facts.holds if hold.origin is Origin.BUDGET}
+    return sorted(mine & spent)
 
 
 def _ranges(jobs: Iterable[Job]) -> str:
