@@ -317,6 +317,9 @@ def _agrees(tidegate: Tidegate) -> None:
 def test_the_history_tells_of_all_batches(tidegate: Tidegate, filled: Night) -> None:
     assert "gemini" in (screen := tidegate("report", "--history").stdout)
     assert re.search(r"^claude-max +5h +1 +1\.0 +\d+\.\d ", screen, re.MULTILINE)
+    page = tidegate("report", "--history", "--format", "html").stdout
+    assert "<td>claude-max<td>5h<td>1<td>1.0" in page
+    assert page.count("<table>") == 2
     told = json.loads(tidegate("report", "--history", "--json").stdout)
     claude = next(one for one in told["accounts"] if one["account"] == "claude-max")
     assert (claude["launches"], claude["cut_off"], claude["recovered"]) == (1, 1, 0)

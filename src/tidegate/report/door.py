@@ -37,7 +37,7 @@ def _check(args: Namespace) -> None:
     """Refuse what does not go together."""
     if not args.history and args.batch is None:
         raise BadInput("say which BATCH, or --history for all of them")
-    if args.history and (args.batch is not None or args.into or args.format):
-        raise BadInput("--history is of all batches: it takes no BATCH, --into or --format")
+    if args.history and (args.batch is not None or args.into or args.format not in (None, "html")):
+        raise BadInput("--history is of all batches: it takes no BATCH, no --into, and no --format but html")
     if not args.history and (args.json or args.since is not None):
         raise BadInput("--json and --since go with --history; a batch has --format summary")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 
 from tidegate import budget
@@ -20,7 +20,10 @@ WINDOWS = ("GATE", "WINDOW", "CLOSINGS", "A DAY", "PER 100 LAUNCHES", "MEDIAN WA
 def tell(desk: Desk | None, args: Namespace) -> Iterator[str]:
     """The lines of the history, or its one JSON object; None where nothing was ever submitted."""
     told = _history(desk, args.since) if desk is not None else History(since="", records=(), strikings=())
-    yield from [plain.line(_form(told))] if args.json else _lines(told, desk.page if desk is not None else page())
+    if args.format == "html":
+        yield _page(told)
+    else:
+        yield from [plain.line(_form(told))] if args.json else _lines(told, desk.page if desk is not None else page())
 
 
 def _history(desk: Desk, since: float | None) -> History:
@@ -60,6 +63,27 @@ def _window(one: Striking) -> tuple[str, ...]:
     rates = ["-" if rate is None else f"{rate:.1f}" for rate in (one.per_day, one.per_100)]
     wait = "-" if one.median_wait is None else span(one.median_wait)
     return (clean(one.scope), clean(one.window), str(one.closings), *rates, wait)
+
+
+# --- as HTML ---
+
+
+def _page(told: History) -> str:
+    from tidegate.report.page import plainly, whole  # noqa: PLC0415 - the others need no styles
+
+    since = f"since {told.since}" if told.since else "of all that is known"
+    body = f'<p class="dim">{plainly(since)}, days in UTC</p><section><h2>Accounts</h2>'
+    body += _rows(ACCOUNTS, map(_account, told.records)) + "</section><section><h2>Limits</h2>"
+    return whole("History", body + _rows(WINDOWS, map(_window, told.strikings)) + "</section>").rstrip()
+
+
+def _rows(head: Sequence[str], rows: Iterable[tuple[str, ...]]) -> str:
+    from tidegate.report.page import plainly  # noqa: PLC0415
+
+    heads = "".join(f"<th>{plainly(one.lower())}" for one in head)
+    lines = "".join(f"<tr>{''.join(f'<td>{plainly(cell)}' for cell in row)}</tr>" for row in rows)
+    table = f"<thead><tr>{heads}</tr></thead><tbody>{lines or '<tr><td>none</tr>'}</tbody>"
+    return f'<div class="scroll"><table>{table}</table></div>'
 
 
 # --- as JSON ---

@@ -27,14 +27,19 @@ def text(told: Told) -> str:
     parts = [_verdict, _time, _gate, _groups, _failures, _work, _cost, _going_on]
     body = "".join(line for part in parts for line in part(told))
     name, path = words.title_of(told.batch)
-    title, below = plainly(name), f'<p class="dim">{plainly(path)}</p>' if path else ""
+    return whole(name, (f'<p class="dim">{plainly(path)}</p>' if path else "") + body)
+
+
+def whole(name: str, body: str) -> str:
+    """A page of this title around a body."""
+    title = plainly(name)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'
         f"<title>{title}</title><style>{_style()}</style></head>"
-        f"<body><main><h1>{title}</h1>{below}{body}</main></body></html>\n"
+        f"<body><main><h1>{title}</h1>{body}</main></body></html>\n"
     )
 
 

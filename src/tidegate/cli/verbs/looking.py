@@ -122,7 +122,7 @@ VERBS = {
         "Without --into it is printed. The form `summary` is one JSON object, at any time:\n"
         "tidegate report nightly --format summary | jq '.status, .rate_limit_until, .pause_count'\n"
         "--history tells of all batches together, forgotten ones as well: how often limits struck, what they cut off,\n"
-        "how much of that was recovered, retries and cost. Its days are those of UTC.",
+        "how much of that was recovered, retries and cost. Its days are those of UTC; --format html is a page.",
     ),
     "wait": Verb(
         "Wait until jobs or batches have ended",
