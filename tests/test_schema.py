@@ -105,6 +105,7 @@ def test_what_a_check_takes_its_schema_takes(key: str, value: object) -> None:
         '[batch.budget]\nusd = 50\nday = { tokens = 9 }\non_exceed = "warn"\n[[job]]\ncommand = ["x"]',
         FOREACH % ("a", 'command = ["ls"]'),
         '[batch]\norder = "shuffle"\nseed = 3\n[[groups.g.job]]\nid = "a"\ncommand = ["x"]\n[groups.g]\nmemory = "5GB"',
+        '[groups.a]\ncommand = ["x"]\nretries = { timeout = 1 }\n[groups.g]\nneeds = "a"\nexpand = ["x"]',
         '[accounts.a]\nconcurrency = 3\nhours = "20:00-07:00"\n[[job]]\ngroup = "g"\nagent = "claude"\nprompt = "x"',
     ],
 )

@@ -252,6 +252,7 @@ def _refit(duty: Duty, shift: Shift) -> None:
         bounds=shift.bounds,
         must=shift.must,
         cgroups=shift.cgroups,
+        expanding=shift.expanding,
     )
 
 

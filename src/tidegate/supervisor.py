@@ -251,6 +251,7 @@ class Supervisor:
         bounds: launch.Bounds,
         must: bool,
         cgroups: bool,
+        expanding: Expanding | None = None,
     ) -> None:
         """Work with other numbers, agents and means from now on; what runs keeps those that it was launched with."""
         means = replace(
@@ -265,7 +266,7 @@ class Supervisor:
             must=must,
             cgroups=cgroups,
         )
-        self._post = replace(self._post, slots=slots, rules=rules, pick=pick, means=means)
+        self._post = replace(self._post, slots=slots, rules=rules, pick=pick, means=means, expanding=expanding)
         self._take_up_unread()
         self.bell.ring()
 
