@@ -15,6 +15,7 @@ MENDS = {  # what a repair does about each kind of fault of the database; what i
     "attempt_end": "its end is recorded as lost, uncharged",
     "attempt_row": "its row is written again from its events",
     "attempt_told": "its end is told",
+    "job_stage": "its agent begins again",
     "job_end": "its end is set as its state says",
     "job_untold": "its end is told",
     "job_launches": "they are counted again",

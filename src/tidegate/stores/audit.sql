@@ -42,6 +42,10 @@ WHERE state IN ('queued', 'running') AND 'job ended' IS (
 SELECT id, NULL, 'has no event that it was added' FROM job
 WHERE NOT EXISTS (SELECT 1 FROM event WHERE event.job = job.id AND event.name = 'job added');
 
+-- job_stage: of a job in a stage behind its agent's it is known what the agent has done
+SELECT id, NULL, format('is in its stage %Q, but nothing tells what its agent has done', stage) FROM job
+WHERE stage <> '' AND NOT coalesce(json_valid(work), 0);
+
 -- job_definition: every job has a definition
 SELECT id, NULL, 'has no definition: nobody knows what it does' FROM job
 WHERE NOT EXISTS (SELECT 1 FROM definition WHERE definition.job = job.id);

@@ -24,9 +24,29 @@ UPDATE event SET data = coalesce(
 )
 WHERE NOT json_valid(data);
 
--- job_running: it waits again, ahead of fresh work
+-- job_running: it waits again, ahead of fresh work; for a person where it may have published its work
+INSERT OR IGNORE INTO hold
+  (scope, origin, "window", allow, since, reason, evidence, by, epoch, exact, ramp, misses)
+SELECT 'job:' || id, 'human', 'unknown', 0, :now, 'it may be published already', '', 'tidegate',
+  (SELECT coalesce(max(seq), 0) FROM event), 0, 0, 0
+FROM job WHERE id = :job AND stage = 'publish' AND state IN ('queued', 'running');
 UPDATE job SET state = 'queued', resumed = 1, reason = 'it was running without an attempt'
 WHERE id = :job AND state = 'running' AND NOT EXISTS (SELECT 1 FROM attempt WHERE job = :job AND ended_at IS NULL);
+
+-- job_stage: its agent begins again; a person is asked first where its work may have been published
+INSERT OR IGNORE INTO hold
+  (scope, origin, "window", allow, since, reason, evidence, by, epoch, exact, ramp, misses)
+SELECT 'job:' || id, 'human', 'unknown', 0, :now, 'it may be published already', '', 'tidegate',
+  (SELECT coalesce(max(seq), 0) FROM event), 0, 0, 0
+FROM job WHERE id = :job AND stage = 'publish' AND state IN ('queued', 'running');
+INSERT INTO event (at, name, job, data) VALUES (:now, 'job staged', :job, '{"stage":""}');
+UPDATE job SET stage = '', work = NULL, session = NULL, attempts = 0, charges = NULL, lost = 0, account = coalesce(
+  (
+    SELECT data ->> 'account' FROM event
+    WHERE event.job = :job AND name = 'attempt claimed' AND json_valid(data) AND data ->> 'stage' IS NULL
+    ORDER BY seq DESC LIMIT 1
+  ), account
+) WHERE id = :job;
 
 -- attempt_open: its end is the one that was told, else an interruption, which is told now
 UPDATE attempt SET (ended_at, outcome, exit, detail) = (
