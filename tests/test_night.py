@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -607,3 +608,18 @@ def test_what_held_a_judge_back_is_told_of_its_account(world: World, tmp_path: P
     (row,) = [json.loads(line) for line in tables.jsonl(seen).splitlines()]
     assert (row["score"], row["interrupted"], row["uninterrupted"]) == (0.5, 0, True)
     assert [line.split(",")[4] for line in tables.csv_text(seen).splitlines()[1:]] == ["claude", "judges", "judges"]
+
+
+def test_a_gate_has_the_colour_of_what_it_held(world: World, tmp_path: Path) -> None:
+    """In a page where a pause and a limit held, the bar of each is that of its row in the legend."""
+    world.submit("a", "b")
+    world.limited(world.take(), world.ahead(600))
+    world.wait(60)
+    world.pause("batch:b")
+    world.wait(900)
+    page = files.FORMATS["html"][1](told(world, tmp_path))
+    dots = dict(re.findall(r'dot (c-held\d)"></i>held by (\w+)', page))
+    assert len(dots) == 2
+    strips = re.findall(r'class="strip">(.*?)</div>', page)
+    used = [re.findall(r"c-held\d", one)[0] for one in strips]
+    assert sorted(used) == sorted(dots)

@@ -83,7 +83,7 @@ def _time(told: Told) -> Iterator[str]:
     busy = f"at most {plot.peak(picture.steps)} at once; shaded: a gate is shut"
     yield f"<h3>Attempts at work <small>{busy}</small></h3>"
     yield f'<div class="plot">{plot.running(picture, scale)}</div>{_axis(told, scale)}'
-    yield from _gates(told, scale)
+    yield from _gates(told, scale, colours)
     most = max((sum(step.jobs.values()) for step in picture.steps), default=0)
     yield f"<h3>What the jobs did <small>{counted(most, 'job')} at most, colours as above</small></h3>"
     yield f'<div class="plot">{plot.stacked(picture, scale, colours)}</div>{_axis(told, scale)}</section>'
@@ -119,7 +119,7 @@ def _axis(told: Told, scale: plot.Scale) -> str:
     return f'<div class="axis" aria-hidden="true">{inside}</div>'
 
 
-def _gates(told: Told, scale: plot.Scale) -> Iterator[str]:
+def _gates(told: Told, scale: plot.Scale, colours: Mapping[Cause, str]) -> Iterator[str]:
     scopes: dict[str, list[Closing]] = {}
     for one in told.picture.closings:
         scopes.setdefault(one.scope, []).append(one)
@@ -127,7 +127,7 @@ def _gates(told: Told, scale: plot.Scale) -> Iterator[str]:
         yield "<h3>The gate <small>strong: shut; pale: opening carefully</small></h3>"
     for scope, some in list(scopes.items())[:GATES]:
         yield f'<div class="lane"><span>{plainly("everything" if scope == "*" else scope)}</span>'
-        yield f'<div class="strip">{plot.gate(some, told.picture, scale)}</div></div>'
+        yield f'<div class="strip">{plot.gate(some, told.picture, scale, colours)}</div></div>'
     if len(scopes) > GATES:
         yield f'<p class="dim">and {len(scopes) - GATES} more</p>'
     if scopes:

@@ -8,7 +8,7 @@ from typing import Final
 
 from tidegate.night import Picture
 from tidegate.night.closings import Closing
-from tidegate.night.steps import WORKING, Cause, Step
+from tidegate.night.steps import HELD, OPENING, WORKING, Cause, Step
 
 WIDE: Final = 1000  # units of a plot, whatever its width on the page
 HIGH: Final = 120
@@ -55,14 +55,15 @@ def peak(steps: Sequence[Step]) -> int:
     return max((step.working for step in steps), default=0)
 
 
-def gate(closings: Sequence[Closing], picture: Picture, scale: Scale) -> str:
-    """When one scope was shut, and when it opened carefully, as a bar."""
+def gate(closings: Sequence[Closing], picture: Picture, scale: Scale, colours: Mapping[Cause, str]) -> str:
+    """When one scope was shut, and when it opened carefully, as a bar; in the colour of what was held by it."""
     bars = []
     for one in closings:
-        shut = _shut_until(one, picture)
-        bars.append(_rect(scale, one.shut_at, shut, 10, "bar"))
+        shut, what = _shut_until(one, picture), (one.scope, one.origin.value, one.window.value)
+        bars.append(_rect(scale, one.shut_at, shut, 10, colours.get(Cause(HELD, *what), "bar")))
         if one.reopened_at is not None:
-            bars.append(_rect(scale, shut, one.opened_at or picture.end, 10, "ramp"))
+            kind = colours.get(Cause(OPENING, *what), "ramp")
+            bars.append(_rect(scale, shut, one.opened_at or picture.end, 10, kind))
     return _svg(10, bars, "When it was shut")
 
 
