@@ -359,3 +359,18 @@ def test_a_matrix_has_every_combination_once_but_those_excluded(
     assert ("x", *excluded[0].values()) not in {job.spec.command for job in made.jobs}
     again = batch.from_jsonl(batch.as_jsonl(made.jobs), PIPE)
     assert json.loads(batch.as_jsonl(again.jobs).splitlines()[0])["group"] == "g"
+
+
+def test_the_batch_of_many_in_the_readme_is_one_that_can_be_run() -> None:
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    blocks = [block.split("```")[0] for block in text.split("```toml\n")[1:]]
+    many, further = [block for block in blocks if "[groups." in block]
+    files = {"/batches/repos.csv": "name\nweb\n"}
+    around = replace(HERE, find=lambda _: ["tests/T0/01.md", "tests/T0/09.md"], read_text=lambda path: files[str(path)])
+    made = batch.from_toml(f"{many}\n{further}", around)
+    assert [job.name for job in made.jobs if job.name.endswith("#3")] == [
+        "T0/01-opus#3",
+        "T0/01-haiku#3",
+        "T0/09-opus#3",
+    ]
+    assert {"repos/web", "T5/expand"} < {job.name for job in made.jobs}

@@ -44,7 +44,7 @@ def layer(place: str, table: object, checks: Mapping[str, Check[object]], *, of:
 
 def _layered(value: object, check: Check[object], of: str) -> object:
     if isinstance(value, dict):  # each value by itself: a job's own table may replace it
-        return {name: Template(one, allowed.any_text, of) if OPENING in one else one for name, one in value.items()}
+        return {name: Template(one, allowed.any_text, of) if _has_template(one) else one for name, one in value.items()}
     if isinstance(value, tuple) and value and isinstance(value[0], dict):
         return tuple(_layered(one, check, of) for one in value)
     return Template(value, check, of) if _holds(value) else value
