@@ -117,12 +117,15 @@ def _numbers(walk: Walk, key: Key) -> list[int]:
 
 def _named(key: Key, walk: Walk) -> bool:
     """Whether a subtest's name can be a job's; one that cannot is told."""
+    tier, subtest = key
+    said = "must hold no / and no #" if "/" in subtest or "#" in subtest else ""
     try:
-        allowed.name(f"{key[0]}/{key[1]}#1000")
+        allowed.name(f"{tier}/{allowed.name(subtest)}#1000")
     except allowed.Wrong as wrong:
-        walk.unreadable["/".join(key)] = f"no job can be named so: {wrong}"
-        return False
-    return True
+        said = str(wrong)
+    if said:
+        walk.unreadable[f"{tier}/{subtest}"] = f"no job can be named so: {said}"
+    return not said
 
 
 # --- one run ---

@@ -105,4 +105,4 @@ def quoted(text: str) -> str:
 
 
 def _comment(text: str) -> str:
-    return text if text.isprintable() else quoted(text)
+    return text if text.isprintable() else json.dumps(text)  # in ASCII: half a surrogate pair cannot be written
