@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from filled import RULES, Night, job
 from installed import Tidegate, said, until
+from msgspec.structs import replace
 
 from tidegate.model import Failed, Hold, Origin, Outcome, State, Succeeded
 
@@ -132,3 +133,13 @@ def test_a_batch_under_way_is_waited_for_beside_a_service(tidegate: Tidegate) ->
         tidegate("submit", "--batch", "three", "--name", f"j{n}", "--", "sleep", "0.2")
     assert tidegate("wait", "three").returncode == 0
     assert Night(tidegate.state).store.counts()[State.SUCCEEDED] == 3
+
+
+def test_a_spent_budget_that_no_time_lifts_is_not_waited_for_and_one_of_a_day_is(
+    tidegate: Tidegate, made: Night
+) -> None:
+    spent = Hold(scope="batch:b", origin=Origin.BUDGET, since=made.now, reason="budget spent", by="tidegate")
+    made.store.hold(spent, made.now)
+    assert tidegate("wait", "b").returncode == 75
+    made.store.hold(replace(spent, until=datetime.now(UTC) + timedelta(hours=9)), made.now)
+    assert tidegate("wait", "b", "--timeout", "0.3").returncode == 124

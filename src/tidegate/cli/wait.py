@@ -15,7 +15,7 @@ from tidegate.errors import BadInput
 from tidegate.look import find, plain
 from tidegate.look.desk import Desk, note, nothing, opened, state_of
 from tidegate.look.why import waits
-from tidegate.model import Batch, Job, Origin, State
+from tidegate.model import Batch, Hold, Job, Origin, State
 
 AGAIN = 0.05  # seconds between two looks whether anything was written
 CHUNK = 500  # queued jobs that are read at once
@@ -79,7 +79,7 @@ class Awaited:
             return codes.ended(counts)
         self._tell_idle()
         running = counts[State.RUNNING] or any(job.state is State.RUNNING for job in open_jobs)
-        return codes.NEEDS_HUMAN if not running and self._all_need_a_person(open_jobs) else None
+        return None if running else self._kept_for_good(open_jobs)
 
     def _open_jobs(self) -> list[Job]:
         """The jobs that have not ended; the others are counted and not looked at again."""
@@ -89,15 +89,18 @@ class Awaited:
         self.jobs = [job.id for job in left]
         return left
 
-    def _all_need_a_person(self, jobs: Sequence[Job]) -> bool:
-        """Whether each queued job waits for a person, or for others that do."""
-        seen, found = self.desk.picture(), False
+    def _kept_for_good(self, jobs: Sequence[Job]) -> int | None:
+        """The exit code where each queued job waits for a person, for a larger budget, or for others that do."""
+        seen, found = self.desk.picture(), set[Origin]()
         for job in chain(jobs, self._queued()):
-            by_hand = any(one.hold is not None and one.hold.origin is Origin.HUMAN for one in waits(job, seen))
-            if not by_hand and not job.unmet:
-                return False
-            found = found or by_hand
-        return found
+            held = [one.hold for one in waits(job, seen) if one.hold is not None]
+            origins = {hold.origin for hold in held if _is_for_good(hold)}
+            if not origins and not job.unmet:
+                return None
+            found |= origins
+        if not found:
+            return None
+        return codes.NEEDS_HUMAN if Origin.HUMAN in found else codes.LIMITED
 
     def _queued(self) -> Iterator[Job]:
         for batch in self.batches:
@@ -110,6 +113,11 @@ class Awaited:
         if not self.told and self.desk.works().pid is None:
             note("nobody works here: the wait goes on until somebody does (`tidegate serve`)")
             self.told = True
+
+
+def _is_for_good(hold: Hold) -> bool:
+    """Whether no time lifts a hold that nobody has made by hand."""
+    return hold.origin is Origin.HUMAN or (hold.origin is Origin.BUDGET and hold.until is None)
 
 
 def until_ended(

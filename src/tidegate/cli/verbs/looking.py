@@ -130,7 +130,7 @@ VERBS = {
         _wait,
         "tidegate wait nightly 17-20 --timeout 8h",
         "Exit codes: 0 all succeeded, 1 some failed, or were cancelled or skipped, 2 one is unknown, 5 some have no\n"
-        "valid result, 6 the rest needs a person, 124 not all had ended in time.",
+        "valid result, 6 the rest needs a person, 75 for a larger budget, 124 not all had ended in time.",
     ),
     "accounts": Verb(
         "List accounts: what runs and waits in each, what holds it, and when its provider answered last",
