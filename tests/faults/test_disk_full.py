@@ -162,6 +162,14 @@ def test_a_disk_without_room_for_files_delays_launches_and_charges_nobody(tmp_pa
         assert set(small.states().values()) == {"succeeded"}
 
 
+@pytest.mark.slow
+def test_an_agent_whose_own_disk_is_full_is_an_error_of_its_job_and_no_verdict(tidegate: Tidegate) -> None:
+    done = tidegate("run", tidegate.batch(batch(shell("a", "cat /proc/version > /dev/full")), "b.jsonl"))
+    assert done.returncode == 5, done.stderr
+    assert tidegate.states() == {"a": "error"}
+    assert [event["data"]["cause"] for event in tidegate.events("attempt ended")] == ["disk"]
+
+
 # --- a lock that another program keeps ---
 
 LOCKING = """
