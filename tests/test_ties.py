@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+from installed import Tidegate
 from test_batch import AROUND, PIPE
 
 from tidegate import batch
@@ -49,3 +51,12 @@ def test_a_part_in_the_expanded_form_names_groups_whose_jobs_are_elsewhere() -> 
     read = batch.from_toml(TIERS, AROUND)
     part = [job for job in read.jobs if job.group == "T5"]
     assert batch.from_jsonl(batch.head_as_jsonl(read) + batch.as_jsonl(part), PIPE).groups == read.groups
+
+
+@pytest.mark.slow
+def test_plan_tells_what_waits_for_what_and_what_would_start(tidegate: Tidegate) -> None:
+    told = tidegate("plan", tidegate.batch(TIERS + '[groups.T6]\nneeds = "T5"\nexpand = ["x"]\n'), "--summary").stdout
+    assert "T5: 1 job: 1 of command, after groups T0 and T1 (any succeeded)" in told
+    assert "T6: 1 job: 1 of command, after group T5 (all succeeded), and what it prints then" in told
+    assert "1 job kept back: waits for groups T0 and T1 (2 of 2 jobs left)" in told
+    assert "would start at once: at most 2; ready are 2 of command" in told

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Any
 
 import pytest
 
 from stores.reconciling import audited, reconcile
 from stores.world import World, names
+from tidegate.look import why
+from tidegate.look.words import Page
 from tidegate.model import (
     Batch,
     Failed,
@@ -360,3 +363,29 @@ def test_many_jobs_open_at_once(world: World) -> None:
     assert [event.name for event in world.events()][-3:] == ["attempt ended", "job ended", "group opened"]
     assert world.store.last_seq() == last + 3
     assert len(world.claim(5)) == 5
+
+
+# --- in words ----------------------------------------------------------------------------------
+
+
+def why_not(world: World, name: str) -> str:
+    """The first reason why a job is not running, as `list` and `show` tell it."""
+    seen, job = why.picture(world.store, world.now, "here", supervised=True), world.job(name)
+    return why.words(why.waits(job, seen)[0], job, seen, Page(now=world.now, zone=UTC))
+
+
+def test_what_a_group_waits_for_is_told_with_how_much_is_left(world: World) -> None:
+    add(world, tier("T0/1", "T0/2", "T1/1", "T5/1"), waits("T5", "T0", "T1"))
+    assert why_not(world, "T0/1") == "waits for a free slot"
+    assert why_not(world, "T5/1") == "waits for groups T0 and T1 (3 of 3 jobs left)"
+    for _ in range(2):
+        world.finish(world.take())
+    assert why_not(world, "T5/1") == "waits for group T1 (1 of 1 job left)"
+    world.finish(world.take())
+    assert why_not(world, "T5/1") == "waits for a free slot"
+
+
+def test_a_batch_that_is_not_whole_yet_is_told_as_that(world: World) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        add(world, Broken(tier("T5/0", *(f"x/{number}" for number in range(CHUNK)))), waits("T5", "x"))
+    assert why_not(world, "T5/0") == "waits until its batch is handed in whole"
