@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -35,6 +36,9 @@ from tidegate.model import (
     When,
     Window,
 )
+from tidegate.stores.books import books
+from tidegate.stores.mending import mend
+from tidegate.stores.sqlite import SqliteStore
 
 FIVE = Budget(whole=Allowance(usd=5))
 DAILY = Budget(day=Allowance(usd=5))
@@ -297,3 +301,23 @@ def test_what_is_no_scope_has_no_budget(world: World, scope: str) -> None:
     with pytest.raises(BadInput, match="is no scope"):
         world.store.keep_budgets("configuration", {scope: FIVE}, world.now)
     assert world.store.balances(world.now) == []
+
+
+def test_books_that_have_lost_money_are_made_anew_from_the_attempts(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "t.db")
+    world = World(store)
+    world.enter()
+    submit(world, "a", "c", "d")
+    submit(world, "x", batch="other")
+    for usd in (0.5, 0.25, None, 1.0):
+        spend(world, world.take(), usd, tokens=3)
+    whole, batches = store.spent(), store.batches()
+    for statement in ("DELETE FROM spent WHERE batch = 1", "UPDATE spent SET microdollars = 7 WHERE batch = 1"):
+        store._file._db.execute(statement)
+        faults = [one for one in books(tmp_path / "t.db", world.now).faults if one.kind == "money"]
+        assert ["tell of $0.750000 and 6" in one.said for one in faults] == [True]
+        mend(tmp_path / "t.db", faults, world.now, "ann")
+        assert store.spent() == whole
+        assert store.spent(batch=batches[1].id).microdollars == 1_000_000
+        audited(store)
+    store.close()
