@@ -322,9 +322,10 @@ def test_a_publish_that_may_be_repeated_is_tried_again_as_a_check_is(world: Worl
     assert world.fail(world.take()).state is State.ERROR
 
 
-def test_what_a_restored_database_has_forgotten_may_have_been_published(world: World) -> None:
+@pytest.mark.parametrize("adopts", [False, True])
+def test_what_a_restored_database_has_forgotten_may_have_been_published(world: World, adopts: bool) -> None:
     spec = Spec(agent="claude", prompt="do it", publish=PUSH)
     world.store.submit(Batch("b"), [NewJob(name="a", account="claude", spec=spec)], world.now)
-    found = Forgotten(job=1, numbers=(1, 2), supervisor=incarnation("old"), began=world.now, adopts=False)
+    found = Forgotten(job=1, numbers=(1, 2), supervisor=incarnation("old"), began=world.now, adopts=adopts)
     world.store.take_up(found, world.now)
     assert world.hold("job:1").origin is Origin.HUMAN

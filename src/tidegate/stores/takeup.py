@@ -30,8 +30,8 @@ def take_up(rows: Rows, job: Job, found: Forgotten, now: datetime) -> None:
     else:
         _end_open(rows, job, now)
         rows.put_job(policy.released(job, OVER) if job.state is State.RUNNING else job)
-        if job.spec.publish is not None and job.spec.publish.once and not job.state.is_final:
-            ends.stick(rows, job, policy.doubt_hold(job, OVER, now), now)  # one of these may have been that
+    if job.spec.publish is not None and job.spec.publish.once and not job.state.is_final:
+        ends.stick(rows, job, policy.doubt_hold(job, OVER, now), now)  # one of these may have been that
 
 
 def _claimed(rows: Rows, job: Job, found: Forgotten, began: datetime, now: datetime) -> Attempt:
