@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
+from tidegate.errors import NotLaunched, NoWorkspace
 from tidegate.model import Attempt, Job, Spec, State, family, scopes
 
 JOB = Job(
@@ -47,3 +48,9 @@ def test_no_attempt_lasts_less_than_no_time() -> None:
 )
 def test_models_of_one_family_share_a_lane(model: str | None, lane: str) -> None:
     assert family(model) == lane
+
+
+def test_a_directory_that_cannot_be_made_says_whether_trying_again_can_help() -> None:
+    away = NoWorkspace("no room", retry=True)
+    assert (str(away), away.retry, NoWorkspace("no such repository").retry) == ("no room", True, False)
+    assert isinstance(away, NotLaunched)
