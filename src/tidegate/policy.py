@@ -1,7 +1,8 @@
 """Every decision about jobs and holds, as pure functions of values.
 
-`after` is the state machine for ends; `claimed`, `released`, `cancelled`, `retried`, `skipped` and `left_out` are the
-other transitions. Nothing outside this room decides a `state`. Randomness comes in as `jitter`, a number in [0, 1).
+`after` is the state machine for ends; `claimed`, `released`, `published`, `cancelled`, `retried`, `skipped` and
+`left_out` are the other transitions. Nothing outside this room decides a `state`. Randomness comes in as `jitter`, a
+number in [0, 1).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tidegate.allowed import shown_size
 from tidegate.model import (
     AGENT,
     CHECK,
+    PUBLISH,
     Cancelled,
     Cause,
     Ending,
@@ -268,6 +270,11 @@ def released(job: Job, reason: str) -> Job:
     return replace(job, state=State.QUEUED, resumed=True, reason=reason)
 
 
+def published(job: Job, now: datetime) -> Job:
+    """A queued job of which a person knows that its work is published; any other as it is."""
+    return _stopped(job, State.SUCCEEDED, "", now) if job.stage == PUBLISH else job
+
+
 def cancelled(job: Job, by: str, now: datetime) -> Job:
     """A queued job whose end somebody asked for; any other as it is."""
     return _stopped(job, State.CANCELLED, why_cancelled(by), now)
@@ -407,7 +414,7 @@ def is_in_doubt(job: Job, outcome: Outcome) -> bool:
 
 def doubt_hold(job: Job, evidence: str, now: datetime) -> Hold:
     """The hold that keeps back a job which may have published its work already."""
-    reason = f"it may be published already: look, then resume job:{job.id} to publish it, or cancel {job.id}"
+    reason = f"it may be published already: look, then say published {job.id}, or resume job:{job.id} to publish it"
     return Hold(scope=f"job:{job.id}", origin=Origin.HUMAN, since=now, reason=reason, evidence=evidence, by="tidegate")
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from stores.reconciling import audited, reconcile
 from stores.world import Claim, World, incarnation, names, said
+from tidegate.errors import BadInput
 from tidegate.model import (
     Account,
     Batch,
@@ -287,7 +288,7 @@ def test_a_publish_that_has_failed_is_not_started_again_by_itself(world: World, 
 
 
 @pytest.mark.parametrize("outcome", [Lost("killed"), Interrupted(reason="stopped")], ids=lambda value: value.reason)
-@pytest.mark.parametrize("verb", ["resume", "cancel"])
+@pytest.mark.parametrize("verb", ["resume", "cancel", "published"])
 def test_where_nobody_knows_whether_it_was_published_a_person_is_asked(
     world: World, outcome: Outcome, verb: str
 ) -> None:
@@ -302,9 +303,27 @@ def test_where_nobody_knows_whether_it_was_published_a_person_is_asked(
     if verb == "cancel":
         assert world.store.cancel(job.id, world.now, by="ann").state is State.CANCELLED
         assert world.store.holds() == []
+    elif verb == "published":
+        ended = world.store.published(job.id, world.now, by="ann")
+        assert (ended.state, ended.account, world.store.holds()) == (State.SUCCEEDED, "claude", [])
+        assert [event.data for event in world.events("job published")] == [{"by": "ann"}]
+        with pytest.raises(BadInput, match=f"job {job.id} does not wait to be published"):
+            world.store.published(job.id, world.now, by="ann")
     else:
         world.store.lift(f"job:{job.id}", world.now, by="ann", origins=[Origin.HUMAN])
         assert world.finish(world.take()).state is State.SUCCEEDED
+
+
+def test_only_what_waits_to_be_published_can_be_said_to_be(world: World) -> None:
+    done(world, judged(publish=PUSH))  # it waits for its check
+    claim = check(world)
+    with pytest.raises(BadInput, match="does not wait to be published"):
+        world.store.published(claim[0].id, world.now, by="ann")
+    world.finish(claim)
+    publishing = world.take()
+    with pytest.raises(BadInput, match="does not wait to be published"):
+        world.store.published(publishing[0].id, world.now, by="ann")
+    assert world.finish(publishing).state is State.SUCCEEDED
 
 
 def test_a_publish_that_was_claimed_and_never_launched_was_not_started(world: World) -> None:

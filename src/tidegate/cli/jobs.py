@@ -1,4 +1,4 @@
-"""The verbs that change several jobs at once: `cancel`, `retry` and `priority`."""
+"""The verbs that change several jobs at once: `cancel`, `published`, `retry` and `priority`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ Change = Callable[[Desk, Job], tuple[Job, str]]  # the job after it, and what be
 def cancel(args: Namespace) -> int:
     """End jobs, queued or running; 0, or 2 where one is unknown."""
     return _each(args, _cancel)
+
+
+def published(args: Namespace) -> int:
+    """Say of jobs that wait for a person that their work is published; 0, or 2 where one is unknown."""
+    return _each(args, _published)
 
 
 def retry(args: Namespace) -> int:
@@ -63,6 +68,10 @@ def _cancel(desk: Desk, job: Job) -> tuple[Job, str]:
         nobody = "" if desk.works().pid is not None else "; nobody works here who could end it"
         return now, f"is running, its end is asked for{nobody}"
     return now, "cancelled" if not job.state.is_final else f"has ended already, {now.state}"
+
+
+def _published(desk: Desk, job: Job) -> tuple[Job, str]:
+    return desk.store.published(job.id, desk.page.now, by=person()), "succeeded"
 
 
 def _retry(desk: Desk, job: Job, *, again: bool) -> tuple[Job, str]:

@@ -124,6 +124,12 @@ class Store(Protocol):
         Raises BadInput for an unknown id, as the two below.
         """
 
+    def published(self, job: int, now: datetime, *, by: str) -> Job:
+        """A queued job whose work a person knows to be published ends as succeeded. The job as it is now.
+
+        Raises BadInput where it does not wait to be published.
+        """
+
     def retry(self, job: int, now: datetime, *, by: str, clean: bool = False) -> Job:
         """Queue a job that has ended anew, with all of its attempts, and with its session unless `clean`.
 

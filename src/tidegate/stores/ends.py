@@ -18,12 +18,16 @@ def cancel(rows: Rows, job: Job, now: datetime, by: str) -> Job:
     if job.state is State.RUNNING:
         ask(rows, Ask.CANCEL, now, by=by, target=job.id)
         return job
-    end = policy.cancelled(job, by, now)
-    if end is not job:
-        put(rows, job, end)
+    return end(rows, job, policy.cancelled(job, by, now), now, by)
+
+
+def end(rows: Rows, job: Job, ended: Job, now: datetime, by: str) -> Job:
+    """Write what somebody has made of a job: where that is no other, nothing."""
+    if ended is not job:
+        put(rows, job, ended)
         _unstick(rows, job, now, by)
-        close(rows, end, rows.ties(job.id), now)
-    return end
+        close(rows, ended, rows.ties(job.id), now)
+    return ended
 
 
 def cancel_all(rows: Rows, jobs: Sequence[int], now: datetime, by: str) -> None:

@@ -141,6 +141,16 @@ class Ledger:
         with self._rows.transaction():
             return ends.cancel(self._rows, self._job(job), now, _kept(by))
 
+    def published(self, job: int, now: datetime, *, by: str) -> Job:
+        """End a queued job, whose work is published, as succeeded. Raises BadInput where it does not wait for that."""
+        with self._rows.transaction():
+            found = self._job(job)
+            ended = policy.published(found, now)
+            if ended is found:
+                raise BadInput(f"job {job} does not wait to be published")
+            self._rows.event(now, "job published", job=job, data={"by": _kept(by)})
+            return ends.end(self._rows, found, ended, now, _kept(by))
+
     def retry(self, job: int, now: datetime, *, by: str, clean: bool = False) -> Job:
         """Queue a job that has ended anew, with all of its attempts; any other stays as it is."""
         with self._rows.transaction():

@@ -61,6 +61,11 @@ def _cancel(parser: ArgumentParser) -> None:
     json_flag(parser, "one object for each job, one a line")
 
 
+def _published(parser: ArgumentParser) -> None:
+    jobs_argument(parser)
+    json_flag(parser, "one object for each job, one a line")
+
+
 def _retry(parser: ArgumentParser) -> None:
     jobs_argument(parser)
     parser.add_argument("--again", action="store_true", help="also a job that has succeeded")
@@ -119,6 +124,13 @@ VERBS = {
         "tidegate.cli.jobs:cancel",
         _cancel,
         "tidegate cancel 17-20",
+    ),
+    "published": Verb(
+        "Say that the work of jobs is published, where nobody knew and a person has looked: they have succeeded",
+        "tidegate.cli.jobs:published",
+        _published,
+        "tidegate published 17",
+        "Where it is not published after all, `tidegate resume job:17` lets it be done again.",
     ),
     "retry": Verb(
         "Queue jobs again that have failed, been cancelled or skipped, with all their attempts and their session",
