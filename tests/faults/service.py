@@ -12,9 +12,12 @@ from typing import Any
 
 from stores.reconciling import reconcile
 from stores.world import START, said
+from timeless.asking import DISK
+from timeless.ground import Ground, Process, stood_on
+from timeless.loop import Time
 
 from faults.machine import Event, Step
-from faults.virtual import DISK, Disk, Ground, Life, Process, Time, stood_on
+from faults.virtual import Disk, Life
 from tidegate.errors import BadInput, NotLaunched, NotNow
 from tidegate.model import (
     Account,

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from timeless.ground import stood_on
 
 from faults import machine, mutants, orders, service
 from faults.machine import order
-from faults.virtual import stood_on
 from tidegate.model import Kind
 from tidegate.stores.memory import MemoryStore
 
