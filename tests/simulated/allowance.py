@@ -1,0 +1,152 @@
+"""An account as its provider keeps it: what it answers to one model call.
+
+Units are percent of one five-hour window, times are seconds from the start of the run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from random import Random
+
+from simulated.scenario import Scenario
+
+FIVE_HOURS, WEEK = 5 * 3600.0, 7 * 24 * 3600.0
+FULL = 1e-9
+FREED = 0.99  # of a sliding window: below this share it is said to be open again
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A no; `resets_at` is what the provider says, which need not be so."""
+
+    kind: str  # usage, rate, overloaded
+    window: str = ""
+    resets_at: float | None = None
+
+
+@dataclass(slots=True)
+class Allowance:
+    """One account; `closings` counts how often it began to refuse."""
+
+    scenario: Scenario
+    rng: Random
+    used: float = 0.0
+    week_used: float = 0.0
+    week_ends: float = WEEK
+    began: float | None = None  # the present window
+    lag: float = 0.0  # by which it opens later than it says
+    closings: int = 0
+    _is_refusing: bool = False
+    _drawn_at: float = 0.0  # by the human
+    _uses: deque[tuple[float, float]] = field(default_factory=deque)  # of a sliding window
+    _calls: deque[float] = field(default_factory=deque)  # of the last minute
+    _overload: tuple[float, float] = (math.inf, math.inf)
+
+    def __post_init__(self) -> None:
+        self.lag = self.rng.uniform(0.0, self.scenario.lag)
+        if self.scenario.overloads:
+            self._overload = self._next_overload(0.0)
+
+    # --- what agents ask ---
+
+    def ask(self, now: float, units: float) -> Refusal | None:
+        """One model call that uses so much; None where it is answered."""
+        refusal = self._refusal(now)
+        if refusal is None:
+            self._use(now, units)
+            self._is_refusing = False
+        elif refusal.kind == "usage" and not self._is_refusing:
+            self._is_refusing, self.closings = True, self.closings + 1
+        return refusal
+
+    def is_shut(self, now: float) -> bool:
+        """Whether a usage limit stands."""
+        self._pass(now)
+        return self.used >= self.scenario.capacity - FULL or self.week_used >= self.scenario.weekly - FULL
+
+    def share(self, now: float) -> tuple[float, float]:
+        """What is used of the five hours and of the week, in hundredths, as the CLIs print it."""
+        self._pass(now)
+        five, week = self.used / self.scenario.capacity, self.week_used / self.scenario.weekly
+        return min(math.floor(five * 100) / 100, 1.0), min(math.floor(week * 100) / 100, 1.0)
+
+    def ends(self, now: float) -> float:
+        """When the present window ends, as it is said."""
+        self._pass(now)
+        return (now if self.began is None else self.began) + FIVE_HOURS
+
+    def reopens(self, now: float) -> float:
+        """When it really opens again; for those who ask so often that only the number of their questions counts."""
+        if self.week_used >= self.scenario.weekly - FULL:
+            return self.week_ends
+        return now if self.scenario.sliding or self.began is None else self.began + FIVE_HOURS + self.lag
+
+    # --- what passes ---
+
+    def _refusal(self, now: float) -> Refusal | None:
+        if self.is_shut(now):
+            weekly = self.week_used >= self.scenario.weekly - FULL
+            return Refusal("usage", "seven_day" if weekly else "five_hour", self._said(now, weekly=weekly))
+        if self._overload[0] <= now < self._overload[1]:
+            return Refusal("overloaded")
+        while self._calls and self._calls[0] <= now - 60:
+            self._calls.popleft()
+        if len(self._calls) >= self.scenario.per_minute:
+            return Refusal("rate")
+        return None
+
+    def _said(self, now: float, *, weekly: bool) -> float | None:
+        """The reset as the provider tells it: exact, floored to the minute, an hour wrong, or not at all."""
+        if self.scenario.says == "unreadable":
+            return None
+        true = self.week_ends if weekly else self._freed(now) if self.scenario.sliding else self.ends(now)
+        said = true + (0.0 if weekly else self.scenario.wrong)
+        return math.floor(said / 60) * 60.0 if self.scenario.says == "text" else math.ceil(said)
+
+    def _freed(self, now: float) -> float:
+        """When so much has slid out of the window that it is open."""
+        over = self.used - self.scenario.capacity * FREED
+        for at, units in self._uses:
+            over -= units
+            if over <= 0:
+                return at + FIVE_HOURS
+        return now + FIVE_HOURS
+
+    def _use(self, now: float, units: float) -> None:
+        self._calls.append(now)
+        if self.began is None:
+            self.began = self._drawn_at = now
+        self._add(now, units)
+
+    def _add(self, now: float, units: float) -> None:
+        self.used += units
+        self.week_used += units
+        if self.scenario.sliding:
+            self._uses.append((now, units))
+
+    def _pass(self, now: float) -> None:
+        while now >= self.week_ends:
+            self.week_ends, self.week_used = self.week_ends + WEEK, 0.0
+        if now >= self._overload[1]:
+            self._overload = self._next_overload(now)
+        if self.scenario.sliding:
+            while self._uses and self._uses[0][0] <= now - FIVE_HOURS:
+                self.used = max(self.used - self._uses.popleft()[1], 0.0)
+        elif self.began is not None and now >= self.began + FIVE_HOURS + self.lag:
+            self.began, self.used = None, 0.0
+            self.lag = self.rng.uniform(0.0, self.scenario.lag)
+        self._draw(now)
+
+    def _draw(self, now: float) -> None:
+        """The human at the same account works on while there is something left."""
+        units = (now - self._drawn_at) * self.scenario.human * self.scenario.capacity / FIVE_HOURS
+        self._drawn_at = max(now, self._drawn_at)
+        left = min(self.scenario.capacity - self.used, self.scenario.weekly - self.week_used)
+        if self.began is not None and units > 0 and left > 0:
+            self._add(now, min(units, left))
+
+    def _next_overload(self, now: float) -> tuple[float, float]:
+        begins = now + self.rng.expovariate(1 / (8 * 3600.0))
+        return begins, begins + self.rng.uniform(60.0, 600.0)

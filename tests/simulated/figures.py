@@ -1,0 +1,91 @@
+"""What a run came to, beside the best that could be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from simulated.agent import START, Tally
+from simulated.allowance import FIVE_HOURS, WEEK, Allowance
+from simulated.scenario import Scenario
+from simulated.work import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """One run, or the mean of several; `ratio` is the makespan by the optimum, NaN unless all is done.
+
+    `closed` launches met a limit that stood, without the `canaries` among them; `wasted` is a share of the quota,
+    `whole` the share of the jobs that no limit has interrupted.
+    """
+
+    done: float
+    ratio: float
+    hours: float
+    optimum: float
+    wasted: float
+    whole: float
+    closed: float
+    canaries: float
+    closings: float
+    launches: float
+
+
+def figures(tasks: Sequence[Task], allowances: dict[str, Allowance], scenario: Scenario, tally: Tally) -> Figures:
+    """Of a run that is over."""
+    done = [task for task in tasks if task.finished is not None]
+    spent, useful = sum(task.spent for task in tasks), sum(task.units for task in done)
+    last, best = max((task.finished or 0.0 for task in done), default=math.nan), optimum(tasks, scenario)
+    return Figures(
+        done=len(done) / len(tasks),
+        ratio=last / best if len(done) == len(tasks) else math.nan,
+        hours=last / 3600,
+        optimum=best / 3600,
+        wasted=(spent - useful) / spent if spent else 0.0,
+        whole=sum(not task.cuts for task in done) / len(tasks),
+        closed=tally.closed,
+        canaries=tally.early,
+        closings=sum(one.closings for one in allowances.values()),
+        launches=tally.launches,
+    )
+
+
+def mean(runs: Sequence[Figures]) -> Figures:
+    """Of several runs; the ratio is that of those in which all was done."""
+    names = Figures.__dataclass_fields__
+    return Figures(**{name: _mean([getattr(run, name) for run in runs]) for name in names})
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return fmean(known) if known else math.nan
+
+
+def optimum(tasks: Sequence[Task], scenario: Scenario) -> float:
+    """Seconds that nobody can undercut: work as a fluid, nothing wasted, each window open the moment it can be."""
+    accounts = {task.account for task in tasks}
+    busy = sum(task.seconds + START for task in tasks) / scenario.slots
+    flows = (_flow([task for task in tasks if task.account == name], scenario) for name in accounts)
+    return max(busy, *flows, *(task.seconds + START for task in tasks))
+
+
+def _flow(tasks: Sequence[Task], scenario: Scenario) -> float:
+    """The time that one account's quota takes at least."""
+    left, rate = sum(task.units for task in tasks), 0.0
+    rate = scenario.slots * left / sum(task.seconds + START for task in tasks)
+    human = scenario.human * scenario.capacity / FIVE_HOURS
+    share = rate / (rate + human)  # of a window, before it is used up
+    now, week, week_ends = 0.0, 0.0, WEEK
+    while True:
+        most = min(scenario.capacity, scenario.weekly - week) * share
+        if most <= 1e-9:
+            now, week, week_ends = week_ends, 0.0, week_ends + WEEK
+            continue
+        use = min(most, rate * FIVE_HOURS)
+        if left <= use:
+            return now + left / rate
+        left, week, now = left - use, week + use / share, now + FIVE_HOURS
+        if now >= week_ends:
+            week, week_ends = 0.0, week_ends + WEEK

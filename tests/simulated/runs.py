@@ -1,0 +1,105 @@
+"""A policy, a workload, a scenario and a seed: one run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+from msgspec.structs import replace as with_rules
+
+from simulated.agent import Tally
+from simulated.allowance import Allowance
+from simulated.baselines import BASELINES
+from simulated.figures import Figures, figures
+from simulated.scenario import Scenario
+from simulated.service import Service
+from simulated.work import Task, tasks
+from tidegate import policy
+from tidegate.model import Hold
+from tidegate.policy import RAMP_END, Rules
+from tidegate.stores import Store, sqlite
+from tidegate.stores.memory import MemoryStore
+
+HORIZON = 21 * 24 * 3600.0
+TIDEGATE = "tidegate"
+TRIES = TIDEGATE, f"{TIDEGATE}, no resume"
+
+
+def run(
+    who: str, workload: str, scenario: Scenario, seed: int, *, without: tuple[str, ...] = (), store: str = "memory"
+) -> Figures:
+    """What `who` makes of it; `without` are parts of tidegate that are switched off."""
+    work = tasks(scenario.workload or workload, seed, scenario)
+    names = sorted({task.account for task in work})
+    allowances = {name: Allowance(scenario, Random(f"{name}-{seed}")) for name in names}
+    tally = Tally()
+    if who in BASELINES:
+        BASELINES[who](work, allowances, scenario, tally, Random(seed)).run(HORIZON)
+    else:
+        resumes = scenario.resumes and who == TIDEGATE
+        serve(work, allowances, replace(scenario, resumes=resumes), tally, seed, without=without, store=store)
+    return figures(work, allowances, scenario, tally)
+
+
+def serve(
+    work: list[Task],
+    allowances: dict[str, Allowance],
+    scenario: Scenario,
+    tally: Tally,
+    seed: int,
+    *,
+    without: tuple[str, ...] = (),
+    store: str = "memory",
+) -> Service:
+    """The same through tidegate."""
+    with opened(store) as where, lacking(without):
+        service = Service(work, allowances, scenario, where, tally, rules=rules(without), seed=seed)
+        service.run(HORIZON)
+    return service
+
+
+@contextmanager
+def opened(store: str) -> Iterator[Store]:
+    if store == "memory":
+        yield MemoryStore()
+        return
+    with tempfile.TemporaryDirectory(prefix="tidegate-quota-") as folder:
+        made = sqlite.open(Path(folder) / "store.sqlite3")
+        yield made
+        made.close()
+
+
+# --- parts that can be switched off ---
+
+
+def _at_once(real: Callable[..., Hold]) -> Callable[..., Hold]:
+    return lambda *args: with_rules(real(*args), allow=RAMP_END)
+
+
+PARTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "canary": lambda patch: patch.setattr(policy, "reopening", _at_once(policy.reopening)),
+    "ramp": lambda patch: patch.setattr(policy, "widened", lambda hold, most: None),
+    "start": lambda patch: patch.setattr(policy, "starting", _at_once(policy.starting)),
+    "margin": lambda patch: None,
+    "jitter": lambda patch: None,
+}
+
+
+@contextmanager
+def lacking(parts: tuple[str, ...]) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for part in parts:
+            PARTS[part](patch)
+        yield
+
+
+def rules(without: tuple[str, ...]) -> Rules:
+    made = Rules()
+    if "margin" in without:
+        made = with_rules(made, margin_exact=0.0, margin_printed=0.0)
+    return with_rules(made, spread=0.0) if "jitter" in without else made
