@@ -30,7 +30,7 @@ from tidegate.backup.writing import Hashed
 from tidegate.errors import BadInput, StoreBlocked
 from tidegate.launch import boot_id
 from tidegate.model import Lost
-from tidegate.restore import is_empty
+from tidegate.restore import is_empty, restore
 from tidegate.stores import sqlite
 from tidegate.stores.connection import SQL
 from tidegate.stores.exchange import exchange
@@ -247,6 +247,22 @@ def test_what_a_killed_restore_has_not_moved_is_moved_by_the_next_one_or_by_the_
     for process in there.started:
         process.kill()
         process.wait()
+
+
+def test_two_restores_in_one_second_keep_what_lay_there_apart(tmp_path: Path) -> None:
+    state, packed = tmp_path / "state", tmp_path / "b.tar.gz"
+    made = Night(state)
+    made.submit("b", job("a"))
+    made.store.close()
+    assert Tidegate(tmp_path)("backup", str(packed)).returncode == 0
+    asides = []
+    for _ in range(3):
+        with packed.open("rb") as opened:
+            asides.append(restore(opened, "it", state, START).aside)
+    assert [one.name for one in asides if one] == [
+        f"before-restore-{START:%Y%m%dT%H%M%S}Z{end}" for end in ("", "-2", "-3")
+    ]
+    assert all((one / "tidegate.db").exists() for one in asides if one)
 
 
 @pytest.mark.slow

@@ -413,11 +413,12 @@ def places_of(value: str, place: Path) -> list[str]:
 
 
 def command_lines() -> bytes:
-    lines = b""
+    """Those of all processes, but for a worker's that names the test which it runs."""
+    lines = []
     for one in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
-            lines += one.read_bytes()
-    return lines
+            lines.append(one.read_bytes())
+    return b"".join(line for line in lines if not line.startswith(b"[pytest-xdist"))
 
 
 @pytest.mark.slow

@@ -88,7 +88,7 @@ def _swap(state: Path, staged: Path, whose: Carried, now: datetime) -> Path | No
     Whenever this breaks off, the old database or the new one is there, with all that belongs to it, or will be: the
     output of new jobs that have the numbers of old ones is moved by whoever owns the directory next.
     """
-    aside = None if is_empty(state) else state / f"before-restore-{now:%Y%m%dT%H%M%S}Z"
+    aside = None if is_empty(state) else _aside(state, now)
     if aside is not None:
         swap.keep_old(state, aside)
     swap.merge(staged, state, but=whose.others)
@@ -100,3 +100,10 @@ def _swap(state: Path, staged: Path, whose: Carried, now: datetime) -> Path | No
     with closing(sqlite.open(places.database(state))) as store:
         store.sweep()
     return aside
+
+
+def _aside(state: Path, now: datetime) -> Path:
+    """Where what lies there is kept: named by the second, and by a number where another restore took that."""
+    name = f"before-restore-{now:%Y%m%dT%H%M%S}Z"
+    taken = sum(1 for _ in state.glob(f"{name}*"))
+    return state / (f"{name}-{taken + 1}" if taken else name)
