@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import time
 from collections.abc import Iterable
 from contextlib import closing
@@ -19,7 +20,9 @@ from tidegate.batch import Expanded
 from tidegate.clock import SystemClock
 from tidegate.daemon import Shift
 from tidegate.errors import NotNow
+from tidegate.lock import trouble
 from tidegate.model import (
+    Ask,
     Exit,
     Kind,
     Limit,
@@ -123,6 +126,35 @@ async def test_an_attempt_that_cannot_be_given_back_any_more_ends_nobody_else(tm
         report = await worked(store, tmp_path, job("robbed", "robbed", "true"), odd=[robbed])
         assert report.counts[State.SUCCEEDED] == 1
         assert [attempt.detail for attempt in store.attempts(1)] == ["by another"]
+
+
+@pytest.mark.slow
+async def test_nothing_is_over_before_every_end_is_recorded(tmp_path: Path) -> None:
+    """The disk takes no more when the last agent ends that a drain waits for; those who only read go on meanwhile."""
+    go, limits = tmp_path / "go", resource.getrlimit(resource.RLIMIT_FSIZE)
+    reports: list[Report] = []
+
+    async def work() -> None:
+        reports.append(await worked(store, tmp_path, job("a", "command", f"while [ ! -e {go} ]; do sleep 0.02; done")))
+
+    database = places.database(tmp_path)
+    with closing(sqlite.open(database)) as store, closing(sqlite.open(database)) as desk, anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(work)
+            while not (lock := tmp_path / "attempts/1/1/lock").exists() or not lock.read_bytes():
+                await anyio.sleep(0.02)
+            desk.ask(Ask.DRAIN, datetime.now(UTC), by="ann")
+            while not any(event.name == "drain answered" for event in desk.events()):
+                await anyio.sleep(0.02)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+            try:
+                go.touch()
+                while not trouble(places.lock(tmp_path)):
+                    await anyio.sleep(0.02)
+                await anyio.sleep(0.5)  # in which it would be over
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [one.counts[State.SUCCEEDED] for one in reports] == [1]
 
 
 async def test_an_agent_that_tells_ever_new_sessions_does_not_fill_the_store(tmp_path: Path) -> None:

@@ -163,6 +163,8 @@ class Supervisor:
         self._lead = _lead(post.clock)
         self._is_unstranded = True
         self._breathless = 0
+        self._unrecorded = 0
+        self._is_awaited = False
         self._heeded: set[Request] = set()
         self._errands: TaskGroup | None = None
         self._attempts: TaskGroup | None = None
@@ -201,8 +203,8 @@ class Supervisor:
         """
         with self._here:
             group = anyio.create_task_group
-            async with group() as self._tidying, group() as others, group() as attempts:
-                async with anyio.create_task_group() as clockwork:
+            async with group() as self._tidying, group() as others:
+                async with group() as attempts, group() as clockwork:
                     self._errands, self._attempts = clockwork, attempts
                     clockwork.start_soon(self._tick)
                     await self._adopt(attempts, others)
@@ -219,10 +221,15 @@ class Supervisor:
             rung = self.bell.next()  # the ticket, before the look
             if await self._started(attempts):
                 continue
-            if not self.running and (self.draining.is_set() or await self._post.is_over()):
+            if self._is_idle() and (self.draining.is_set() or await self._post.is_over()) and self._is_idle():
                 return
             with self._post.clock.move_on_at(await self._next_due()):
                 await rung.wait()
+
+    def _is_idle(self) -> bool:
+        """Whether nothing runs, and every end is recorded: until then nobody knows what follows from it."""
+        self._is_awaited = not self.running and self._unrecorded > 0  # by this alone: else each end would ring
+        return not self.running and not self._unrecorded
 
     def drain(self) -> None:
         """Start nothing new; `run` returns when the attempts have ended."""
@@ -540,17 +547,23 @@ class Supervisor:
 
     async def _finish(self, attempt: Attempt, ended: Ended) -> Job:
         self._free(attempt)  # before its end is on the disk: the claim that this brings is made after it
-        return await self._post.ask(
-            self._post.store.finish,
-            attempt,
-            ended.outcome,
-            self._post.clock.now(),
-            exit=ended.exit,
-            session=ended.session,
-            usage=ended.usage,
-            rules=self._post.rules,
-            jitter=random.random(),  # noqa: S311 - spreads retries, guards nothing
-        )
+        self._unrecorded += 1
+        try:
+            return await self._post.ask(
+                self._post.store.finish,
+                attempt,
+                ended.outcome,
+                self._post.clock.now(),
+                exit=ended.exit,
+                session=ended.session,
+                usage=ended.usage,
+                rules=self._post.rules,
+                jitter=random.random(),  # noqa: S311 - spreads retries, guards nothing
+            )
+        finally:
+            self._unrecorded -= 1
+            if self._is_awaited:
+                self.bell.ring()
 
     # --- jobs that add others ---
 
