@@ -17,8 +17,8 @@ from tidegate.model import Cause, Failed, Interrupted
 MB = 10**6
 LIMIT = "You've hit your limit · resets 11:59pm (UTC)"
 DEAF = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-FLOOD = "import sys\nfor _ in range(50_000): sys.stdout.write('a line of a flood\\n' * 4000)"  # 3.6 GB, if nobody ends it
-STREAM = "import sys, time\nfor _ in range(50_000): sys.stdout.write('a line of a flood\\n' * 4000); time.sleep(0.003)"  # 20 MB/s
+FLOOD = "import sys\nfor _ in range(50_000): sys.stdout.write('a line of a flood\\n' * 4000)"  # 3.6 GB
+STREAM = "import sys, time\nfor _ in range(50_000): sys.stdout.write('a line of a flood\\n' * 4000); time.sleep(0.003)"
 
 
 def python(id: str, code: str, **more: object) -> str:
