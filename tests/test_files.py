@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tidegate import allowed, batch, files
+from tidegate.cli.templates import KNOWN
 from tidegate.errors import BadInput
 
 JOB = '[[job]]\nid = "x"\ncommand = ["true"]\n'
@@ -136,21 +137,27 @@ def test_a_prompt_file_is_taken_as_it_is(tmp_path: Path) -> None:
     assert read(tmp_path / "b.toml").jobs[0].spec.prompt == "Fix it.\n\n  Now.\n"
 
 
-EXAMPLES = [path for path in sorted((Path(files.__file__).parent / "examples").glob("*.toml")) if path.stem != "config"]
+EXAMPLES = [name for name in KNOWN if name != "config"]
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
-def test_the_shipped_examples_are_good(example: Path, tmp_path: Path) -> None:
-    write(tmp_path / "task.md", "Do it.")
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_shipped_examples_are_good(name: str, tmp_path: Path) -> None:
+    chosen, shipped = KNOWN[name], Path(files.__file__).parent / "examples"
+    texts = {file: (shipped / text).read_bytes() for file, text in chosen.files.items()}
+    for file, text in (texts | {file: text.encode() for file, text in chosen.texts.items()}).items():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        write(tmp_path / file, text)
     told = files.read_batch(
-        str(write(tmp_path / "b.toml", example.read_bytes())),
-        agents=["claude", "codex", "gemini"],
+        str(tmp_path / f"{name}.toml"),
+        agents=["claude", "codex", "gemini", "demo"],
         recognise=lambda argv: "command",
         has_limits=lambda agent: agent != "command",
     )
-    assert told.name == example.stem
+    assert told.name == name
     assert len(told.jobs) > 3
 
 
 def test_there_are_shipped_examples() -> None:
-    assert len(EXAMPLES) >= 2
+    assert {f"{name}.toml" for name in KNOWN} == {
+        path.name for path in (Path(files.__file__).parent / "examples").glob("*.toml")
+    }

@@ -210,16 +210,29 @@ QUEUED = replace(
 )
 
 
+@pytest.mark.parametrize("stage", ["", "check", "publish"])
+@pytest.mark.parametrize("state", State)
+def test_only_a_queued_job_that_is_to_be_published_is_said_to_be(state: State, stage: str) -> None:
+    job = replace(QUEUED, state=state, stage=stage)
+    published = policy.published(job, NOW)
+    if (state, stage) != (State.QUEUED, "publish"):
+        assert published is job
+        return
+    assert (published.state, published.reason, published.ended_at) == (State.SUCCEEDED, "", NOW)
+
+
 @pytest.mark.parametrize("state", State)
 def test_only_a_queued_job_is_cancelled_or_skipped(state: State) -> None:
     job, dead = replace(QUEUED, state=state), replace(RUNNING, name="d", state=State.FAILED)
     cancelled, skipped = policy.cancelled(job, "ann", NOW), policy.skipped(job, dead, NOW)
+    left_out = policy.left_out(job, "needs group T0, where no job succeeded", NOW)
     if state is not State.QUEUED:
-        assert cancelled is skipped is job
+        assert cancelled is skipped is left_out is job
         return
+    assert (left_out.state, left_out.reason) == (State.SKIPPED, "needs group T0, where no job succeeded")
     assert (cancelled.state, cancelled.reason) == (State.CANCELLED, "cancelled by ann")
     assert (skipped.state, skipped.reason) == (State.SKIPPED, "needs d, which failed")
-    for ended in (cancelled, skipped):
+    for ended in (cancelled, skipped, left_out):
         assert (ended.ended_at, ended.not_before, ended.limited_in_a_row) == (NOW, None, 0)
         assert (ended.session, ended.attempts, ended.lost) == ("s", 2, 1), "a retry may want to know"
 
