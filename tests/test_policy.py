@@ -674,28 +674,6 @@ def test_what_a_neighbour_from_before_the_opening_tells_counts_only_with_a_reset
     assert (merged is None) is stale
 
 
-SLID = [
-    ("used up within a minute", hold(at(30)), at(-60), at(600)),
-    ("within seconds", hold(at(30)), at(-10), at(100)),
-    ("within half an hour", hold(at(30)), at(-1800), at(600)),
-    ("after hours", hold(at(30)), at(-3600), at(30)),
-    ("for hours", hold(at(9000)), at(-60), at(9000)),
-    ("for a moment", hold(at(30), window=Window.MINUTE), at(-60), at(30)),
-    ("until nobody knows when", hold(at(300), resets_at=None), at(-60), at(300)),
-    ("until just now", hold(at(15), resets_at=NOW), at(-60), at(15)),
-    ("the clock was set back", hold(at(30)), at(1), at(30)),
-]
-
-
-@pytest.mark.parametrize(("new", "opened", "until"), [row[1:] for row in SLID], ids=[row[0] for row in SLID])
-def test_an_account_that_is_used_up_soon_after_its_opening_rests_for_a_while(
-    new: Hold, opened: datetime, until: datetime
-) -> None:
-    merged = policy.merged(None, new, NOW, attempt_epoch=5, opened=(4, opened))
-    assert merged is not None
-    assert merged.until == until
-
-
 def test_a_person_may_shorten_a_hold_of_their_own() -> None:
     mine, shorter = hold(at(90), origin=Origin.OPERATOR), hold(at(30), origin=Origin.OPERATOR)
     assert policy.merged(mine, shorter, NOW, attempt_epoch=None, opened=(9, NOW)) == shorter

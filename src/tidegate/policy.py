@@ -59,9 +59,6 @@ Action = Literal["hold", "backoff", "needs_human", "none"]
 NEAR = timedelta(seconds=1)  # two ends closer than this are the same end
 PRINTED = timedelta(seconds=120)  # a printed end of the same reset lies at most this far behind the exact one
 RAMP_END = 64  # a ramp this wide limits nothing any more
-SOON = timedelta(hours=1)  # after an opening
-REST = timedelta(minutes=10)  # at most, of an account that was used up so soon
-RESTS = 10  # times as long as it was open
 AMPLE = 1.25  # times the least room: with so much launching goes on that was shut for too little
 
 
@@ -665,21 +662,8 @@ def merged(
     if _is_stale(new, now, attempt_epoch, opened):
         return None
     if prior is None or prior.ramp or not prior_binds(prior, now):
-        return replace(_rested(new, now, opened), canary=prior.canary if prior else None)
+        return replace(new, canary=prior.canary if prior else None)
     return _extended(prior, new)
-
-
-def _rested(new: Hold, now: datetime, opened: tuple[int, datetime] | None) -> Hold:
-    """A limit that came soon after the opening, and is said to end soon, ends no sooner than after a rest.
-
-    So does a sliding window, of which a little is free again all the time: whoever takes each bit at once cuts all off
-    that run, again and again.
-    """
-    if opened is None or not timedelta(0) <= now - opened[1] < SOON or new.until is None or new.resets_at is None:
-        return new
-    if new.window is Window.MINUTE or new.resets_at <= now:  # it is no window, or was said to be open already
-        return new
-    return replace(new, until=max(new.until, now + min((now - opened[1]) * RESTS, REST)))
 
 
 def _is_stale(new: Hold, now: datetime, attempt_epoch: int | None, opened: tuple[int, datetime] | None) -> bool:

@@ -16,7 +16,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -53,7 +53,6 @@ def measured(args: argparse.Namespace, who: str, workload: str, scenario: str, w
     """The mean over the seeds."""
     seeds = range(args.first, args.first + args.seeds)
     made = SCENARIOS[scenario]
-    made = made if args.weekly is None else replace(made, weekly=args.weekly)
     return mean([run(who, workload, made, seed, without=without, store=args.store) for seed in seeds])
 
 
@@ -104,7 +103,6 @@ def flags() -> argparse.Namespace:
     made.add_argument("--only", action="append", choices=[*BASELINES, *TRIES], help="of these policies")
     made.add_argument("--without", action="append", choices=PARTS, default=[], help="switch a part of tidegate off")
     made.add_argument("--store", choices=("memory", "sqlite"), default="memory")
-    made.add_argument("--weekly", type=float, help="hundredths of a window that a week has")
     made.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     what = made.add_mutually_exclusive_group()
     what.add_argument("--ablation", action="store_true", help="tidegate without each of its parts")
