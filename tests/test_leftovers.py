@@ -163,7 +163,7 @@ def test_show_clean_and_the_report_tell_where_the_work_is(tmp_path: Path) -> Non
     assert (
         f"left: branch tidegate/b/left in {repo}/.git, kept in {left}" in (tmp_path / "r" / "report.html").read_text()
     )
-    assert "branch    tidegate/b/done in " in tidegate("show", "done").stdout
+    assert "branch    tidegate/b/done in" in tidegate("show", "done").stdout
     (shown,) = tidegate.lines("show", "left")
     assert [(one["path"], one["here"]) for one in shown["directories"]] == [(left, True)]
     said = tidegate("clean", "--older", "0").stdout

@@ -15,6 +15,7 @@ import statistics
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
@@ -318,7 +319,7 @@ class Manager:
 
 @pytest.fixture(params=["path", "abstract"])
 def manager(request: pytest.FixtureRequest, tidegate: Tidegate, tmp_path: Path) -> Iterator[Manager]:
-    address = f"@tidegate-test-{os.getpid()}-{id(request)}" if request.param == "abstract" else str(tmp_path / "notify")
+    address = f"@tidegate-test-{uuid.uuid4()}" if request.param == "abstract" else str(tmp_path / "notify")
     tidegate.env["NOTIFY_SOCKET"] = address
     manager = Manager(address)
     yield manager

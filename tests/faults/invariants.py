@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -67,10 +67,21 @@ class Books:
         return {job["id"]: job["name"] for job in self.jobs}
 
 
+def _opened(database: Path) -> apsw.Connection:
+    """A connection that only reads, unless what a killed writer left has to be put together first."""
+    for flags in (apsw.SQLITE_OPEN_READONLY, apsw.SQLITE_OPEN_READWRITE):
+        db = apsw.Connection(str(database), flags=flags)
+        db.set_busy_timeout(20_000)
+        with suppress(apsw.ReadOnlyError):
+            db.execute("SELECT 1 FROM sqlite_schema").fetchall()
+            return db
+        db.close()
+    raise AssertionError("whoever may write can read")
+
+
 def read(database: Path, *, whole: bool = True) -> Books:
     """The tables of a database; `whole`: with its own check of itself."""
-    with closing(apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)) as db:
-        db.set_busy_timeout(20_000)
+    with closing(_opened(database)) as db:
         db.execute("BEGIN")
         if not list(db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'event'")):
             return Books([], [], [], [], [], [])  # whoever was to make the tables was killed before
