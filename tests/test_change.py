@@ -148,6 +148,16 @@ def test_a_retry_queues_again_what_ended_badly(tidegate: Tidegate, made: Night) 
     assert tidegate.lines("show", "1")[0]["attempts"] == 0
 
 
+@pytest.mark.parametrize(("more", "session"), [((), "s-1"), (("--clean",), None)])
+def test_a_clean_retry_begins_without_the_session(
+    tidegate: Tidegate, made: Night, more: tuple[str, ...], session: str | None
+) -> None:
+    ((_, attempt),) = made.claim(1)
+    made.store.finish(attempt, Failed(reason="no", retry=False), made.now, exit=1, session="s-1", rules=RULES)
+    tidegate("retry", "1", *more)
+    assert (tidegate.states()["train/0"], tidegate.lines("show", "1")[0]["session"]) == ("queued", session)
+
+
 # --- priority ---
 
 

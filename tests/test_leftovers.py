@@ -158,7 +158,7 @@ command = ["touch", "new"]
 def test_show_clean_and_the_report_tell_where_the_work_is(tmp_path: Path) -> None:
     tidegate, repo = Tidegate(tmp_path, env=ENVIRONMENT), repository(tmp_path / "repo")
     tidegate("run", tidegate.batch(BATCH), "--report", "r")
-    left = f"{tidegate.state}/work/2/1/repo"
+    left = str(tidegate.state.joinpath("work", "2", "1", "repo"))
     assert "- done: branch tidegate/b/done in " in (tmp_path / "r" / "report.md").read_text()
     assert (
         f"left: branch tidegate/b/left in {repo}/.git, kept in {left}" in (tmp_path / "r" / "report.html").read_text()

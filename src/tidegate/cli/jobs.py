@@ -29,7 +29,7 @@ def published(args: Namespace) -> int:
 
 def retry(args: Namespace) -> int:
     """Queue ended jobs again; 0, or 2 where one is unknown."""
-    return _each(args, lambda desk, job: _retry(desk, job, again=args.again))
+    return _each(args, lambda desk, job: _retry(desk, job, again=args.again, clean=args.clean))
 
 
 def priority(args: Namespace) -> int:
@@ -74,10 +74,10 @@ def _published(desk: Desk, job: Job) -> tuple[Job, str]:
     return desk.store.published(job.id, desk.page.now, by=person()), "succeeded"
 
 
-def _retry(desk: Desk, job: Job, *, again: bool) -> tuple[Job, str]:
+def _retry(desk: Desk, job: Job, *, again: bool, clean: bool) -> tuple[Job, str]:
     if job.state is State.SUCCEEDED and not again:
         return job, "has succeeded; --again runs it once more"
-    now = desk.store.retry(job.id, desk.page.now, by=person())
+    now = desk.store.retry(job.id, desk.page.now, by=person(), clean=clean)
     if not job.state.is_final:
         return now, f"is {now.state} already"
     waits = f", after {counted(now.unmet, 'other job')}" if now.unmet else ""

@@ -69,6 +69,9 @@ def _published(parser: ArgumentParser) -> None:
 def _retry(parser: ArgumentParser) -> None:
     jobs_argument(parser)
     parser.add_argument("--again", action="store_true", help="also a job that has succeeded")
+    parser.add_argument(
+        "--clean", action="store_true", help="from the beginning: without its session, and its agent too"
+    )
     json_flag(parser, "one object for each job, one a line")
 
 
