@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from timeless.loop import Loop
 
-from simulated.allowance import Allowance, Refusal
+from simulated.allowance import Allowance, Refusal, Told
 from simulated.work import Task
 
 START = 8.0  # seconds from the launch to the first model call
@@ -17,12 +17,18 @@ RETRIES, PAUSE = 2, 5.0  # of a call that is refused for the moment
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The model has answered once more."""
+    """The model has answered once more, for so many units."""
+
+    units: float
+    told: Told | None
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The work is done."""
+    """The work is done, with one more answer."""
+
+    units: float
+    told: Told | None
 
 
 Heard = Answered | Finished | Refusal
@@ -66,7 +72,7 @@ class Agent:
         if refusal is None:
             self._retries = 0
             self.task.paid(units)
-            self.loop.call_later(self.task.next_seconds(), self._answered)
+            self.loop.call_later(self.task.next_seconds(), self._answered, units, self.allowance.told(self.loop.time()))
         elif refusal.kind != "usage" and self._retries < RETRIES:
             self._retries += 1
             self.loop.call_later(PAUSE, self._ask)
@@ -82,14 +88,14 @@ class Agent:
             self.tally.closed += not self.is_canary()
         self.loop.call_later(0.0 if self.answers else GIVES_UP, self.hear, refusal)
 
-    def _answered(self) -> None:
+    def _answered(self, units: float, told: Told | None) -> None:
         if not self.is_alive():
             return
         self.answers += 1
         self.task.done += 1
         if self.task.done < self.task.turns:
-            self.hear(Answered())
+            self.hear(Answered(units, told))
             self._ask()
         else:
             self.task.finished = self.loop.time()
-            self.hear(Finished())
+            self.hear(Finished(units, told))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from simulated.scenario import Scenario
@@ -18,12 +18,23 @@ FREED = 0.99  # of a sliding window: below this share it is said to be open agai
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """What an answer tells of both windows: used shares in hundredths, and when they end."""
+
+    five: float
+    five_ends: float | None
+    week: float
+    week_ends: float
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """A no; `resets_at` is what the provider says, which need not be so."""
 
     kind: str  # usage, rate, overloaded
     window: str = ""
     resets_at: float | None = None
+    told: Told | None = None
 
 
 @dataclass(slots=True)
@@ -66,15 +77,16 @@ class Allowance:
         self._pass(now)
         return self.used >= self.scenario.capacity - FULL or self.week_used >= self.scenario.weekly - FULL
 
-    def share(self, now: float) -> tuple[float, float]:
-        """What is used of the five hours and of the week, in hundredths, as the CLIs print it."""
+    def told(self, now: float) -> Told | None:
+        """What its answers tell beside their text: None where it says nothing but no."""
+        if self.scenario.says != "events":
+            return None
         self._pass(now)
         five, week = self.used / self.scenario.capacity, self.week_used / self.scenario.weekly
-        return min(math.floor(five * 100) / 100, 1.0), min(math.floor(week * 100) / 100, 1.0)
+        ends = None if self.scenario.sliding else self._ends(now) + self.scenario.wrong
+        return Told(_hundredths(five), ends, _hundredths(week), self.week_ends)
 
-    def ends(self, now: float) -> float:
-        """When the present window ends, as it is said."""
-        self._pass(now)
+    def _ends(self, now: float) -> float:
         return (now if self.began is None else self.began) + FIVE_HOURS
 
     def reopens(self, now: float) -> float:
@@ -88,7 +100,10 @@ class Allowance:
     def _refusal(self, now: float) -> Refusal | None:
         if self.is_shut(now):
             weekly = self.week_used >= self.scenario.weekly - FULL
-            return Refusal("usage", "seven_day" if weekly else "five_hour", self._said(now, weekly=weekly))
+            said, told = self._said(now, weekly=weekly), self.told(now)
+            if told is not None and not weekly:
+                told = replace(told, five_ends=said)
+            return Refusal("usage", "seven_day" if weekly else "five_hour", said, told)
         if self._overload[0] <= now < self._overload[1]:
             return Refusal("overloaded")
         while self._calls and self._calls[0] <= now - 60:
@@ -101,7 +116,7 @@ class Allowance:
         """The reset as the provider tells it: exact, floored to the minute, an hour wrong, or not at all."""
         if self.scenario.says == "unreadable":
             return None
-        true = self.week_ends if weekly else self._freed(now) if self.scenario.sliding else self.ends(now)
+        true = self.week_ends if weekly else self._freed(now) if self.scenario.sliding else self._ends(now)
         said = true + (0.0 if weekly else self.scenario.wrong)
         return math.floor(said / 60) * 60.0 if self.scenario.says == "text" else math.ceil(said)
 
@@ -150,3 +165,7 @@ class Allowance:
     def _next_overload(self, now: float) -> tuple[float, float]:
         begins = now + self.rng.expovariate(1 / (8 * 3600.0))
         return begins, begins + self.rng.uniform(60.0, 600.0)
+
+
+def _hundredths(share: float) -> float:
+    return min(math.floor(share * 100) / 100, 1.0)

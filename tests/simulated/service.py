@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, cast
 
 import anyio
@@ -127,7 +128,8 @@ class Service:
 
     def _born(self, process: Process) -> None:
         task = self._ids[process.job]
-        words = Words(process.resumes or f"session-{process.job}-{process.n}", BEGIN)
+        session = process.resumes or f"session-{process.job}-{process.n}"
+        words = Words(session, BEGIN, Random(f"{self.seed}-{process.job}-{process.n}"))
         task.begin(resumes=process.resumes is not None, overhead=self.scenario.overhead)
         process.print(words.begin())
         agent = Agent(
@@ -135,7 +137,7 @@ class Service:
             self.allowances[task.account],
             self.loop,
             self.tally,
-            hear=lambda heard: _tell(process, words.say(agent, heard), agent, heard),
+            hear=lambda heard: _tell(process, words.say(agent, heard), heard),
             is_alive=lambda: process.alive,
             is_canary=lambda: self._is_canary(process),
         )
@@ -144,10 +146,7 @@ class Service:
         return any(one.n == process.n and one.canary for one in self.store.attempts(process.job))
 
 
-def _tell(process: Process, lines: list[bytes], agent: Agent, heard: Heard) -> None:
-    if isinstance(heard, Answered) and len(lines) == 1 and agent.answers > 1:
-        process.lines.extend(lines)  # one more answer tells nothing: it is read with the next line that does
-        return
+def _tell(process: Process, lines: list[bytes], heard: Heard) -> None:
     process.print(*lines)
     if not isinstance(heard, Answered):
         process.exit(0 if isinstance(heard, Finished) else 1)
