@@ -85,6 +85,7 @@ BOOKS = [
     ("UPDATE job SET attempts = 1 WHERE id = 3", {"job_charged"}, "counts 1 charged attempts, but its events say 2"),
     ("UPDATE job SET charges = '{\"error\":9}' WHERE id = 3", {"job_charges"}, "counts 9 charged attempts by kind"),
     ("UPDATE job SET stage = 'publish' WHERE id = 5", {"job_stage"}, "is in its stage 'publish', but nothing tells"),
+    ("UPDATE job SET spread = 0.5 WHERE id = 5", {"job_hint"}, "job 5 is expected to take NULL seconds"),
     ("UPDATE job SET lost = 1 WHERE id = 5", {"job_lost"}, "counts 1 lost attempts, but its events say 0"),
     ("UPDATE job SET limited_in_a_row = 2 WHERE id = 5", {"job_limited"}, "counts 2 limits in a row"),
     ("UPDATE job SET unmet = 1 WHERE id = 5", {"job_unmet"}, "waits for 1 jobs, but has 0 needs"),

@@ -390,11 +390,22 @@ class Work(Struct, frozen=True, kw_only=True):
     feedback: int = 0
 
 
+class Share(Struct, frozen=True):
+    """A part of its account's 5-hour window that a job is expected to use: 0.02 is 2 %.
+
+    `spread` is how far it may well be off (one standard deviation); None where nobody says.
+    """
+
+    mean: float
+    spread: float | None = None
+
+
 class NewJob(Struct, frozen=True, kw_only=True):
     """A job as a door hands it in: `name` is the user's id, unique within its batch; "" for its own id in decimal.
 
     It waits for `not_before`, and for the success of the jobs whose ids are in `needs`; it is expected to take `expect`
-    seconds. None of these is a part of what it does, so the same job with others is the same job.
+    seconds and to use a `share` of a window. None of these is a part of what it does, so the same job with others is
+    the same job.
     """
 
     name: str
@@ -406,6 +417,7 @@ class NewJob(Struct, frozen=True, kw_only=True):
     not_before: datetime | None = None
     needs: tuple[int, ...] = ()
     expect: float | None = None
+    share: Share | None = None
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -414,6 +426,8 @@ class Job(Struct, frozen=True, kw_only=True):
     `attempts` counts the charged ones (`charges` by kind, where its definition names kinds); `launches` counts all.
     `resumed` puts a cut-off job ahead of fresh work of the same priority. `limited_in_a_row` and `limited_since`
     serve the guard against endless limits. `unmet` is how many of the jobs that it needs have not succeeded yet.
+    `expect` and `share` are what a person expects of it, as NewJob's.
+
     While `stage` is one behind the agent's, `account`, `model`, `session`, `attempts` and `lost` are that stage's,
     and the agent's are in `work`; at the end they are the agent's again, but for the counts. While its check's no is
     given back to the agent, `stage` is the agent's, with `work`.
@@ -444,6 +458,8 @@ class Job(Struct, frozen=True, kw_only=True):
     unmet: int = 0
     stage: str = AGENT
     work: Work | None = None
+    expect: float | None = None
+    share: Share | None = None
 
 
 class Attempt(Struct, frozen=True, kw_only=True):

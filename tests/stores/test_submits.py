@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from stores.world import World, names, new
 from tidegate.errors import BadInput
-from tidegate.model import Batch, Interrupted, NewJob, Spec, State
+from tidegate.model import Batch, Interrupted, NewJob, Share, Spec, State
 from tidegate.stores.submit import CHUNK
 
 
@@ -28,6 +29,21 @@ def test_a_batch_is_known_by_its_name(world: World) -> None:
     assert world.store.batches() == [one, two]
     assert [job.batch for job in world.store.jobs_named("a")] == [one.id, two.id]
     assert [job.batch_name for job in world.store.jobs_named("a", two.id)] == ["two"]
+
+
+def test_what_is_expected_of_a_job_is_kept_with_it_and_is_no_part_of_what_it_does(world: World) -> None:
+    first = replace(new("a"), expect=600.0, share=Share(0.02, 0.01))
+    assert world.store.submit(Batch("b"), [first, new("b")], world.now).added == ("a", "b")
+    assert (world.job("a").expect, world.job("a").share) == (600.0, Share(0.02, 0.01))
+    assert (world.job("b").expect, world.job("b").share) == (None, None)
+    again = [replace(new("a"), share=Share(0.5)), replace(new("b"), expect=1.5)]
+    assert world.store.submit(Batch("b"), again, world.now).unchanged == ("a", "b")
+    assert (world.job("a").expect, world.job("a").share) == (None, Share(0.5))
+    assert (world.job("b").expect, world.job("b").share) == (1.5, None)
+    world.take()
+    world.store.submit(Batch("b"), [first, new("b")], world.now)
+    assert world.job("a").share == Share(0.5)  # it runs already
+    assert world.job("b").expect is None
 
 
 CHANGES = [

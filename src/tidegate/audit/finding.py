@@ -21,6 +21,7 @@ MENDS = {  # what a repair does about each kind of fault of the database; what i
     "job_launches": "they are counted again",
     "job_charged": "they are counted again",
     "job_charges": "they are counted again",
+    "job_hint": "nothing is expected of it",
     "job_lost": "they are counted again",
     "job_limited": "they are counted again",
     "job_unmet": "they are counted again",

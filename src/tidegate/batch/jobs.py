@@ -18,6 +18,7 @@ from tidegate.batch.shapes import Around, Written
 from tidegate.batch.tables import COMMAND, MERGED, PAIRS, Table, agent_known, one_of_each
 from tidegate.batch.templates import filled
 from tidegate.errors import BadInput
+from tidegate.hints import Hint
 from tidegate.model import NewJob, Spec, Stage
 
 
@@ -58,8 +59,17 @@ class Expand:
         group = one.group or said.get("group", "")
         if spec.expand and not group:
             raise BadInput(f"{place} expand: adds jobs to a group: say group, too")
-        expect = said.get("expect")
-        return NewJob(name=name, account=account, spec=spec, model=model, priority=priority, group=group, expect=expect)
+        hint: Hint = said.get("expect", Hint())
+        return NewJob(
+            name=name,
+            account=account,
+            spec=spec,
+            model=model,
+            priority=priority,
+            group=group,
+            expect=hint.seconds,
+            share=hint.share,
+        )
 
     def _expansion(self, said: Table, place: str) -> str:
         """The defaults of the jobs that a job prints, as text; "" where it prints none."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from tidegate import hints
 from tidegate.batch import workspaces
 from tidegate.batch.shapes import Expanded
 from tidegate.batch.tables import LONGEST_FIRST
@@ -28,7 +29,7 @@ def as_record(job: NewJob) -> dict[str, Any]:
         "priority": job.priority,
         "timeout": _short(spec.timeout),
         "silence": _short(spec.silence),
-        "expect": _short(job.expect),
+        "expect": hints.written(job.expect, job.share),
         "max_output": spec.max_output,
         "memory": spec.memory,
         "pids": spec.pids,

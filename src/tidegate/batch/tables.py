@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC
 from typing import Any
 
-from tidegate import allowed
+from tidegate import allowed, hints
 from tidegate.allowed import Check, Wrong
 from tidegate.batch import workspaces
 from tidegate.errors import BadInput
@@ -114,7 +114,7 @@ DEFAULTS: Mapping[str, Check[object]] = {
     "priority": allowed.whole(-1_000_000, 1_000_000),
     "timeout": allowed.seconds(),
     "silence": allowed.seconds(),
-    "expect": allowed.seconds(),
+    "expect": hints.hint,
     "max_output": allowed.some_size,
     "memory": allowed.some_size,
     "pids": PIDS,

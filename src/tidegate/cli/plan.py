@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from tidegate import again, agents, batch, files, needs, settings
+from tidegate import again, agents, batch, files, hints, needs, settings
 from tidegate.batch import Expanded
 from tidegate.cli.config import loaded
 from tidegate.look import plain, why
@@ -176,11 +176,32 @@ def _groups(read: Expanded) -> dict[str, Counter[str]]:
     return groups
 
 
+def _jobs_by_group(read: Expanded) -> dict[str, list[NewJob]]:
+    groups: dict[str, list[NewJob]] = {}
+    for job in read.jobs:
+        groups.setdefault(job.group, []).append(job)
+    return groups
+
+
+def _expected(jobs: Sequence[NewJob]) -> plain.Form | None:
+    """What the file says to expect of jobs together, and of how many of them."""
+    whole, number = hints.total(jobs)
+    said = plain.expectation(whole.seconds, whole.share)
+    return said and {**said, "jobs": number}
+
+
+def _hoped(jobs: Sequence[NewJob]) -> str:
+    whole, number = hints.total(jobs)
+    some = "" if number == len(jobs) else f" ({number} of them)"
+    return f"; expected: {hints.said(whole.seconds, whole.share)}{some}" if number else ""
+
+
 def _form(read: Expanded, told: Plan) -> plain.Form:
     return {
         "batch": read.name,
         "jobs": len(read.jobs),
         "groups": {name or "": dict(accounts) for name, accounts in _groups(read).items()},
+        "expect": {name or "": _expected(jobs) for name, jobs in _jobs_by_group(read).items()},
         "expand": sorted(again.printing(read)),
         "needs": {one.name: {"needs": list(one.needs), "when": one.when.value} for one in read.groups},
         "new": list(told.new),
@@ -197,12 +218,13 @@ def _form(read: Expanded, told: Plan) -> plain.Form:
 def _lines(read: Expanded, told: Plan, on: Page) -> Iterator[str]:
     ties = {one.name: one for one in read.groups}
     yield from on.wrap(f"{clean(read.name)}: {counted(len(read.jobs), 'job')}")
+    jobs = _jobs_by_group(read)
     for name, accounts in _groups(read).items():
         shares = ", ".join(f"{number} of {account}" for account, number in accounts.items())
         after = f", after {_after(ties[name])}" if name in ties else ""
         after += ", and what it prints then" if name in again.printing(read) else ""
         said = f"{clean(name) or 'no group'}: {counted(sum(accounts.values()), 'job')}: {shares}{after}"
-        yield from on.wrap(said, indent=2)
+        yield from on.wrap(said + _hoped(jobs[name]), indent=2)
     known = len(told.unchanged) + len(told.changed)
     ended = ", ".join(f"{number} {state}" for state, number in told.ended.items())
     yield from on.wrap(

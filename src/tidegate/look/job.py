@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from tidegate import policy, stages
+from tidegate import hints, policy, stages
 from tidegate.allowed import shown_size
 from tidegate.look import places, plain
 from tidegate.look.desk import Desk, chosen, hidden
@@ -123,6 +123,8 @@ def _facts(sheet: Sheet, page: Page) -> Iterator[tuple[str, str]]:
     for need in sheet.needs:
         yield "needs", f"{clean(need.name)} (#{need.needs}), {'met' if need.met else need.state.value}"
     yield "account", _account(job)
+    if expected := hints.said(job.expect, job.share):
+        yield "expected", expected
     yield from _definition(job)
     for stage, what in stages.named(job.spec):
         yield stage, shown(f"{shlex.join(what.command)}, for {what.account}")

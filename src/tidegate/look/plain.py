@@ -12,7 +12,7 @@ from msgspec.structs import asdict
 
 from tidegate import runs, stages
 from tidegate.look.why import Wait
-from tidegate.model import CHECK, Attempt, Event, Hold, Job, Need, Request, Spec, Stage, Supervisor, Usage
+from tidegate.model import CHECK, Attempt, Event, Hold, Job, Need, Request, Share, Spec, Stage, Supervisor, Usage
 
 Form = dict[str, Any]
 
@@ -57,6 +57,7 @@ def job(one: Job) -> Form:
         "agent": one.spec.agent,
         "group": one.group,
         "priority": one.priority,
+        "expect": expectation(one.expect, one.share),
         "attempts": one.attempts,
         "max_attempts": stages.spec_of(one).max_attempts,
         "launches": one.launches,
@@ -71,6 +72,13 @@ def job(one: Job) -> Form:
         "created_at": iso(one.created_at),
         "ended_at": iso(one.ended_at),
     }
+
+
+def expectation(seconds: float | None, share: Share | None) -> Form | None:
+    """What a person expects of jobs; a share of a window is 0..1."""
+    if seconds is None and share is None:
+        return None
+    return {"seconds": seconds, "share": share and share.mean, "spread": share and share.spread}
 
 
 def definition(spec: Spec, env: Mapping[str, str]) -> Form:

@@ -90,6 +90,10 @@ SELECT job.id, NULL, format('counts %d charged attempts by kind, but %d in all',
 FROM job CROSS JOIN json_each(iif(json_valid(charges), charges, '{"none": 1e9}')) AS one WHERE charges IS NOT NULL
 GROUP BY job.id HAVING total(one.value) > attempts;
 
+-- job_hint: nobody expects a job to take less than nothing
+SELECT id, NULL, format('is expected to take %Q seconds, and %Q ± %Q of a window', expect, share, spread) FROM job
+WHERE expect < 0 OR share < 0 OR spread < 0 OR (share IS NULL AND spread IS NOT NULL);
+
 -- job_lost: so are the lost ones
 WITH
   retried AS (SELECT job, max(seq) AS seq FROM event WHERE name IN ('job retried', 'job staged') GROUP BY job),

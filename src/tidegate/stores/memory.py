@@ -30,6 +30,7 @@ from tidegate.model import (
     Origin,
     Past,
     Request,
+    Share,
     Shut,
     Spent,
     Stand,
@@ -251,7 +252,10 @@ class _Rows:
 
     def standing(self, batch: int, names: Sequence[str]) -> dict[str, Standing]:
         ids = {name: self.ids[batch, name] for name in names if (batch, name) in self.ids}
-        return {name: Standing(id, self.jobs[id].state, self.digests[id]) for name, id in ids.items()}
+        rows = {name: self.jobs[id] for name, id in ids.items()}
+        return {
+            name: Standing(job.id, job.state, self.digests[job.id], job.expect, job.share) for name, job in rows.items()
+        }
 
     def first_free(self) -> int:
         return self.last.get("job", 0) + 1
@@ -277,6 +281,8 @@ class _Rows:
                 not_before=new.not_before,
                 unmet=unmet,
                 created_at=now,
+                expect=new.expect,
+                share=new.share,
             )
             self._put(self.jobs, id, row)
             self._put(self.ids, (batch, name), id)
@@ -299,6 +305,9 @@ class _Rows:
         )
         self._put(self.jobs, id, changed)
         self._put(self.digests, id, job.digest)
+
+    def put_hint(self, id: int, expect: float | None, share: Share | None) -> None:
+        self._put(self.jobs, id, replace(self.jobs[id], expect=expect, share=share))
 
     def by_id(self, *, newest_first: bool = False) -> list[Job]:
         """Every job; a row that an undo has brought back is the last of its table."""

@@ -229,6 +229,9 @@ UPDATE job SET state = 'skipped', reason = (
   ), ended_at = :now, not_before = NULL, resumed = 0, limited_in_a_row = 0, limited_since = NULL
 WHERE id = :job AND state = 'queued';
 
+-- job_hint: nobody says what to expect of it
+UPDATE job SET expect = NULL, share = NULL, spread = NULL WHERE id = :job;
+
 -- lane_counts: each lane counts its jobs anew
 UPDATE lane SET (queued, running, succeeded, failed, error, cancelled, skipped) = (
   SELECT count(*) FILTER (WHERE state = 'queued'), count(*) FILTER (WHERE state = 'running'),

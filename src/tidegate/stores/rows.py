@@ -25,6 +25,7 @@ from tidegate.model import (
     Origin,
     Past,
     Request,
+    Share,
     Spec,
     Spent,
     Stage,
@@ -110,11 +111,13 @@ class Fresh(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """A job that a batch has already."""
+    """A job that a batch has already; what a person expects of it is no part of the digest."""
 
     id: int
     state: State
     digest: bytes
+    expect: float | None = None
+    share: Share | None = None
 
 
 class Ties(NamedTuple):
@@ -277,6 +280,9 @@ class Rows(Protocol):
 
     def redefine(self, id: int, batch: int, job: Defined) -> None:
         """Give a queued job another definition."""
+
+    def put_hint(self, id: int, expect: float | None, share: Share | None) -> None:
+        """Write what a person expects of a job."""
 
     def size(self, batch: int) -> int:
         """How many jobs a batch has."""

@@ -37,6 +37,7 @@ from tidegate.model import (
     Origin,
     Past,
     Request,
+    Share,
     Shut,
     Spec,
     Spent,
@@ -239,7 +240,10 @@ class _Rows:
 
     def standing(self, batch: int, names: Sequence[str]) -> dict[str, Standing]:
         found = self._file.rows("known_names", batch=batch, names=json_text(names))
-        return {name: Standing(id, _state(state), digest) for name, id, state, digest in found}
+        return {
+            name: Standing(id, _state(state), digest, expect, _share(mean, spread))
+            for name, id, state, digest, expect, mean, spread in found
+        }
 
     def first_free(self) -> int:
         return self._file.number("newest_job") + 1
@@ -262,6 +266,7 @@ class _Rows:
                 "priority": job.new.priority,
                 "not_before": iso_or_none(job.new.not_before),
                 "unmet": unmet,
+                **_hint(job.new.expect, job.new.share),
                 "now": iso(now),
                 "digest": job.digest,
                 "spec": job.spec,
@@ -286,6 +291,9 @@ class _Rows:
             priority=new.priority,
         )
         self._file.run("change_definition", id=id, digest=job.digest, spec=job.spec)
+
+    def put_hint(self, id: int, expect: float | None, share: Share | None) -> None:
+        self._file.run("put_hint", id=id, **_hint(expect, share))
 
     def size(self, batch: int) -> int:
         return self._file.number("size", batch=batch)
@@ -934,10 +942,22 @@ def _job(row: Row, spec: Spec) -> Job:
             stage=row[24],
             work=work_of(row[25]),
             charges=json.loads(row[26]) if row[26] else {},
+            expect=row[27],
+            share=_share(row[28], row[29]),
             spec=spec,
         )
     except (ValueError, TypeError) as error:
         raise Garbled(f"a row of job: {error}") from error
+
+
+def _share(mean: float | None, spread: float | None) -> Share | None:
+    return None if mean is None else Share(mean, spread)
+
+
+def _hint(expect: float | None, share: Share | None) -> dict[str, Value]:
+    """The columns of what a person expects of a job."""
+    mean, spread = (None, None) if share is None else (share.mean, share.spread)
+    return {"expect": expect, "share": mean, "spread": spread}
 
 
 @_whole

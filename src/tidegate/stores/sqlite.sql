@@ -409,6 +409,11 @@ CREATE TABLE closing (  -- from when to when a limit shut a gate, by what forgot
 -- migration_9: who starts a part of a batch alone
 ALTER TABLE supervisor ADD COLUMN only TEXT;  -- JSON: the groups and the patterns of names that it starts; NULL: any
 
+-- migration_10: what a person expects of jobs
+ALTER TABLE job ADD COLUMN expect REAL;  -- seconds; NULL: nobody says
+ALTER TABLE job ADD COLUMN share  REAL;  -- a part of its account's 5-hour window,
+ALTER TABLE job ADD COLUMN spread REAL;  -- and how far that may be off
+
 -- salvaged: what hangs on a row that is lost goes, and nothing gets a number that one of them may have had
 DELETE FROM job WHERE id NOT IN (SELECT job FROM definition);
 DELETE FROM definition WHERE job NOT IN (SELECT id FROM job);
@@ -908,7 +913,7 @@ INSERT INTO lane (batch, account, model, "group", shut) VALUES (:batch, :account
 SELECT id FROM lane WHERE batch = :batch AND account = :account AND model = :model AND "group" = :group;
 
 -- known_names: those of these names that a batch has
-SELECT job.name, job.id, job.state, definition.digest
+SELECT job.name, job.id, job.state, definition.digest, job.expect, job.share, job.spread
 FROM json_each(:names) AS asked
 JOIN job ON job.name = asked.value AND job.batch = :batch
 JOIN definition ON definition.job = job.id;
@@ -920,9 +925,10 @@ SELECT job.name FROM lane CROSS JOIN job ON job.lane = lane.id WHERE lane.batch 
 SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'job';
 
 -- add_job: a new job
-INSERT INTO job (id, batch, lane, name, account, model, "group", priority, not_before, unmet, created_at, held)
+INSERT INTO job (id, batch, lane, name, account, model, "group", priority, not_before, unmet, created_at,
+  expect, share, spread, held)
 VALUES (:id, :batch, :lane, :name, :account, :model, :group, :priority, :not_before, :unmet, :now,
-  EXISTS (SELECT 1 FROM hold WHERE scope = 'job:' || :id AND allow = 0));
+  :expect, :share, :spread, EXISTS (SELECT 1 FROM hold WHERE scope = 'job:' || :id AND allow = 0));
 
 -- add_need: what a new job needs
 INSERT INTO need (job, needs, met) VALUES (:job, :needs, :met);
@@ -939,6 +945,9 @@ INSERT INTO event (at, name, job) VALUES (:now, 'job added', :id);
 -- change_job: a queued job's new definition, as far as the queue knows it
 UPDATE job SET lane = :lane, account = :account, model = :model, "group" = :group, priority = :priority
 WHERE id = :id;
+
+-- put_hint: what a person expects of a job from now on
+UPDATE job SET expect = :expect, share = :share, spread = :spread WHERE id = :id;
 
 -- change_definition: what a job does from now on
 UPDATE definition SET digest = :digest, spec = :spec WHERE job = :id;

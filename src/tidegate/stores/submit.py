@@ -99,6 +99,9 @@ class Submit:
         return Fresh(id, job.new.name, job, unmet)
 
     def _meet_again(self, job: Defined, known: Standing) -> str:
+        """What becomes of a job that is known; a queued one takes what is expected of it now in any case."""
+        if known.state is State.QUEUED and (known.expect, known.share) != (job.new.expect, job.new.share):
+            self._rows.put_hint(known.id, job.new.expect, job.new.share)
         if known.digest == job.digest:
             return "unchanged"
         if not self._update or known.state is not State.QUEUED:
