@@ -14,10 +14,16 @@ from tidegate.stores.sqlite import SqliteStore
 
 
 @pytest.fixture(params=["sqlite", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    made: Store = SqliteStore(tmp_path / "state" / "tidegate.db") if request.param == "sqlite" else MemoryStore()
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    made: Store = MemoryStore() if request.param == "memory" else SqliteStore(_place(request) / "tidegate.db")
     yield made
     made.close()
+
+
+def _place(request: pytest.FixtureRequest) -> Path:
+    """A directory, only where it is needed: thousands of mutants, each tried in memory, fill a disk with empty ones."""
+    made: Path = request.getfixturevalue("tmp_path")
+    return made / "state"
 
 
 @pytest.fixture
