@@ -16,6 +16,7 @@ from tidegate.model import (
     CHECK,
     Cancelled,
     Cause,
+    Ending,
     Exit,
     Failed,
     Hold,
@@ -367,6 +368,10 @@ VERDICTS: list[tuple[str, Seen, int | None, Outcome]] = [
     ("a retried limit, then its own no", Seen(unsure=limit(final=False), result=NO), 1,
      Failed(reason="exit 1: it said no")),
     ("the session is gone", Seen(session_gone=SessionGone("gone")), 1, Interrupted(reason="gone", session_gone=True)),
+    ("its model went no further", Seen(result=Result(ok=False, text="no", ending=Ending.CONTEXT)), 0,
+     Failed(reason="context too long: no", ending=Ending.CONTEXT)),
+    ("its model refused without a word", Seen(result=Result(ok=False, ending=Ending.REFUSAL)), 1,
+     Failed(reason="refusal", ending=Ending.REFUSAL)),
     ("a limit outweighs a gone session", Seen(session_gone=SessionGone("gone"), sure=limit()), 1, Limited(limit())),
     ("exit 0, no proof asked for", Seen(), 0, Succeeded()),
     ("exit 0, proof asked for", Seen(proof=True), 0, Failed(reason="exit 0, but no result", valid=False)),
@@ -423,7 +428,7 @@ def test_what_tidegate_or_the_kernel_ended_is_charged_and_ends_as_an_error_that_
         last = policy.after(replace(RUNNING, attempts=2), outcome, NOW, rules=RULES)
         assert last.state is State.ERROR
         assert not policy.is_blank(outcome, cautious=True, answered=False, lasted=1, rules=RULES)
-    assert policy.flooded(10**9).reason == "printed more than 1 GB"
+    assert policy.flooded(10**9) == replace(STARVED, reason="printed more than 1 GB", cause=Cause.OUTPUT)
 
 
 SIGHTINGS: list[tuple[str, Sighting, dict[str, object]]] = [
