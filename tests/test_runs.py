@@ -37,14 +37,20 @@ from tidegate.stores.sqlite import SqliteStore
 
 
 @pytest.fixture(params=["sqlite", "memory"])
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
-    store: Store = SqliteStore(tmp_path / "tidegate.db") if request.param == "sqlite" else MemoryStore()
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    store: Store = MemoryStore() if request.param == "memory" else SqliteStore(_place(request) / "tidegate.db")
     made = World(store)
     made.enter()
     yield made
     reconcile(store)
     audited(store)
     store.close()
+
+
+def _place(request: pytest.FixtureRequest) -> Path:
+    """A directory, only where it is needed."""
+    made: Path = request.getfixturevalue("tmp_path")
+    return made
 
 
 def attempt(n: int, outcome: str, **more: object) -> Attempt:
@@ -94,7 +100,7 @@ def cut(world: World, outcome: Outcome) -> Job:
     return world.finish(claim, outcome, exit=None)
 
 
-@pytest.mark.parametrize("outcome", [Limited(said()), Interrupted(reason="drained"), Lost("killed")], ids=str)
+@pytest.mark.parametrize("outcome", [Limited(said()), Interrupted(reason="drained"), Lost("killed")], ids=type)
 @pytest.mark.parametrize("most", [None, 0, 1, 2])
 def test_an_agent_that_is_cut_off_goes_on_so_often_and_then_begins_anew(
     world: World, outcome: Outcome, most: int | None
