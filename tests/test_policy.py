@@ -437,7 +437,7 @@ SIGHTINGS: list[tuple[str, Sighting, dict[str, object]]] = [
     ("progress", Progress(), {"progress": True}),
     ("usage", Usage(input_tokens=1), {"usage": Usage(input_tokens=1)}),
     ("result", YES, {"result": YES}),
-    ("warned", Warned(window=Window.WEEK, used=0.9, at=NOW), {}),
+    ("warned", Warned(window=Window.WEEK, used=0.9), {}),
     ("a sure limit", limit(), {"sure": limit()}),
     ("an unsure limit", limit(sure=False), {"unsure": limit(sure=False)}),
     ("a limit that it retries", limit(final=False), {"unsure": limit(final=False)}),
@@ -596,7 +596,42 @@ def test_a_hold_ends_when_the_limit_does_and_a_margin_later(told: Limit, prior: 
         by="tidegate",
         resets_at=told.resets_at,
         exact=told.exact,
+        early_at=made.early_at,
     )
+
+
+EARLY = [
+    ("far", limit(at(7200)), None, RULES, 1800),
+    ("not so far", limit(at(2700)), None, RULES, None),
+    ("far enough", limit(at(2701)), None, RULES, 1800),
+    ("unknown", limit(), None, RULES, None),
+    ("for a moment", limit(at(7200), kind=Kind.RATE_LIMIT), None, RULES, None),
+    ("never", limit(at(7200)), None, Rules(early=None), None),
+    ("shut for days already", limit(at(90_000)), hold(at(90_000), since=at(-36_000)), RULES, 3600),
+    ("shut for days before", limit(at(90_000)), hold(at(-1), since=at(-36_000)), RULES, 1800),
+]
+
+
+@pytest.mark.parametrize(
+    ("told", "prior", "rules", "seconds"), [row[1:] for row in EARLY], ids=[row[0] for row in EARLY]
+)
+def test_one_goes_ahead_of_a_reset_that_is_far(
+    told: Limit, prior: Hold | None, rules: Rules, seconds: float | None
+) -> None:
+    made = policy.hold_for(told, "claude", NOW, rules=rules, prior=prior)
+    assert made is not None
+    assert made.early_at == (None if seconds is None else at(seconds))
+
+
+def test_what_is_tried_ahead_of_its_reset_has_been_shut_since_it_was_and_is_so_still_when_refused() -> None:
+    shut = hold(at(7200), since=at(-3600), early_at=NOW)
+    tried = policy.reopening(shut, NOW, 7)
+    assert tried == replace(shut, ramp=True, allow=1, epoch=7, early_at=None)
+    assert policy.is_early(tried, NOW)
+    assert not policy.is_early(tried, at(7200))
+    assert not policy.is_early(replace(tried, allow=2), NOW)
+    again = policy.merged(tried, hold(at(7200)), NOW, attempt_epoch=8, opened=(7, NOW))
+    assert again == replace(shut, early_at=None)
 
 
 def test_a_reset_ahead_ends_the_row_of_misses() -> None:
@@ -718,6 +753,12 @@ def test_exact_ends_give_the_latest_in_whatever_order_they_are_told(told: list[H
 )
 def test_a_hold_is_due_when_its_end_has_come_and_it_does_not_ramp_yet(of: Hold, due: bool) -> None:
     assert policy.is_due(of, NOW) is due
+
+
+@pytest.mark.parametrize(("early", "due"), [(-1, True), (0, True), (1, False)])
+def test_a_hold_is_due_when_it_is_to_be_tried_early(early: float, due: bool) -> None:
+    assert policy.is_due(hold(at(90), early_at=at(early)), NOW) is due
+    assert not policy.is_due(hold(at(90), early_at=at(early), ramp=True), NOW)
 
 
 @pytest.mark.parametrize(

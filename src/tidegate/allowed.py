@@ -142,16 +142,16 @@ def some_size(value: object) -> int:
 says(some_size, schema(size))
 
 
-def or_none(check: Check[T]) -> Check[T | None]:
-    """What `check` allows, or "none"."""
+def or_none(check: Check[T], word: str = "none") -> Check[T | None]:
+    """What `check` allows, or a word for none of it."""
 
     def either(value: object) -> T | None:
-        if value is None or value == "none":
+        if value is None or value == word:
             return None
         try:
             return check(value)
         except Wrong as wrong:
-            raise Wrong(f'{wrong}; "none" for none', wrong.inside) from None
+            raise Wrong(f'{wrong}; "{word}" for none', wrong.inside) from None
 
     return either
 

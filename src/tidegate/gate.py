@@ -54,7 +54,8 @@ class Gate:
 
     def is_open(self, job: Job, now: datetime) -> bool:
         """Whether a job that was claimed a moment ago may still start."""
-        shut = [hold for hold in self.holds() if hold.allow == 0 and policy.prior_binds(hold, now)]
+        holds = [hold for hold in self.holds() if not policy.is_due(hold, now)]  # the claim has turned what is
+        shut = [hold for hold in holds if hold.allow == 0 and policy.prior_binds(hold, now)]
         mine = set(scopes(job, self._host)) if shut else ()
         return not any(hold.scope in mine for hold in shut)
 

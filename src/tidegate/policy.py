@@ -58,6 +58,7 @@ Action = Literal["hold", "backoff", "needs_human", "none"]
 
 NEAR = timedelta(seconds=1)  # two ends closer than this are the same end
 PRINTED = timedelta(seconds=120)  # a printed end of the same reset lies at most this far behind the exact one
+PATIENCE = 0.1  # of the time that a scope was shut: it is tried ahead of its reset no sooner again
 RAMP_END = 64  # a ramp this wide limits nothing any more
 AMPLE = 1.25  # times the least room: with so much launching goes on that was shut for too little
 
@@ -69,6 +70,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     reset may come up to 59 s later. `spread` is the most that jitter adds. A limit without a reset waits
     `unknown_first`, doubling up to `unknown_most`; a rate limit `rate_first` up to `rate_most`; a failed job
     `retry_first` up to `retry_most`. `recent`: progress younger than this is evidence that an account is open.
+    `early`: an account that is shut for long is tried at most so often before its reset, None for never.
     `blank_most` attempts in a row that fail within `blank_seconds` without an answer stop an account.
     """
 
@@ -86,6 +88,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     recent: float = 3600.0
     blank_most: int = 3
     blank_seconds: float = 10.0
+    early: float | None = 1800.0
 
 
 # --- from sightings to an outcome --------------------------------------------------------------
@@ -353,10 +356,13 @@ def edited(job: Job, new: NewJob) -> Job:
     return stages.redefined(changed)
 
 
-def after(job: Job, outcome: Outcome, now: datetime, *, rules: Rules, jitter: float = 0.5, cuts: int = 0) -> Job:
+def after(
+    job: Job, outcome: Outcome, now: datetime, *, rules: Rules, jitter: float = 0.5, cuts: int = 0, tries: bool = False
+) -> Job:
     """The job after an attempt ended so; `job` is running and already knows its session.
 
     `cuts` is how often its present run was cut off, this time included; it counts where a job allows only so many.
+    `tries`: it only went first, to find out whether its account is open: a refusal says nothing of the job.
     """
     match outcome:
         case Succeeded(text):
@@ -370,6 +376,8 @@ def after(job: Job, outcome: Outcome, now: datetime, *, rules: Rules, jitter: fl
         case Limited(limit):
             since = job.limited_since or now
             queued = _requeued(job, limit.evidence, cuts)
+            if tries:
+                return queued
             return replace(queued, limited_in_a_row=job.limited_in_a_row + 1, limited_since=since)
         case Interrupted(reason=reason, session_gone=gone):
             queued = _requeued(job, reason, cuts)
@@ -634,7 +642,17 @@ def _timed_hold(limit: Limit, scope: str, now: datetime, *, rules: Rules, prior:
         resets_at=limit.resets_at,
         exact=limit.exact,
         misses=misses,
+        early_at=_early(limit, now, prior, rules),
     )
+
+
+def _early(limit: Limit, now: datetime, prior: Hold | None, rules: Rules) -> datetime | None:
+    """When one is to go ahead of a reset that is far: after longer and longer waits, where it is shut for days."""
+    if rules.early is None or limit.resets_at is None or action(limit) == "backoff":
+        return None
+    waited = 0.0 if prior is None or not prior_binds(prior, now) else (now - prior.since).total_seconds()
+    wait = timedelta(seconds=max(rules.early, waited * PATIENCE))
+    return now + wait if now + wait * 1.5 < limit.resets_at else None  # else the reset is near
 
 
 def _until(limit: Limit, now: datetime, misses: int, rules: Rules, jitter: float) -> datetime:
@@ -662,7 +680,8 @@ def merged(
     if _is_stale(new, now, attempt_epoch, opened):
         return None
     if prior is None or prior.ramp or not prior_binds(prior, now):
-        return replace(new, canary=prior.canary if prior else None)
+        since = prior.since if prior is not None and is_early(prior, now) else new.since
+        return replace(new, canary=prior.canary if prior else None, since=since)
     return _extended(prior, new)
 
 
@@ -670,6 +689,11 @@ def _is_stale(new: Hold, now: datetime, attempt_epoch: int | None, opened: tuple
     if attempt_epoch is None or opened is None or attempt_epoch > opened[0]:
         return False
     return new.resets_at is None or new.resets_at <= max(now, opened[1])
+
+
+def is_early(hold: Hold, now: datetime) -> bool:
+    """Whether a shut scope is being tried ahead of its reset, and nobody has been answered yet."""
+    return hold.ramp and hold.allow == 1 and hold.until is not None and not has_ended(hold, now)
 
 
 def prior_binds(hold: Hold, now: datetime) -> bool:
@@ -706,8 +730,13 @@ def is_scarce(free: float, least: float, *, held: bool) -> bool:
 
 
 def is_due(hold: Hold, now: datetime) -> bool:
-    """Whether a hold's end has come: a limit turns into its ramp, any other is lifted."""
-    return not hold.ramp and hold.until is not None and hold.until <= now
+    """Whether a limit is to turn into its ramp, at its end or ahead of that, or any other hold is to be lifted."""
+    return not hold.ramp and (has_ended(hold, now) or (hold.early_at is not None and hold.early_at <= now))
+
+
+def has_ended(hold: Hold, now: datetime) -> bool:
+    """Whether the end of a hold has come."""
+    return hold.until is not None and hold.until <= now
 
 
 def is_stranded(hold: Hold, now: datetime, rules: Rules) -> bool:
@@ -719,8 +748,9 @@ def is_stranded(hold: Hold, now: datetime, rules: Rules) -> bool:
 
 
 def reopening(hold: Hold, now: datetime, epoch: int) -> Hold:
-    """The ramp that a limit hold turns into at its end: one canary first."""
-    return replace(hold, ramp=True, allow=1, since=now, epoch=epoch)
+    """The ramp that a limit hold turns into at its end, or when it is tried ahead of that: one canary first."""
+    since = now if has_ended(hold, now) else hold.since
+    return replace(hold, ramp=True, allow=1, since=since, epoch=epoch, early_at=None)
 
 
 def outside(scope: str, hours: Hours, now: datetime) -> Hold | None:

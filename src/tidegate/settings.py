@@ -136,6 +136,7 @@ class LimitsTable(Table):
     rate_first: SomeSeconds = 15.0
     rate_most: SomeSeconds = 600.0
     recent: Seconds = 3600.0
+    early_canary: Annotated[float | None, _is(allowed.or_none(allowed.seconds(), "off"))] = 1800.0
 
 
 class RetryTable(Table):
@@ -556,6 +557,7 @@ def rules(settings: Settings) -> Rules:
         rate_first=limits.rate_first,
         rate_most=limits.rate_most,
         recent=limits.recent,
+        early=limits.early_canary,
         retry_first=retry.first,
         retry_most=retry.most,
         max_limited=supervisor.max_limited,

@@ -17,7 +17,7 @@ from tidegate.model import Event
 
 CHUNK = 1000
 RECENT = 20  # events that a follower without a filter begins with
-INSTANTS = ("until", "resets_at", "not_before")  # facts that are told as local times
+INSTANTS = ("until", "resets_at", "early_at", "not_before")  # facts that are told as local times
 AGAIN = 0.2  # seconds between two looks
 
 

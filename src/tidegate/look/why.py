@@ -249,7 +249,9 @@ def scope_words(scope: str, job: Job | None = None) -> str:
 
 def hold_words(hold: Hold, page: Page) -> str:
     """What a hold does, until when, and why: to follow its scope."""
-    because = _because(hold)
+    because = _because(hold, page)
+    if hold.until is not None and hold.origin is Origin.LIMIT and policy.is_early(hold, page.now):
+        return f"is shut until {page.until(hold.until)}: {because}; one goes ahead, as it may open early"
     is_due = hold.origin is Origin.LIMIT and policy.is_due(hold, page.now)  # the next claim turns it into its ramp
     if is_due or (hold.ramp and hold.origin is not Origin.START):
         after = f" ({because})" if because else ""
@@ -276,7 +278,7 @@ def _does(hold: Hold, page: Page) -> str:
     return f"is shut{end}"
 
 
-def _because(hold: Hold) -> str:
+def _because(hold: Hold, page: Page) -> str:
     reason = shown(hold.reason)
     if hold.origin is Origin.LIMIT:
         reason = reason.replace("_", " ")
@@ -284,4 +286,6 @@ def _because(hold: Hold) -> str:
             reason += f", {hold.window} window"
         if hold.resets_at is None and hold.window is not Window.MINUTE:
             reason += ", no reset named"
+        if hold.early_at is not None and hold.until is not None and hold.early_at < hold.until:
+            reason += f", tried early {page.until(hold.early_at)}"
     return reason

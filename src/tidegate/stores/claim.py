@@ -34,10 +34,11 @@ def claim(rows: Rows, who: Claimer, *, most: int, batch: int | None) -> list[tup
 
 
 def turn_due(rows: Rows, now: datetime) -> None:
-    """Each limit whose end has come turns into its ramp; each other such hold is lifted."""
+    """Each limit whose end has come, or that is to be tried, turns into its ramp; each other such hold is lifted."""
     for hold in rows.due_holds(now):
         if hold.origin is Origin.LIMIT:
-            seq = rows.event(now, "gate reopening", scope=hold.scope, data={**about(hold), "allow": 1})
+            name = "gate reopening" if policy.has_ended(hold, now) else "gate tried"
+            seq = rows.event(now, name, scope=hold.scope, data={**about(hold), "allow": 1})
             rows.put_hold(policy.reopening(hold, now, seq))
             rows.put_opening(hold.scope, seq, now)
         else:

@@ -8,7 +8,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from tidegate import budget, policy, retries, runs
+from tidegate import budget, policy, reopening, retries, runs
 from tidegate.errors import BadInput, NotOwner
 from tidegate.model import (
     Account,
@@ -16,9 +16,9 @@ from tidegate.model import (
     Attempt,
     Batch,
     Budget,
-    Drawn,
     Failed,
     Forgotten,
+    Habit,
     Hold,
     Interrupted,
     Job,
@@ -27,7 +27,6 @@ from tidegate.model import (
     NewJob,
     Origin,
     Outcome,
-    Reading,
     Request,
     State,
     Submission,
@@ -38,7 +37,7 @@ from tidegate.model import (
     family,
 )
 from tidegate.policy import Rules
-from tidegate.stores import ends, metering, spending, timetable
+from tidegate.stores import ends, spending, timetable
 from tidegate.stores.claim import Claimer, claim, turn_due
 from tidegate.stores.rows import Known, Rows, Ties, about, iso, told
 from tidegate.stores.submit import CHUNK, Submit, check
@@ -207,7 +206,6 @@ class Ledger:
                 self._rows.drop_events(past[start : start + CHUNK])
         with self._rows.transaction():
             self._rows.drop_idle(before, IDLE)
-            self._rows.drop_tides(before)
         return len(past)
 
     def _job(self, id: int) -> Job:
@@ -315,21 +313,6 @@ class Ledger:
             if mine.ended_at is None:
                 self._rows.event(now, "attempt frozen" if rests else "attempt thawed", job=job.id, attempt=mine.n)
 
-    def note_signals(self, drawn: Sequence[tuple[Attempt, Drawn]], readings: Sequence[Reading], now: datetime) -> None:
-        """Write down what running attempts have drawn so far, in all, and what was read of windows since.
-
-        Of an attempt that has ended, or is another supervisor's now, it is told too late and changes nothing.
-        """
-        with self._rows.transaction():
-            for attempt, so_far in drawn:
-                try:
-                    job, mine = self._owned(attempt)
-                except NotOwner:
-                    continue
-                if mine.ended_at is None:
-                    metering.draw(self._rows, job, mine, so_far, now)
-            metering.read(self._rows, readings, now)
-
     def finish(
         self,
         attempt: Attempt,
@@ -339,7 +322,6 @@ class Ledger:
         exit: int | None = None,
         session: str | None = None,
         usage: Usage | None = None,
-        drawn: Drawn | None = None,
         rules: Rules | None = None,
         jitter: float = 0.5,
     ) -> Job:
@@ -359,8 +341,6 @@ class Ledger:
                 return job
             if usage is not None:
                 ended = replace(ended, usage=self._own(usage, ended))
-            if drawn is not None:
-                ended = metering.draw(self._rows, job, ended, drawn, now)
             self._rows.put_attempt(ended)
             if ended.progressed and not mine.progressed:
                 self._progressed(job, mine, now)
@@ -372,8 +352,6 @@ class Ledger:
             if blank:
                 self._count_blank(job, ended, now, rules)
             spending.count(self._rows, job, ended, ties, now)
-            if ended.drawn or job.work is not None:
-                metering.count(self._rows, after, now)
             return self._job(job.id) if ties.budgeted else after
 
     def _own(self, usage: Usage, attempt: Attempt) -> Usage:
@@ -393,7 +371,8 @@ class Ledger:
         jitter: float,
     ) -> Job:
         cuts = self._cuts(running) if running.spec.max_interruptions else 0
-        after = policy.after(running, outcome, now, rules=rules, jitter=jitter, cuts=cuts)
+        tries = isinstance(outcome, Limited) and self._went_early(running, attempt)
+        after = policy.after(running, outcome, now, rules=rules, jitter=jitter, cuts=cuts, tries=tries)
         job = ends.obeyed(self._rows, after, ties, now)
         if job.reason != (reason := _kept(job.reason)):
             job = replace(job, reason=reason)
@@ -414,6 +393,13 @@ class Ledger:
     def _cuts(self, job: Job) -> int:
         """How often the present run of a job was cut off; the end of its last attempt is written already."""
         return runs.cut_off(runs.last(self._rows.attempts_of(job.id)))
+
+    def _went_early(self, job: Job, attempt: Attempt) -> bool:
+        """Whether an attempt went ahead of a reset, and found what is shut still shut: not a closing of its own."""
+        if not attempt.canary or attempt.progressed:
+            return False
+        holds = self._provider_holds(job)
+        return any(hold.origin is Origin.LIMIT and not hold.ramp and hold.epoch < attempt.epoch for hold in holds)
 
     def _is_blank(self, job: Job, attempt: Attempt, outcome: Outcome, now: datetime, rules: Rules) -> bool:
         known = self._rows.known(job.account) if isinstance(outcome, Failed) else None
@@ -490,7 +476,19 @@ class Ledger:
         self._rows.put_known(known.progressed(job.id, now))
         for hold in self._provider_holds(job):
             if hold.ramp and hold.epoch < attempt.epoch:
+                if policy.is_early(hold, now):
+                    data = {**about(hold), "allow": 1, "until": iso(now), "early": True}
+                    self._rows.event(now, "gate reopening", scope=hold.scope, data=data)
+                self._learn_opening(hold, attempt)
                 self._widen(hold, known.account.max_running, now)
+
+    def _learn_opening(self, hold: Hold, attempt: Attempt) -> None:
+        """Remember since when a window is open, by the first attempt that is answered in it."""
+        if hold.origin is Origin.START:
+            self._rows.put_opening(hold.scope, hold.epoch, attempt.started_at)
+        elif hold.allow == 1 and reopening.is_learned_from(hold):
+            habit = self._rows.habit(hold.scope, hold.window) or Habit(scope=hold.scope, window=hold.window)
+            self._rows.put_habit(reopening.opened(habit, attempt.started_at))
 
     def _provider_holds(self, job: Job) -> list[Hold]:
         lane = f"{job.account}/{family(job.model)}"
@@ -520,15 +518,24 @@ class Ledger:
             if attempt is not None and self._rows.has_shut(attempt, new):
                 return prior
             epoch = attempt.epoch if attempt else None
-            merged = policy.merged(prior, new, now, attempt_epoch=epoch, opened=self._rows.opening(hold.scope))
+            opened = self._rows.opening(hold.scope)
+            merged = policy.merged(prior, new, now, attempt_epoch=epoch, opened=opened)
+            if merged is not None and reopening.is_learned_from(merged) and not _stands(prior, now):
+                merged = self._learned(merged, opened, now)
             if merged is None or (prior is not None and _says_the_same(prior, merged)):
                 return prior if merged is not None else None
-            if attempt is not None:
-                metering.refuse(self._rows, merged, now)
             return self._write_hold(prior, merged, now, attempt)
 
+    def _learned(self, hold: Hold, opened: tuple[int, datetime] | None, now: datetime) -> Hold:
+        """A closing of a window as all that is known of its earlier ones would have it."""
+        habit = self._rows.habit(hold.scope, hold.window) or Habit(scope=hold.scope, window=hold.window)
+        told, known = reopening.shut(habit, hold, now, opened[1] if opened else None)
+        if known != habit:
+            self._rows.put_habit(known)
+        return reopening.looked_for(known, told, now)
+
     def _write_hold(self, prior: Hold | None, hold: Hold, now: datetime, attempt: Attempt | None) -> Hold:
-        moved = prior is not None and not prior.ramp and policy.prior_binds(prior, now)
+        moved = prior is not None and (_stands(prior, now) or policy.is_early(prior, now))
         seq = self._rows.event(
             now,
             "gate moved" if moved else "gate shut",
@@ -576,6 +583,11 @@ class Ledger:
         said = timetable.read_all(hours)
         with self._rows.transaction():
             timetable.say_all(self._rows, source, said, now)
+
+
+def _stands(hold: Hold | None, now: datetime) -> bool:
+    """Whether a hold shuts its scope, whatever else is told of it."""
+    return hold is not None and not hold.ramp and policy.prior_binds(hold, now)
 
 
 def _who(supervisor: Supervisor) -> dict[str, str | int]:

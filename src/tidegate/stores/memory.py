@@ -21,17 +21,15 @@ from tidegate.model import (
     Attempt,
     Balance,
     Batch,
-    Cost,
     Event,
     Group,
+    Habit,
     Hold,
     Job,
-    Meter,
     Need,
     NewJob,
     Origin,
     Past,
-    Reading,
     Request,
     Share,
     Shut,
@@ -39,7 +37,6 @@ from tidegate.model import (
     Stand,
     State,
     Supervisor,
-    Tide,
     Usage,
     Window,
     family,
@@ -77,6 +74,7 @@ class _Rows:
         self.accounts: dict[str, Known] = {}
         self.holds: dict[Key, Hold] = {}
         self.openings: dict[str, tuple[int, datetime]] = {}
+        self.habits: dict[tuple[str, Window], Habit] = {}
         self.batches: dict[str, int] = {}
         self.ids: dict[tuple[int, str], int] = {}
         self.jobs: dict[int, Job] = {}
@@ -88,11 +86,6 @@ class _Rows:
         self.tied: dict[tuple[int, str], Group] = {}
         self.ledgers: dict[tuple[str, int, str], Spent] = {}
         self.kept: dict[tuple[str, str], Kept] = {}
-        self.drawn: dict[tuple[str, str, datetime], float] = {}
-        self.gauges: dict[tuple[str, str], Meter] = {}
-        self.over: dict[tuple[str, Window, datetime], Tide] = {}
-        self.heard: dict[tuple[str, Window, datetime], Reading] = {}
-        self.prices: dict[tuple[str, str], tuple[Cost, datetime]] = {}
         self.history: dict[tuple[str, str], Past] = {}
         self.closings: dict[tuple[str, str, datetime], Shut] = {}
         self.last: dict[str, int] = {}
@@ -209,7 +202,10 @@ class _Rows:
 
     def due_holds(self, now: datetime) -> list[Hold]:
         due = [hold for hold in self.every_hold() if policy.is_due(hold, now)]
-        return sorted(due, key=lambda hold: hold.until or now)
+        ended = [hold for hold in due if policy.has_ended(hold, now)]
+        early = [hold for hold in due if not policy.has_ended(hold, now)]
+        first = sorted(ended, key=lambda hold: hold.until or now)
+        return [*first, *sorted(early, key=lambda hold: hold.early_at or now)]
 
     def put_hold(self, hold: Hold) -> None:
         self._put(self.holds, (hold.scope, hold.origin, hold.window), hold)
@@ -237,6 +233,12 @@ class _Rows:
 
     def put_opening(self, scope: str, epoch: int, at: datetime) -> None:
         self._put(self.openings, scope, (epoch, at))
+
+    def habit(self, scope: str, window: Window) -> Habit | None:
+        return self.habits.get((scope, window))
+
+    def put_habit(self, habit: Habit) -> None:
+        self._put(self.habits, (habit.scope, habit.window), habit)
 
     def has_shut(self, attempt: Attempt, hold: Hold) -> bool:
         said = {"origin": hold.origin.value, "window": hold.window.value, "evidence": hold.evidence}
@@ -628,57 +630,6 @@ class _Rows:
         mine = [one for one in self.attempts.values() if one.job == job and one.session == session and one.ended_at]
         return [one.usage for one in mine if one.usage is not None]
 
-    # --- windows ---
-
-    def put_drawn(self, attempt: Attempt) -> None:
-        before = self.attempts[attempt.job, attempt.n]
-        after = replace(before, drawn=attempt.drawn, answers=attempt.answers)
-        self._put(self.attempts, (attempt.job, attempt.n), after)
-
-    def add_draw(self, account: str, model: str, at: datetime, tokens: float) -> None:
-        self._put(self.drawn, (account, model, at), self.drawn.get((account, model, at), 0.0) + tokens)
-
-    def draws(self, account: str, model: str | None, since: datetime) -> list[tuple[datetime, float]]:
-        mine = (
-            (at, lane, tokens)
-            for (one, lane, at), tokens in self.drawn.items()
-            if one == account and model in (None, lane) and at >= since
-        )
-        return [(at, tokens) for at, _, tokens in sorted(mine)]
-
-    def meter(self, scope: str, window: Window) -> Meter | None:
-        return self.gauges.get((scope, window))
-
-    def meters_on(self, scope: str | None) -> list[Meter]:
-        """As the port says; with None, of every scope."""
-        return [self.gauges[key] for key in sorted(self.gauges) if scope in (None, key[0])]
-
-    def put_meter(self, meter: Meter) -> None:
-        self._put(self.gauges, (meter.scope, meter.window.value), meter)
-
-    def put_tide(self, tide: Tide) -> None:
-        mine = (key for key in self.over if key[:2] == (tide.scope, tide.window))
-        self._drop_all(self.over, [key for key in mine if self.over[key].ended_at > tide.began_at])
-        self._put(self.over, (tide.scope, tide.window, tide.began_at), tide)
-
-    def add_reading(self, reading: Reading) -> None:
-        self._put(self.heard, (reading.scope, reading.window, reading.at), reading)
-
-    def drop_old(self, scope: str, window: Window, before: datetime) -> None:
-        self._drop_all(self.heard, [key for key in self.heard if key[:2] == (scope, window) and key[2] < before])
-        account = scope.partition("/")[0]
-        self._drop_all(self.drawn, [key for key in self.drawn if key[0] == account and key[2] < before])
-
-    def cost(self, account: str, group: str) -> Cost | None:
-        return self.prices[account, group][0] if (account, group) in self.prices else None
-
-    def put_cost(self, cost: Cost, at: datetime) -> None:
-        self._put(self.prices, (cost.account, cost.group), (cost, at))
-
-    def drop_tides(self, before: datetime) -> None:
-        self._drop_all(self.over, [key for key, tide in self.over.items() if tide.ended_at < before])
-        self._drop_all(self.prices, [key for key, (_, at) in self.prices.items() if at < before])
-
     # --- money ---
 
     def add_spent(self, day: str, batch: int, account: str, part: Spent) -> None:
@@ -787,28 +738,6 @@ class MemoryStore(Ledger):
         with self._look() as rows:
             found = [*rows.closings.values(), *rows.shuts(None)]
             return sorted(found, key=lambda one: (one.since, one.scope, one.window))
-
-    def meters(self, scope: str | None = None) -> list[Meter]:
-        """The meters of a scope, or of all, by scope and window."""
-        with self._look() as rows:
-            return rows.meters_on(scope)
-
-    def tides(self, scope: str, window: Window, most: int = 100) -> list[Tide]:
-        """The windows of a scope and a kind that are over, the newest first."""
-        with self._look() as rows:
-            mine = [tide for key, tide in rows.over.items() if key[:2] == (scope, window)]
-            return sorted(mine, key=lambda tide: tide.began_at, reverse=True)[:most]
-
-    def readings(self, scope: str, window: Window, since: datetime) -> list[Reading]:
-        """What was read of the windows of a scope and a kind from an instant on, in order."""
-        with self._look() as rows:
-            mine = [one for key, one in rows.heard.items() if key[:2] == (scope, window) and one.at >= since]
-            return sorted(mine, key=lambda one: one.at)
-
-    def costs(self, account: str) -> list[Cost]:
-        """What jobs that have succeeded with an account have drawn, by group."""
-        with self._look() as rows:
-            return [rows.prices[key][0] for key in sorted(rows.prices) if key[0] == account]
 
     def spent_by_day(self) -> dict[tuple[str, str], Spent]:
         """What was spent, by day and account."""
@@ -963,6 +892,6 @@ class MemoryStore(Ledger):
         """The first instant after `now` at which a claim could find more than now: a `not_before` or an `until`."""
         with self._look() as rows:
             waits = [job.not_before for job in rows.jobs.values() if job.state is State.QUEUED]
-            ends = [hold.until for hold in rows.every_hold() if not hold.ramp]
+            ends = [at for hold in rows.every_hold() if not hold.ramp for at in (hold.until, hold.early_at)]
             known = [*waits, *ends, *timetable.openings(rows, now)]
             return min((at for at in known if at is not None and at > now), default=None)

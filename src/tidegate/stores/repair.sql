@@ -261,6 +261,10 @@ WHERE epoch > (SELECT coalesce(max(seq), 0) FROM event);
 UPDATE opening SET epoch = (SELECT coalesce(max(seq), 0) FROM event)
 WHERE epoch > (SELECT coalesce(max(seq), 0) FROM event);
 
+-- habit: it is learned again
+DELETE FROM habit WHERE "window" NOT IN ('5h', 'day', 'week', 'month', 'spend', 'unknown')
+  OR span < 0 OR span > 1e9 OR cuts < 0 OR rest < 0 OR rest > 1e9;
+
 -- money: the books of these batches are made anew, from what is known of their attempts
 DELETE FROM spent WHERE batch IN (
   SELECT told.batch FROM (
@@ -284,21 +288,6 @@ FROM attempt JOIN job ON job.id = attempt.job JOIN definition ON definition.job 
 WHERE attempt.ended_at IS NOT NULL AND outcome <> 'unclaimed' AND job.batch NOT IN (SELECT batch FROM spent)
   AND (json_valid(usage) OR (usage IS NULL AND json_valid(spec) AND spec ->> 'agent' IS NOT NULL))
 GROUP BY 1, 2, 3;
-
--- windows: what cannot be so is forgotten: it is told again
-DELETE FROM meter WHERE coalesce(used, 0) NOT BETWEEN 0 AND 1 OR drawn < 0 OR drawn_at_reading NOT BETWEEN 0 AND drawn
-  OR (used IS NULL) <> (read_at IS NULL);
-DELETE FROM tide WHERE coalesce(used, 0) NOT BETWEEN 0 AND 1 OR drawn < 0 OR drawn_at_reading NOT BETWEEN 0 AND drawn
-  OR ended_at < began_at OR refused NOT IN (0, 1);
-DELETE FROM reading WHERE used NOT BETWEEN 0 AND 1 OR drawn < 0;
-
--- costs: so are costs, which are learned again
-DELETE FROM cost
-WHERE jobs < 1 OR drawn <= 0 OR seconds < 0 OR rates < 0 OR squares * jobs < logs * logs * 0.999999 - 0.000001;
-
--- draws: nothing was drawn then
-UPDATE attempt SET drawn = max(drawn, 0), answers = max(answers, 0) WHERE drawn < 0 OR answers < 0;
-DELETE FROM draw WHERE tokens < 0;
 
 -- request_cancel: nothing is left to cancel
 DELETE FROM request WHERE verb = 'cancel' AND target IS NOT NULL

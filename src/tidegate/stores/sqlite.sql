@@ -414,64 +414,20 @@ ALTER TABLE job ADD COLUMN expect REAL;  -- seconds; NULL: nobody says
 ALTER TABLE job ADD COLUMN share  REAL;  -- a part of its account's 5-hour window,
 ALTER TABLE job ADD COLUMN spread REAL;  -- and how far that may be off
 
--- migration_11: what agents draw of the windows of their accounts, and what is told of these
-ALTER TABLE attempt ADD COLUMN drawn REAL NOT NULL DEFAULT 0;  -- in token equivalents, by itself so far
-ALTER TABLE attempt ADD COLUMN answers INTEGER NOT NULL DEFAULT 0;  -- of a model
+-- migration_11: when what is shut is tried ahead of its end, and how windows have behaved
+ALTER TABLE hold ADD COLUMN early_at TEXT;
+CREATE INDEX hold_early ON hold (early_at) WHERE ramp = 0 AND early_at IS NOT NULL;
 
-CREATE TABLE draw (  -- what all attempts have drawn of an account, in pieces of five minutes
-  account TEXT NOT NULL,
-  model   TEXT NOT NULL,  -- the family of their jobs' models
-  at      TEXT NOT NULL,
-  tokens  REAL NOT NULL,
-  PRIMARY KEY (account, at, model)
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE meter (  -- the present window of each kind, or the last one where nothing was drawn since it ended
-  scope            TEXT NOT NULL,  -- an account, or one model of it
-  "window"         TEXT NOT NULL CHECK ("window" IN ('minute', '5h', 'day', 'week', 'month', 'spend', 'unknown')),
-  begins_at        TEXT NOT NULL,
-  resets_at        TEXT,           -- as told
-  used             REAL,           -- as told, 0 to 1
-  read_at          TEXT,
-  drawn            REAL NOT NULL,  -- by us since it began
-  drawn_at_reading REAL NOT NULL,
-  refused_at       TEXT,
-  PRIMARY KEY (scope, "window")
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE tide (  -- windows that are over
-  scope            TEXT NOT NULL,
-  "window"         TEXT NOT NULL CHECK ("window" IN ('minute', '5h', 'day', 'week', 'month', 'spend', 'unknown')),
-  began_at         TEXT NOT NULL,
-  ended_at         TEXT NOT NULL,
-  used             REAL,
-  drawn            REAL NOT NULL,
-  drawn_at_reading REAL NOT NULL,
-  refused          INTEGER NOT NULL,
-  PRIMARY KEY (scope, "window", began_at)
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE reading (  -- what was told of windows, hundredth by hundredth
+CREATE TABLE habit (  -- how a window of a scope has behaved
   scope     TEXT NOT NULL,
-  "window"  TEXT NOT NULL CHECK ("window" IN ('minute', '5h', 'day', 'week', 'month', 'spend', 'unknown')),
-  at        TEXT NOT NULL,
-  used      REAL NOT NULL,
-  resets_at TEXT,
-  drawn     REAL NOT NULL,  -- by us of that window by then
-  PRIMARY KEY (scope, "window", at)
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE cost (  -- what jobs that have succeeded have drawn, in the last run of each
-  account TEXT NOT NULL,
-  "group" TEXT NOT NULL,     -- BATCH/GROUP
-  jobs    INTEGER NOT NULL,
-  logs    REAL NOT NULL,     -- of each one's draw the logarithm, added up,
-  squares REAL NOT NULL,     -- and its square
-  drawn   REAL NOT NULL,
-  seconds REAL NOT NULL,     -- that they worked
-  rates   REAL NOT NULL,     -- each one's draw per second, added up
-  at      TEXT NOT NULL,     -- of the last one
-  PRIMARY KEY (account, "group")
+  "window"  TEXT NOT NULL,
+  opened_at TEXT,           -- when the first attempt was launched that is answered in the present window,
+  began     TEXT,           -- and in the one that was used up last,
+  cut_at    TEXT,           -- which was then
+  span      REAL NOT NULL,  -- the longest time in seconds from such a begin to the reset that was told
+  cuts      INTEGER NOT NULL,  -- how often in a row it was used up soon after it had opened;
+  rest      REAL NOT NULL,     -- the seconds that it rests for that
+  PRIMARY KEY (scope, "window")
 ) STRICT, WITHOUT ROWID;
 
 -- salvaged: what hangs on a row that is lost goes, and nothing gets a number that one of them may have had
@@ -563,17 +519,24 @@ SELECT * FROM hold ORDER BY scope, origin, "window";
 -- due_holds: the holds whose end has come
 SELECT * FROM hold WHERE ramp = 0 AND until <= :now ORDER BY until, scope, origin, "window";
 
+-- early_holds: the holds that are to be tried ahead of their end
+SELECT * FROM hold WHERE ramp = 0 AND early_at <= :now AND until > :now ORDER BY early_at, scope, origin, "window";
+
 -- next_end: the first end of a hold that is still ahead
 SELECT min(until) FROM hold WHERE ramp = 0 AND until > :now;
 
+-- next_early: the first instant ahead at which what is shut is tried
+SELECT min(early_at) FROM hold WHERE ramp = 0 AND early_at > :now;
+
 -- put_hold: write a hold
 INSERT INTO hold (scope, origin, "window", allow, since, until, reason, evidence, by, epoch, resets_at, exact, ramp,
-  misses, canary, halt)
+  misses, canary, halt, early_at)
 VALUES (:scope, :origin, :window, :allow, :since, :until, :reason, :evidence, :by, :epoch, :resets_at, :exact, :ramp,
-  :misses, :canary, :halt)
+  :misses, :canary, :halt, :early_at)
 ON CONFLICT (scope, origin, "window") DO UPDATE SET
   allow = :allow, since = :since, until = :until, reason = :reason, evidence = :evidence, by = :by, epoch = :epoch,
-  resets_at = :resets_at, exact = :exact, ramp = :ramp, misses = :misses, canary = :canary, halt = :halt;
+  resets_at = :resets_at, exact = :exact, ramp = :ramp, misses = :misses, canary = :canary, halt = :halt,
+  early_at = :early_at;
 
 -- drop_hold: remove a hold
 DELETE FROM hold WHERE scope = :scope AND origin = :origin AND "window" = :window;
@@ -597,6 +560,15 @@ SELECT epoch, at FROM opening WHERE scope = :scope;
 -- put_opening: a scope is reopened
 INSERT INTO opening (scope, epoch, at) VALUES (:scope, :epoch, :at)
 ON CONFLICT (scope) DO UPDATE SET epoch = :epoch, at = :at;
+
+-- habit: how a window of a scope has behaved
+SELECT * FROM habit WHERE scope = :scope AND "window" = :window;
+
+-- put_habit: remember that
+INSERT INTO habit (scope, "window", opened_at, began, cut_at, span, cuts, rest)
+VALUES (:scope, :window, :opened_at, :began, :cut_at, :span, :cuts, :rest)
+ON CONFLICT (scope, "window") DO UPDATE SET
+  opened_at = :opened_at, began = :began, cut_at = :cut_at, span = :span, cuts = :cuts, rest = :rest;
 
 -- has_shut: whether an attempt has made such a hold of the same evidence before, or moved its end
 SELECT EXISTS (
@@ -835,68 +807,6 @@ UPDATE attempt SET
   supervisor = :supervisor, progressed = :progressed, ended_at = :ended_at, outcome = :outcome, exit = :exit,
   session = :session, usage = :usage, detail = :detail
 WHERE job = :job AND n = :n;
-
--- put_drawn: what an attempt has drawn so far
-UPDATE attempt SET drawn = :drawn, answers = :answers WHERE job = :job AND n = :n;
-
--- add_draw: one more part of what was drawn of an account
-INSERT INTO draw (account, model, at, tokens) VALUES (:account, :model, :at, :tokens)
-ON CONFLICT (account, at, model) DO UPDATE SET tokens = tokens + :tokens;
-
--- draws: what was drawn of an account from an instant on
-SELECT at, tokens FROM draw WHERE account = :account AND at >= :since AND (:model IS NULL OR model = :model)
-ORDER BY at, model;
-
--- meter: one meter
-SELECT * FROM meter WHERE scope = :scope AND "window" = :window;
-
--- meters_on: the meters of a scope
-SELECT * FROM meter WHERE scope = :scope ORDER BY "window";
-
--- meters: every meter
-SELECT * FROM meter ORDER BY scope, "window";
-
--- put_meter: write a meter
-INSERT OR REPLACE INTO meter
-  (scope, "window", begins_at, resets_at, used, read_at, drawn, drawn_at_reading, refused_at)
-VALUES (:scope, :window, :begins_at, :resets_at, :used, :read_at, :drawn, :drawn_at_reading, :refused_at);
-
--- drop_tides_from: windows that were thought to have ended after this
-DELETE FROM tide WHERE scope = :scope AND "window" = :window AND ended_at > :began_at;
-
--- add_tide: a window has ended
-INSERT OR REPLACE INTO tide (scope, "window", began_at, ended_at, used, drawn, drawn_at_reading, refused)
-VALUES (:scope, :window, :began_at, :ended_at, :used, :drawn, :drawn_at_reading, :refused);
-
--- tides: the windows that are over, the newest first
-SELECT * FROM tide WHERE scope = :scope AND "window" = :window ORDER BY began_at DESC LIMIT :most;
-
--- add_reading: what was told of a window
-INSERT OR REPLACE INTO reading (scope, "window", at, used, resets_at, drawn)
-VALUES (:scope, :window, :at, :used, :resets_at, :drawn);
-
--- readings: what was told of windows from an instant on
-SELECT * FROM reading WHERE scope = :scope AND "window" = :window AND at >= :since ORDER BY at;
-
--- drop_old: what was told of a window, and drawn of its account, before an instant
-DELETE FROM reading WHERE scope = :scope AND "window" = :window AND at < :before;
-DELETE FROM draw WHERE account = :account AND at < :before;
-
--- cost: what the jobs of a group have drawn
-SELECT account, "group", jobs, logs, squares, drawn, seconds, rates FROM cost
-WHERE account = :account AND "group" = :group;
-
--- costs: what the jobs of each group have drawn
-SELECT account, "group", jobs, logs, squares, drawn, seconds, rates FROM cost
-WHERE account = :account ORDER BY "group";
-
--- put_cost: what the jobs of a group have drawn by now
-INSERT OR REPLACE INTO cost (account, "group", jobs, logs, squares, drawn, seconds, rates, at)
-VALUES (:account, :group, :jobs, :logs, :squares, :drawn, :seconds, :rates, :at);
-
--- drop_tides: windows that ended before an instant, and costs that nothing was added to since
-DELETE FROM tide WHERE ended_at < :before;
-DELETE FROM cost WHERE at < :before;
 
 -- spent_in: what the attempts of a job told of their part of a session
 SELECT usage FROM attempt WHERE job = :job AND session = :session AND usage IS NOT NULL AND ended_at IS NOT NULL;

@@ -1,0 +1,135 @@
+"""When a closed account is tried, and what the store remembers of its windows: the same for every store."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from stores.world import RULES, World, names
+from tidegate.model import Account, Hold, Origin, Window
+
+HOUR = 3600.0
+
+
+def shut(world: World, hours: float = 4) -> None:
+    """An account that is found used up for hours by the first of three jobs."""
+    world.submit("a", "b", "c")
+    world.limited(world.take(), world.ahead(hours * HOUR))
+
+
+def test_one_goes_ahead_of_a_reset_that_is_far_and_its_refusal_is_no_new_closing(world: World) -> None:
+    shut(world)
+    since, end = world.now, world.hold("acct").until
+    assert world.hold("acct").early_at == world.ahead(1800)
+    assert world.store.next_due(world.now) == world.ahead(1800)
+    world.wait(1799)
+    assert world.claim(9) == []
+    world.wait(1)
+    ((job, attempt),) = world.claim(9)
+    assert attempt.canary
+    assert world.claim(9) == []
+    assert (world.hold("acct").ramp, world.hold("acct").until) == (True, end)
+    world.wait(10)
+    world.limited((job, attempt), end, evidence="still no more")
+    hold = world.hold("acct")
+    assert (hold.ramp, hold.allow, hold.until, hold.since) == (False, 0, end, since)
+    assert hold.early_at == world.ahead(1800)
+    assert [event.name for event in world.events("gate shut", "gate tried", "gate moved", "gate reopening")] == [
+        "gate shut",
+        "gate tried",
+        "gate moved",
+    ]
+    assert len(world.store.shuts()) == 1
+
+
+def test_a_reset_that_came_early_is_found_and_opens_the_gate(world: World) -> None:
+    shut(world)
+    world.wait(1800)
+    canary = world.take()
+    world.wait(5)
+    world.progress(canary)
+    assert world.hold("acct").allow == 2
+    (told,) = world.events("gate reopening")
+    assert told.data["early"]
+    (closing,) = world.store.shuts()
+    assert closing.until == world.now
+    assert len(world.claim(9)) == 1
+
+
+def test_who_goes_early_is_another_each_time_and_is_not_stuck_for_that(world: World) -> None:
+    world.submit("a", "b")
+    end = world.ahead(99 * HOUR)
+    world.limited(world.take(), end)
+    went = []
+    for n in range(2 * RULES.max_limited + 2):
+        early = world.hold("acct").early_at
+        assert early is not None
+        world.now = early
+        claim = world.take()
+        went.append(claim[0].name)
+        world.limited(claim, end, evidence=f"no {n}")
+    assert went[:4] == ["a", "b", "a", "b"]
+    assert {world.job("a").limited_in_a_row, world.job("b").limited_in_a_row} == {1, 0}
+    assert world.events("job stuck") == []
+
+
+def test_several_holds_are_turned_in_the_order_of_their_instants(world: World) -> None:
+    for account, ends, early in (("x", 7000, 90), ("y", 7000, 60), ("z", 100, None), ("w", 50, None)):
+        hold = Hold(
+            scope=account,
+            origin=Origin.LIMIT,
+            since=world.now,
+            until=world.ahead(ends),
+            early_at=None if early is None else world.ahead(early),
+            window=Window.WEEK,
+        )
+        world.store.hold(hold, world.now)
+    world.wait(100)
+    world.claim(0)
+    assert [event.scope for event in world.events("gate tried", "gate reopening")] == ["w", "z", "y", "x"]
+
+
+def test_a_window_that_slides_is_remembered(world: World) -> None:
+    world.accounts(Account(name="acct", cautious=True))
+    world.submit(*"abcdefgh")
+    claim = world.take()
+    world.progress(claim)
+    world.wait(2 * HOUR)
+    world.limited(claim, world.ahead(3 * HOUR))
+    world.wait(3 * HOUR)
+    rests = []
+    for n in range(3):
+        claim = world.take()
+        world.progress(claim)
+        world.wait(60)
+        world.limited(claim, world.ahead(30), evidence=f"no {n}")
+        hold = world.hold("acct")
+        assert hold.until is not None
+        rests.append((hold.until - world.now).total_seconds())
+        world.wait(rests[-1])
+    assert rests == [300, 600, 1200]
+    assert world.hold("acct").reason == "usage_limit, cut off 1 min after opening, 3 times: rests 20 min more"
+
+
+def test_a_window_that_is_told_no_reset_is_looked_at_where_it_should_be_over(world: World) -> None:
+    world.accounts(Account(name="acct", cautious=True))
+    world.submit("a", "b")
+    claim = world.take()
+    world.progress(claim)
+    world.wait(5 * HOUR - 120)
+    world.limited(claim)
+    assert world.hold("acct").until == world.ahead(120 + 60)
+
+
+def test_a_hold_and_what_is_remembered_are_read_as_they_were_written(world: World) -> None:
+    shut(world)
+    hold = world.hold("acct")
+    written = world.store.hold(replace(hold, origin=Origin.OPERATOR, early_at=world.ahead(7)), world.now)
+    assert written in world.store.holds()
+
+
+def test_a_person_who_lifts_what_is_tried_early_opens_it(world: World) -> None:
+    shut(world)
+    world.wait(1800)
+    world.take()
+    world.store.lift("acct", world.now, by="ann")
+    assert names(world.claim(9)) == ["b", "c"]

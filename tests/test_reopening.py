@@ -1,0 +1,165 @@
+"""What closings and openings teach of a window, as tables."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from tidegate import reopening
+from tidegate.model import Habit, Hold, Origin, Window
+
+NOW = datetime(2026, 1, 9, 18, 30, tzinfo=UTC)
+HOUR = 3600.0
+FRESH = Habit(scope="claude", window=Window.FIVE_HOURS)
+
+
+def at(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+def hold(until: float | None, resets: float | None = None, **more: object) -> Hold:
+    made = Hold(
+        scope="claude",
+        origin=Origin.LIMIT,
+        window=Window.FIVE_HOURS,
+        since=NOW,
+        until=None if until is None else at(until),
+        resets_at=None if resets is None else at(resets),
+        reason="usage_limit",
+    )
+    return replace(made, **more)
+
+
+@dataclass
+class Account:
+    """An account that is used up again and again; the resets are those that it tells."""
+
+    habit: Habit = FRESH
+    now: float = 0.0
+
+    def cut(self, lasted: float, resets: float, after: float = 0.0) -> float:
+        """Opened `after` seconds of waiting, used up `lasted` later, it tells of `resets`: for how long it is shut."""
+        self.habit = reopening.opened(self.habit, at(self.now + after))
+        self.now += after + lasted
+        told = hold(self.now + resets, self.now + resets)
+        shut, self.habit = reopening.shut(self.habit, told, at(self.now), None)
+        assert shut.until is not None
+        self.told = shut
+        return (shut.until - at(self.now)).total_seconds()
+
+
+def test_a_window_that_begins_anew_never_waits_for_longer_than_it_is_told_to() -> None:
+    account, shut = Account(), 0.0
+    for lasted in (5400, 60, 60, 4 * HOUR, 1, 1, 1, 600):
+        told = 5 * HOUR - lasted
+        assert account.cut(lasted, told, after=shut) == told
+        shut = told
+    assert (account.habit.cuts, account.habit.rest, account.habit.span) == (0, 0.0, 5 * HOUR)
+
+
+@pytest.mark.parametrize("length", [60.0, 5 * HOUR])
+def test_a_window_that_slides_rests_for_twice_as_long_each_time_that_it_is_used_up_soon(length: float) -> None:
+    account, minute = Account(), length / 300
+    assert account.cut(90 * minute, 210 * minute) == 210 * minute
+    shut = 210 * minute
+    rests = []
+    for _ in range(7):
+        rests.append(account.cut(4 * minute, minute, after=shut) / minute)
+        shut = rests[-1] * minute
+    assert rests == pytest.approx([5, 10, 20, 40, 80, 120, 120])
+
+
+def test_a_rest_says_why() -> None:
+    account = Account()
+    account.cut(90 * 60, 210 * 60)
+    said = []
+    for _ in range(3):
+        account.cut(240, 60, after=HOUR)
+        said.append(account.told.reason)
+    assert said == [
+        "usage_limit, cut off 4 min after opening: rests 4 min more",
+        "usage_limit, cut off 4 min after opening, twice: rests 9 min more",
+        "usage_limit, cut off 4 min after opening, 3 times: rests 19 min more",
+    ]
+
+
+def test_after_a_good_window_there_is_less_of_a_rest_and_then_none() -> None:
+    account = Account()
+    account.cut(90 * 60, 210 * 60)
+    for _ in range(3):
+        account.cut(240, 60, after=HOUR)
+    assert account.habit.rest == 1200
+    assert account.cut(HOUR, 60, after=HOUR) == 600
+    assert account.told.reason == "usage_limit, cut off 60 min after opening: rests 9 min more"
+    assert account.cut(HOUR, 60, after=HOUR) == 300
+    assert account.cut(HOUR, 60, after=HOUR) == 60
+    assert account.cut(10, 60, after=HOUR) == 300
+    assert account.told.reason == "usage_limit, cut off 10 s after opening: rests 4 min more"
+    assert account.cut(10, 4 * HOUR, after=HOUR) == 4 * HOUR, "it is told to be shut for long: it needs no rest"
+
+
+def test_who_went_first_and_is_refused_tells_nothing_of_the_window() -> None:
+    shut, once = reopening.shut(FRESH, hold(HOUR, HOUR), NOW, at(-4 * HOUR))
+    assert shut == hold(HOUR, HOUR)
+    assert once == replace(FRESH, began=at(-4 * HOUR), cut_at=NOW, span=5 * HOUR)
+    assert reopening.shut(once, hold(3 * HOUR, 3 * HOUR), at(60), at(0)) == (hold(3 * HOUR, 3 * HOUR), once)
+
+
+BEGINS = [
+    ("nobody knows", None, None, None),
+    ("its scope was opened", None, at(-600), at(-600)),
+    ("it was opened itself", at(-900), at(-600), at(-900)),
+    ("it was opened, and began anew after a pause", at(-5 * HOUR), at(0), at(0)),
+    ("the pause was within it", at(-5 * HOUR), at(-1), at(-5 * HOUR)),
+]
+
+
+@pytest.mark.parametrize(("opened", "started", "began"), [row[1:] for row in BEGINS], ids=[row[0] for row in BEGINS])
+def test_a_window_begins_with_the_first_that_is_answered(
+    opened: datetime | None, started: datetime | None, began: datetime | None
+) -> None:
+    _, known = reopening.shut(replace(FRESH, opened_at=opened), hold(300), NOW, started)
+    assert known == replace(FRESH, began=began, cut_at=NOW)
+
+
+LOOKS = [
+    ("nothing is known", None, hold(HOUR, HOUR, early_at=at(1800)), HOUR, 1800),
+    ("it should be over before", at(-17_000), hold(3 * HOUR, 3 * HOUR, early_at=at(1800)), 3 * HOUR, 1060),
+    ("it should be over later", at(-HOUR), hold(3 * HOUR, 3 * HOUR, early_at=at(1800)), 3 * HOUR, 1800),
+    ("it should be over by now", at(-6 * HOUR), hold(8 * HOUR, 8 * HOUR, early_at=at(1800)), 8 * HOUR, 1800),
+    ("none goes early", at(-17_000), hold(3 * HOUR, 3 * HOUR), 3 * HOUR, None),
+    ("no reset is told", at(-17_000), hold(HOUR), 1060, None),
+    ("no reset is told, and it is looked at soon", at(-17_000), hold(300), 300, None),
+    ("no reset is told, and nothing is known", None, hold(300), 300, None),
+    ("the reset is past", at(-17_000), hold(3600, 0), 1060, None),
+    ("a person must act", at(-17_000), hold(None), None, None),
+]
+
+
+@pytest.mark.parametrize(("began", "of", "until", "early"), [row[1:] for row in LOOKS], ids=[row[0] for row in LOOKS])
+def test_one_goes_where_a_window_should_be_over(
+    began: datetime | None, of: Hold, until: float | None, early: float | None
+) -> None:
+    looked = reopening.looked_for(replace(FRESH, began=began), of, NOW)
+    assert looked.until == (None if until is None else at(until))
+    assert looked.early_at == (None if early is None else at(early))
+
+
+def test_a_window_without_a_name_is_as_long_as_it_was_told_to_be() -> None:
+    odd = Habit(scope="claude", window=Window.UNKNOWN, began=at(-900))
+    assert reopening.looked_for(odd, hold(300), NOW) == hold(300)
+    assert reopening.looked_for(replace(odd, span=1000.0), hold(300), NOW).until == at(160)
+
+
+@pytest.mark.parametrize(
+    ("of", "learned"),
+    [
+        (hold(300), True),
+        (hold(None), False),
+        (hold(300, origin=Origin.OPERATOR), False),
+        (hold(300, window=Window.MINUTE), False),
+    ],
+)
+def test_only_the_closing_of_a_window_teaches_something(of: Hold, learned: bool) -> None:
+    assert reopening.is_learned_from(of) is learned
