@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,10 @@ from tempfile import TemporaryDirectory
 
 import apsw
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from faults.trials import End, Quiet, Trials
 
 TESTS = Path(__file__).parents[1]
 FILES = ("claims", "gates", "needs", "finishes", "groups", "steering", "hours", "submits", "looking", "forgetting")
@@ -27,7 +30,7 @@ CLAIM = (  # who decides what is claimed
     *("put_job", "put_attempt", "count_met", "meet"),
 )
 OPTIONS = ["-qqs", "-n0", "--timeout=60", "-p", "no:cacheprovider", "-m", "not slow and not hypothesis", "-k", "sqlite"]
-SLOW = 0.5  # seconds: a test that takes longer is not asked
+SLOW = 0.5  # seconds on a processor: a test that takes longer is not asked
 MEMORY = Path("/dev/shm")
 SETTINGS = ("PRAGMA", "SAVEPOINT", "RELEASE", "ROLLBACK", "BEGIN", "COMMIT")
 
@@ -178,57 +181,38 @@ def load() -> Recorder:
     return recorder
 
 
-class Trial:
+class Campaign(Quiet):
     """A plugin that runs the tests once as they are, and then those that a mutant concerns in a process of its own."""
 
     def __init__(self, statements: Recorder, names: Sequence[str]) -> None:
         self._statements = statements
         self._names = names
-        self._concerned: dict[str, list[pytest.Item]] = {name: [] for name in statements}
-        self._is_child = False
+        self._trials = Trials()
         self.made = self.survived = 0
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         for item in session.items:
             self._statements.used = set()
-            began = time.perf_counter()
-            _run([item])
-            if time.perf_counter() - began < SLOW:
-                for name in self._statements.used & self._concerned.keys():
-                    self._concerned[name].append(item)
+            self._trials.note(item, lambda: self._statements.used, slow=SLOW)
         if session.testsfailed:
             raise session.Failed("the tests fail as it is")
         for name in self._names:
             self._try(name)
         return True
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if self._is_child and report.failed:
-            os._exit(1)
-
     def _try(self, name: str) -> None:
         every = [mutant for mutant in mutants(name, self._statements[name]) if valid(self._statements, mutant)]
         alive = [mutant for mutant in every if not self._is_noticed(mutant)]
         self.made, self.survived = self.made + len(every), self.survived + len(alive)
-        print(f"{name}: {len(every)} mutants, {len(self._concerned[name])} tests, {len(alive)} survive", flush=True)
+        print(f"{name}: {len(every)} mutants, {len(self._trials.of(name))} tests, {len(alive)} survive", flush=True)
         for mutant in alive:
             print(f"    {mutant.said}", flush=True)
 
     def _is_noticed(self, mutant: Mutant) -> bool:
-        child = os.fork()
-        if not child:
-            self._is_child = True
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            os.dup2(1, 2)
+        def change() -> None:
             self._statements[mutant.name] = mutant.sql
-            _run(self._concerned[mutant.name])
-            os._exit(0)
-        return os.waitpid(child, 0)[1] != 0
 
-
-def _run(items: Sequence[pytest.Item]) -> None:
-    for item, following in zip(items, [*items[1:], None], strict=True):
-        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        return self._trials.end(mutant.name, change) in (End.KILLED, End.TIMED_OUT)
 
 
 def main(names: Sequence[str]) -> int:
@@ -236,12 +220,12 @@ def main(names: Sequence[str]) -> int:
     os.chdir(TESTS.parent)
     statements = load()
     chosen = CLAIM if not names else tuple(statements) if list(names) == ["all"] else names
-    trial = Trial(statements, [name for name in chosen if not statements[name].startswith(SETTINGS)])
+    campaign = Campaign(statements, [name for name in chosen if not statements[name].startswith(SETTINGS)])
     files = [str(TESTS / "stores" / f"test_{one}.py") for one in FILES]
     with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as place:  # none of it need survive a power cut
-        code = pytest.main([*OPTIONS, f"--basetemp={place}/tests", *files], plugins=[trial])
-    print(f"{trial.made} mutants, {trial.survived} survive")
-    return code or min(trial.survived, 1)
+        code = pytest.main([*OPTIONS, f"--basetemp={place}/tests", *files], plugins=[campaign])
+    print(f"{campaign.made} mutants, {campaign.survived} survive")
+    return code or min(campaign.survived, 1)
 
 
 if __name__ == "__main__":
