@@ -13,6 +13,7 @@ from stores.world import START
 from tidegate import answers, policy, stages
 from tidegate.model import (
     Failed,
+    Hold,
     Interrupted,
     Job,
     Kind,
@@ -20,6 +21,7 @@ from tidegate.model import (
     Limited,
     Lost,
     NewJob,
+    Origin,
     Outcome,
     Spec,
     Stage,
@@ -170,10 +172,12 @@ def test_a_job_goes_through_its_stages_and_is_its_agents_again_at_the_end() -> N
 
 
 def test_a_grade_is_the_end_unless_it_is_given_back() -> None:
-    assert ended(running("check"), NO).state is State.FAILED
+    failed = ended(running("check"), NO)
+    assert (failed.state, failed.reason, failed.ended_at) == (State.FAILED, "check: exit 1: 3 tests failed", START)
     feeds = replace(job().spec, feed_failure_back=1)
     fed = ended(running("check", spec=feeds), NO)
     assert (fed.state, fed.stage, fed.account, fed.session) == (State.QUEUED, "", "claude", "s")
+    assert fed.reason == failed.reason
     again = ended(replace(fed, launches=3), Succeeded("better"))
     assert again.work == Work(attempt=3, account="claude", model="opus", session="s", answered=True, fed=1)
     assert ended(again, NO).state is State.FAILED
@@ -182,19 +186,35 @@ def test_a_grade_is_the_end_unless_it_is_given_back() -> None:
 
 @pytest.mark.parametrize("outcome", [Interrupted(reason="x"), Lost("x")])
 def test_what_is_published_once_waits_for_a_person_where_its_end_is_not_known(outcome: Outcome) -> None:
-    one = running("publish", account="forge", spec=replace(job().spec, publish=PUSH))
+    one = running("publish", account="forge", session="an answer's", spec=replace(job().spec, publish=PUSH))
     after = ended(one, outcome)
     assert (after.state, after.stage, after.lost) == (State.QUEUED, "publish", int(isinstance(outcome, Lost)))
+    assert (after.reason, after.resumed, after.session) == ("publish: x", True, None)
     assert policy.is_in_doubt(one, outcome)
     assert not policy.is_in_doubt(running("check"), outcome)
-    assert policy.doubt_hold(after, "x", START).scope == "job:1"
+    assert policy.doubt_hold(after, "x", START) == Hold(
+        scope="job:1",
+        origin=Origin.HUMAN,
+        since=START,
+        reason="it may be published already: look, then say published 1, or resume job:1 to publish it",
+        evidence="x",
+        by="tidegate",
+    )
 
 
-@pytest.mark.parametrize("outcome", [NO, TALK, TimedOut(after=1)])
-def test_what_is_published_once_and_has_failed_is_an_error(outcome: Outcome) -> None:
+@pytest.mark.parametrize(
+    ("outcome", "words", "charged"),
+    [
+        (NO, "exit 1: 3 tests failed", 1),
+        (TALK, "You've hit your limit", 0),
+        (TimedOut(after=1), "no end after 1 s", 1),
+    ],
+)
+def test_what_is_published_once_and_has_failed_is_an_error(outcome: Outcome, words: str, charged: int) -> None:
     one = running("publish", account="forge", spec=replace(job().spec, publish=PUSH))
     after = ended(one, outcome)
-    assert (after.state, after.account) == (State.ERROR, "claude")
+    assert (after.state, after.account, after.attempts, after.ended_at) == (State.ERROR, "claude", charged, START)
+    assert after.reason == f"publish: {words} (the work is done, and is not published a second time by itself)"
     again = policy.retried(after)
     assert (again.state, again.stage, again.account) == (State.QUEUED, "publish", "forge")
     assert policy.retried(after, clean=True).stage == ""
@@ -211,6 +231,13 @@ def test_a_retry_after_a_grade_begins_with_the_agent_and_one_of_a_turn_goes_on_w
     assert policy.retried(turn).work == turn.work
     assert policy.retried(turn, clean=True).work is None
     assert policy.retried(replace(running(), state=State.FAILED), clean=True).session is None
+
+
+def test_an_agent_that_answers_to_a_no_is_told_of_it_again_after_a_cut_unless_its_run_must_be_whole() -> None:
+    work = Work(attempt=1, account="claude", fed=1, feedback=2)
+    anew = replace(job().spec, on_cutoff="restart")
+    for spec, kept in [(anew, work), (replace(anew, max_interruptions=1), None)]:
+        assert ended(running(work=work, spec=spec), Interrupted(reason="x")).work == kept
 
 
 def test_another_definition_keeps_the_stage_that_it_still_has() -> None:
