@@ -41,6 +41,31 @@ def test_a_limit_already_in_force_lets_nothing_through(bare: Bare) -> None:
     assert ended.only("rate_limit_event")["rate_limit_info"]["resetsAt"] == provider.resets[0]
 
 
+SOON = str(int(time.time()) + 3600)
+
+
+class Told(Provider):
+    """Says of each turn so much of the same window."""
+
+    used = (0.30, 0.31, 0.31, 0.3149, 0.32)
+
+    def limits(self, refused_until: int | None) -> dict[str, str]:
+        headers = super().limits(refused_until)
+        used = self.used[min(len(self.turns), len(self.used)) - 1]
+        steady = {name: SOON for name in headers if name.endswith("-reset")}
+        return headers | steady | {"anthropic-ratelimit-unified-5h-utilization": str(used)}
+
+
+def test_an_event_follows_an_answer_whose_window_is_used_more_in_hundredths(bare: Bare) -> None:
+    with Told(allowances=(100,), turns=5) as provider:
+        ended = bare.run(provider, "do it", "--allowedTools", "Bash")
+    told = [line["rate_limit_info"]["unifiedWindows"] for line in ended.lines if line["type"] == "rate_limit_event"]
+    assert [windows["five_hour"]["utilization"] for windows in told] == [0.30, 0.31, 0.32]
+    messages = {line["message"]["id"]: line["message"]["usage"] for line in ended.lines if line["type"] == "assistant"}
+    assert [usage["output_tokens"] for usage in messages.values()] == [1] * 5, "what a message begins with"
+    assert ended.only("result")["usage"]["output_tokens"] == 45
+
+
 def test_a_session_that_was_cut_off_goes_on_after_the_reset(bare: Bare) -> None:
     session = str(uuid.uuid4())
     with Provider(allowances=(1, 100), reset_after=2, turns=2) as provider:

@@ -1,11 +1,12 @@
 """What claude 2.1.330 prints in `stream-json` where a simulated agent hears something.
 
-Recorded: each answer is a frame with an id and a usage, in which `output_tokens` is what a message begins with (1 where
-the result says 9) and all else is final; the result adds up the run. A `rate_limit_event` follows an answer whose
-windows are told differently than before (another reset is; the same is not told again), and it bears a share of each
-window in hundredths. `utilization` beside `status` comes only with a warning.
-Assumed: how tokens make up an answer (`Usage`), and that a provider counts them by these weights, give or take NOISE;
-that a reset is as wrong in an event as in a refusal; that of a sliding window no reset is told before it refuses.
+Seen on the real CLI (tests/real): an answer's frame has an id and a usage, in which `output_tokens` is what a message
+begins with (1 where the result says 9) and all else is final; the result adds up the run. A `rate_limit_event` follows
+an answer of which a window is told otherwise than before, its share in hundredths or its reset; the same is not told
+again in a process. An answer comes in one frame for each of its blocks; here it has one.
+Assumed: how tokens make up an answer (`usage`), and that a provider counts them by these weights, give or take NOISE;
+that it tells hundredths, as of the moment it was asked; that a reset is as wrong in an event as in a refusal; that of a
+sliding window no reset is told before it refuses.
 """
 
 from __future__ import annotations
