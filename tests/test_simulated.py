@@ -9,11 +9,10 @@ from statistics import fmean
 import msgspec
 import pytest
 from simulated.agent import Agent, Answered, Finished, Tally
-from simulated.allowance import WEEK, Allowance, Told
+from simulated.allowance import Allowance, Told
 from simulated.baselines import BASELINES
 from simulated.runs import TIDEGATE, run, serve
-from simulated.scenario import SCENARIOS, Scenario
-from simulated.service import BEGIN
+from simulated.scenario import BEGIN, SCENARIOS, WEEK, Scenario
 from simulated.words import TOKENS, Words, usage
 from simulated.work import tasks
 from timeless.loop import Loop, Time

@@ -10,9 +10,8 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from simulated.scenario import Scenario
+from simulated.scenario import FIVE_HOURS, WEEK, Scenario
 
-FIVE_HOURS, WEEK = 5 * 3600.0, 7 * 24 * 3600.0
 FULL = 1e-9
 FREED = 0.99  # of a sliding window: below this share it is said to be open again
 
@@ -39,14 +38,15 @@ class Refusal:
 
 @dataclass(slots=True)
 class Allowance:
-    """One account; `closings` counts how often it began to refuse."""
+    """One account; `closings` counts how often it began to refuse, `capacities` are those of its windows so far."""
 
     scenario: Scenario
     rng: Random
-    used: float = 0.0
-    week_used: float = 0.0
-    week_ends: float = WEEK
+    used: float = field(init=False)
+    week_used: float = field(init=False)
+    week_ends: float = field(init=False)
     began: float | None = None  # the present window
+    capacities: list[float] = field(default_factory=list)
     lag: float = 0.0  # by which it opens later than it says
     closings: int = 0
     _is_refusing: bool = False
@@ -56,9 +56,20 @@ class Allowance:
     _overload: tuple[float, float] = (math.inf, math.inf)
 
     def __post_init__(self) -> None:
+        self.used, self.week_used, self.week_ends = (
+            self.scenario.used,
+            self.scenario.week_used,
+            self.scenario.week_left,
+        )
+        self.began = -self.scenario.begun if self.used else None
         self.lag = self.rng.uniform(0.0, self.scenario.lag)
+        self._begin()
         if self.scenario.overloads:
             self._overload = self._next_overload(0.0)
+
+    @property
+    def capacity(self) -> float:
+        return self.capacities[-1]
 
     # --- what agents ask ---
 
@@ -75,14 +86,14 @@ class Allowance:
     def is_shut(self, now: float) -> bool:
         """Whether a usage limit stands."""
         self._pass(now)
-        return self.used >= self.scenario.capacity - FULL or self.week_used >= self.scenario.weekly - FULL
+        return self.used >= self.capacity - FULL or self.week_used >= self.scenario.weekly - FULL
 
     def told(self, now: float) -> Told | None:
         """What its answers tell beside their text: None where it says nothing but no."""
         if self.scenario.says != "events":
             return None
         self._pass(now)
-        five, week = self.used / self.scenario.capacity, self.week_used / self.scenario.weekly
+        five, week = self.used / self.capacity, self.week_used / self.scenario.weekly
         ends = None if self.scenario.sliding else self._ends(now) + self.scenario.wrong
         return Told(_hundredths(five), ends, _hundredths(week), self.week_ends)
 
@@ -122,7 +133,7 @@ class Allowance:
 
     def _freed(self, now: float) -> float:
         """When so much has slid out of the window that it is open."""
-        over = self.used - self.scenario.capacity * FREED
+        over = self.used - self.capacity * FREED
         for at, units in self._uses:
             over -= units
             if over <= 0:
@@ -152,13 +163,19 @@ class Allowance:
         elif self.began is not None and now >= self.began + FIVE_HOURS + self.lag:
             self.began, self.used = None, 0.0
             self.lag = self.rng.uniform(0.0, self.scenario.lag)
+            self._begin()
         self._draw(now)
+
+    def _begin(self) -> None:
+        """Another window, as large as it happens to be."""
+        wobble = self.scenario.wobble
+        self.capacities.append(self.scenario.capacity * (1 + (self.rng.uniform(-wobble, wobble) if wobble else 0.0)))
 
     def _draw(self, now: float) -> None:
         """The human at the same account works on while there is something left."""
-        units = (now - self._drawn_at) * self.scenario.human * self.scenario.capacity / FIVE_HOURS
+        units = self.scenario.humanly(self._drawn_at, now) * self.scenario.human_rate if self.scenario.human else 0.0
         self._drawn_at = max(now, self._drawn_at)
-        left = min(self.scenario.capacity - self.used, self.scenario.weekly - self.week_used)
+        left = min(self.capacity - self.used, self.scenario.weekly - self.week_used)
         if self.began is not None and units > 0 and left > 0:
             self._add(now, min(units, left))
 

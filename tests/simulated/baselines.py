@@ -12,8 +12,7 @@ from timeless.loop import Loop, Time
 
 from simulated.agent import GIVES_UP, START, Agent, Answered, Finished, Heard, Tally
 from simulated.allowance import Allowance, Refusal
-from simulated.scenario import Scenario
-from simulated.service import BEGIN
+from simulated.scenario import BEGIN, Scenario
 from simulated.work import Task
 
 

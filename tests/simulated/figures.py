@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from simulated.agent import START, Tally
-from simulated.allowance import FIVE_HOURS, WEEK, Allowance
-from simulated.scenario import Scenario
+from simulated.allowance import Allowance
+from simulated.scenario import FIVE_HOURS, WEEK, Scenario
 from simulated.work import Task
 
 
@@ -37,7 +37,7 @@ def figures(tasks: Sequence[Task], allowances: dict[str, Allowance], scenario: S
     """Of a run that is over."""
     done = [task for task in tasks if task.finished is not None]
     spent, useful = sum(task.spent for task in tasks), sum(task.units for task in done)
-    last, best = max((task.finished or 0.0 for task in done), default=math.nan), optimum(tasks, scenario)
+    last, best = max((task.finished or 0.0 for task in done), default=math.nan), optimum(tasks, allowances, scenario)
     return Figures(
         done=len(done) / len(tasks),
         ratio=last / best if len(done) == len(tasks) else math.nan,
@@ -63,29 +63,35 @@ def _mean(values: Sequence[float]) -> float:
     return fmean(known) if known else math.nan
 
 
-def optimum(tasks: Sequence[Task], scenario: Scenario) -> float:
+def optimum(tasks: Sequence[Task], allowances: dict[str, Allowance], scenario: Scenario) -> float:
     """Seconds that nobody can undercut: work as a fluid, nothing wasted, each window open the moment it can be."""
-    accounts = {task.account for task in tasks}
     busy = sum(task.seconds + START for task in tasks) / scenario.slots
-    flows = (_flow([task for task in tasks if task.account == name], scenario) for name in accounts)
+    flows = (
+        _flow([task for task in tasks if task.account == name], scenario, one.capacities)
+        for name, one in allowances.items()
+    )
     return max(busy, *flows, *(task.seconds + START for task in tasks))
 
 
-def _flow(tasks: Sequence[Task], scenario: Scenario) -> float:
-    """The time that one account's quota takes at least."""
-    left, rate = sum(task.units for task in tasks), 0.0
+def _flow(tasks: Sequence[Task], scenario: Scenario, capacities: Sequence[float]) -> float:
+    """The time that one account's quota takes at least; windows that the run has not seen are as large as they get."""
+    left = sum(task.units for task in tasks)
     rate = scenario.slots * left / sum(task.seconds + START for task in tasks)
-    human = scenario.human * scenario.capacity / FIVE_HOURS
-    share = rate / (rate + human)  # of a window, before it is used up
-    now, week, week_ends = 0.0, 0.0, WEEK
-    while True:
-        most = min(scenario.capacity, scenario.weekly - week) * share
-        if most <= 1e-9:
-            now, week, week_ends = week_ends, 0.0, week_ends + WEEK
-            continue
-        use = min(most, rate * FIVE_HOURS)
-        if left <= use:
-            return now + left / rate
-        left, week, now = left - use, week + use / share, now + FIVE_HOURS
-        if now >= week_ends:
+    largest = iter([*capacities, *[scenario.capacity * (1 + scenario.wobble)] * 10_000])
+    now, used, week = 0.0, scenario.used, scenario.week_used
+    room, ends, week_ends = next(largest) - used, FIVE_HOURS - scenario.begun, scenario.week_left
+    while left > 1e-9:
+        if min(room, scenario.weekly - week) > 1e-9:
+            turns = scenario.turns_after(now)
+            human = scenario.human_rate if scenario.humanly(now, now + 1.0) else 0.0
+            most = min(room, scenario.weekly - week) / (rate + human)
+            spell = min(most, left / rate, ends - now, week_ends - now, turns - now)
+            left, room, week = left - spell * rate, room - spell * (rate + human), week + spell * (rate + human)
+            now += spell
+        else:
+            now = week_ends if scenario.weekly - week <= 1e-9 else ends
+        if now >= ends - 1e-6:
+            room, ends = next(largest), now + FIVE_HOURS
+        if now >= week_ends - 1e-6:
             week, week_ends = 0.0, week_ends + WEEK
+    return now

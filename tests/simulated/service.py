@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, cast
@@ -20,7 +20,7 @@ from timeless.loop import Loop, Time
 
 from simulated.agent import Agent, Answered, Finished, Heard, Tally
 from simulated.allowance import Allowance
-from simulated.scenario import Scenario
+from simulated.scenario import BEGIN, Scenario
 from simulated.words import Words
 from simulated.work import Task
 from tidegate import policy, supervisor
@@ -34,7 +34,6 @@ from tidegate.supervisor import Post, Supervisor
 if TYPE_CHECKING:
     from tidegate.watch import Watcher
 
-BEGIN = datetime(2026, 1, 9, 18, 30, tzinfo=UTC)
 SELDOM = 600.0  # seconds between two looks at what other processes wrote: there are none
 HOST = "here"
 
@@ -77,20 +76,18 @@ class Service:
         assert not ground.errors, ground.errors[0]
 
     def _submit(self) -> None:
-        now, cutoff = self.time.now(), "resume" if self.scenario.resumes else "restart"
         accounts = [Account(name=name, cautious=True) for name in self.allowances]
-        self.store.set_accounts(accounts, now)
-        new = [
-            NewJob(
-                name=task.name,
-                account=task.account,
-                group=task.group,
-                spec=Spec(agent="claude", prompt="do it", on_cutoff=cutoff),
-            )
-            for task in self.tasks
-        ]
-        told = self.store.submit(Batch("batch"), new, now, whole=False)
-        self._ids = dict(zip(told.jobs, self.tasks, strict=True))
+        self.store.set_accounts(accounts, self.time.now())
+        self._ids = {}
+        for batch in dict.fromkeys(task.batch for task in self.tasks):
+            some = [task for task in self.tasks if task.batch == batch]
+            told = self.store.submit(Batch(batch), list(map(self._job, some)), self.time.now(), whole=False)
+            self._ids |= zip(told.jobs, some, strict=True)
+
+    def _job(self, task: Task) -> NewJob:
+        cutoff = "resume" if self.scenario.resumes else "restart"
+        spec = Spec(agent="claude", prompt="do it", on_cutoff=cutoff)
+        return NewJob(name=task.name, account=task.account, group=task.group, spec=spec)
 
     async def _supervise(self, ground: Ground, horizon: float) -> None:
         ask, agent = Ask(self.store, self.loop), Claude()

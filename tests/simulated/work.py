@@ -18,6 +18,7 @@ class Task:
     """A job: `units` of quota and `seconds` without interruption, in equal turns; and how far it has come."""
 
     name: str
+    batch: str
     group: str
     account: str
     units: float
@@ -61,11 +62,13 @@ def tasks(workload: str, seed: int, scenario: Scenario) -> list[Task]:
     """The jobs of a workload, in the order in which they are handed in."""
     rng = Random(f"{workload}-{seed}")
     drawn = list(WORKLOADS[workload](rng))
-    rng.shuffle(drawn)
+    if workload not in IN_ORDER:
+        rng.shuffle(drawn)
     return [
         Task(
             name=f"{n:04}",
-            group=group,
+            batch="/".join(named[:-1]) or "batch",
+            group=named[-1],
             account=f"claude-{n % scenario.accounts}",
             units=max(units, 0.05),
             seconds=max(seconds, 36.0),
@@ -73,6 +76,7 @@ def tasks(workload: str, seed: int, scenario: Scenario) -> list[Task]:
             rng=Random(f"{workload}-{seed}-{n}"),
         )
         for n, (group, units, seconds) in enumerate(drawn)
+        for named in [group.split("/")]
     ]
 
 
@@ -107,6 +111,49 @@ def _heavy(rng: Random, jobs: int = 200) -> Drawn:
         yield "heavy", 2.5 * size, 1080 * size**0.9 * math.exp(rng.gauss(0, 0.2))
 
 
+# --- those that nothing was tuned on ---
+
+
+def _repos(rng: Random) -> Drawn:
+    """Many tiny jobs and some large ones, each in a group of its own."""
+    for _ in range(260):
+        if rng.random() < 0.75:
+            yield "docs", 0.4 * _around_one(rng, 0.5), 200 * _around_one(rng, 0.4)
+        else:
+            size = _around_one(rng, 0.7)
+            yield "port", 6.0 * size, 2200 * size**0.9 * math.exp(rng.gauss(0, 0.2))
+
+
+def _drift(rng: Random, jobs: int = 220) -> Drawn:
+    """What a job takes grows to the fourfold over the night."""
+    for n in range(jobs):
+        size = 4 ** (n / jobs) * _around_one(rng, 0.6)
+        yield "drift", 1.1 * size, 480 * size**0.9
+
+
+def _one_big(rng: Random) -> Drawn:
+    """Small jobs, and four among them that take a quarter to a half of a window each, which nobody tells apart."""
+    for _ in range(180):
+        size = _around_one(rng, 0.5)
+        yield "jobs", 1.5 * size, 600 * size**0.9
+    for _ in range(4):
+        units = rng.uniform(25.0, 50.0)
+        yield "jobs", units, 240 * units
+
+
+def _mixed(rng: Random) -> Drawn:
+    """Two batches, one after the other at the same account: of the second nobody knows anything when it begins."""
+    yield from (("night/" + group, units, seconds) for group, units, seconds in _refactor(rng, 90))
+    for _ in range(150):
+        yield "papers/read", 0.9 * _around_one(rng, 0.4), 700 * _around_one(rng, 0.5)
+
+
+def _equal(rng: Random) -> Drawn:
+    """All alike, and large: a tenth of a window each."""
+    for _ in range(48):
+        yield "equal", 10.0 * _around_one(rng, 0.1), 3600 * _around_one(rng, 0.1)
+
+
 def _around_one(rng: Random, sigma: float) -> float:
     return rng.lognormvariate(-sigma * sigma / 2, sigma)
 
@@ -116,6 +163,12 @@ WORKLOADS: dict[str, Callable[[Random], Drawn]] = {
     "tiers": _tiers,
     "ci": _ci,
     "heavy": _heavy,
+    "repos": _repos,
+    "drift": _drift,
+    "one-big": _one_big,
+    "mixed": _mixed,
+    "equal": _equal,
     "days": lambda rng: _refactor(rng, 1400),
     "few": lambda rng: _refactor(rng, 12),
 }
+IN_ORDER = ("drift", "mixed")  # handed in as they are
