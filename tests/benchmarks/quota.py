@@ -24,11 +24,22 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from simulated.baselines import BASELINES
 from simulated.figures import Figures, mean
 from simulated.runs import PARTS, TIDEGATE, TRIES, run
-from simulated.scenario import PLAIN, SCENARIOS
+from simulated.scenario import SCENARIOS
 from simulated.work import WORKLOADS
 
 COLUMNS = "policy", "done %", "ratio", "hours", "wasted %", "whole %", "closed", "canaries", "closings", "launches"
 WASTED, WHOLE = 0.015, 0.95  # what issue 7 allows, with resume
+BOUNDS = {
+    "refusals-only": 1.04,
+    "no-resume": 1.12,
+    "sliding": 1.10,
+    "human": 1.12,
+    "costly-resume": 1.08,
+    "32-slots": 1.06,
+    "wrong-reset-early": 1.08,
+    "wrong-reset-late": 1.08,
+    "unreadable": 1.08,
+}
 Row = tuple[str, Figures]
 Parts = tuple[str, ...]
 
@@ -75,7 +86,7 @@ def ablated(args: argparse.Namespace) -> list[Row]:
 def accepted(args: argparse.Namespace) -> Iterator[tuple[str, Figures, list[str]]]:
     """What issue 7 asks for, and which of it is missed."""
     asked = [(workload, "plain") for workload in ("refactor", "tiers", "ci")]
-    asked += [(args.workload, name) for name, one in SCENARIOS.items() if one.target != PLAIN.target]
+    asked += [(args.workload, name) for name in BOUNDS]
     for workload, scenario in asked:
         one = measured(args, TIDEGATE, workload, scenario)
         yield f"{workload}, {scenario}", one, missed(one, scenario)
@@ -83,7 +94,7 @@ def accepted(args: argparse.Namespace) -> Iterator[tuple[str, Figures, list[str]
 
 def missed(one: Figures, scenario: str) -> list[str]:
     """The bounds that are not kept."""
-    bound, plain = SCENARIOS[scenario].target, scenario == "plain"
+    bound, plain = BOUNDS.get(scenario, 1.03), scenario == "plain"
     facts = {
         "done": one.done < 1,
         f"ratio <= {bound}": not one.ratio <= bound,
