@@ -107,6 +107,13 @@ BOOKS = [
     ("INSERT INTO habit VALUES ('x', '5h', NULL, NULL, NULL, -1.0, 0, 0.0)", {"habit"}, "of the 5h window of x cannot"),
     ("UPDATE attempt SET usage = '{\"cost_usd\":1.5}' WHERE job = 1", {"money"}, "tell of $1.500000 and 0"),
     (
+        "INSERT INTO meter VALUES ('acct', '5h', '2026-01-01T00:00:00.000000Z', NULL, 1.5, NULL, 0, 0, NULL)",
+        {"windows"},
+        "the 5h window of acct is used by 1.50",
+    ),
+    ("INSERT INTO cost VALUES ('acct', 'b/', 2, 9, 1, 9, 1, 1, '2026-01-01T00:00:00.000000Z')", {"costs"}, "2 jobs of"),
+    ("UPDATE attempt SET drawn = -5 WHERE job = 1", {"draws"}, "attempt 1 of job 1 has drawn -5"),
+    (
         "INSERT INTO request (at, verb, target, by) VALUES ('2026-01-01T00:00:00.000000Z', 'cancel', 5, 'ann')",
         {"request_cancel"},
         "job 5 is to be cancelled, but is queued",

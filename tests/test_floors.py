@@ -12,7 +12,7 @@ FLOORS = {
     -1: "values",  # what nouns are made of
     0: "model errors __init__",
     1: "policy budget hours resets when batch allowed redact clock bell doorbell places signals notice codes lock"
-    " reopening night needs hints retries selection scylla stages runs",
+    " reopening night needs hints retries selection scylla stages runs tides",
     2: "answers capacity credentials gate launch watch workspace agents stores systemd handover upgrade",
     3: "attempt explain retention audit backup forgotten leftovers",
     4: "supervisor restore repair",
@@ -61,6 +61,7 @@ def test_implementations_of_a_port_never_import_each_other(folder: str) -> None:
         "submit",
         "timetable",
         "spending",
+        "metering",
         "vault",
         "connection",
         "health",

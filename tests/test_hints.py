@@ -131,6 +131,12 @@ def test_a_batch_says_what_to_expect_of_groups_and_jobs_and_so_do_its_lines() ->
     assert batch.from_jsonl(batch.head_as_jsonl(read) + batch.as_jsonl(read.jobs), PIPE).jobs == read.jobs
 
 
+def test_jobs_that_a_program_prints_are_expected_to_take_what_their_group_says() -> None:
+    text = '[groups.g]\nexpand = ["print"]\ncommand = ["x"]\nexpect = "10m, 2% ± 1%"\n'
+    (one,) = [job for job in batch.from_toml(text, AROUND).jobs if job.spec.expand]
+    assert json.loads(one.spec.expand)["expect"] == "600s, 2% ± 1%"
+
+
 @pytest.mark.slow
 def test_a_hint_is_in_the_summary_and_kept_with_the_job(tidegate: Tidegate, tmp_path: Path) -> None:
     file = tmp_path / "b.toml"

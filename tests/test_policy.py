@@ -437,7 +437,7 @@ SIGHTINGS: list[tuple[str, Sighting, dict[str, object]]] = [
     ("progress", Progress(), {"progress": True}),
     ("usage", Usage(input_tokens=1), {"usage": Usage(input_tokens=1)}),
     ("result", YES, {"result": YES}),
-    ("warned", Warned(window=Window.WEEK, used=0.9), {}),
+    ("warned", Warned(window=Window.WEEK, used=0.9, at=NOW), {}),
     ("a sure limit", limit(), {"sure": limit()}),
     ("an unsure limit", limit(sure=False), {"unsure": limit(sure=False)}),
     ("a limit that it retries", limit(final=False), {"unsure": limit(final=False)}),

@@ -318,22 +318,38 @@ class Running:
             if self._asked is not None:  # its end was asked for while it was being launched, and had no directory
                 handover.write_asked(self.directory, self._asked)
                 self._dams.append(asyncio.create_task(child.end(self._means.grace)))  # it is read meanwhile
-            with anyio.CancelScope() as reading:
-                ending = asyncio.create_task(self._ended(child, self._follow, reading))
-                try:
-                    await self._read(self._follow, reading)
-                except BaseException:
-                    for task in (ending, *self._dams):
-                        task.cancel()
-                    raise
-            if reading.cancelled_caught:
-                await self._read_last(self._follow)
-            exit = await ending
+            if not self._dams and await child.ends_before(self._follow.youth) and self._follow.unread <= LAST:
+                exit = await self._read_at_once(child, self._follow)
+            else:
+                exit = await self._read_to_its_end(child, self._follow)
         if self._dams:
             await asyncio.gather(*self._dams)
         await self._means.watcher.turn()  # where hundreds end at once, others are not kept waiting
         await child.sweep(min(self._means.grace, LEFTOVER))
         return exit
+
+    async def _read_at_once(self, child: Child, follow: Follow[Sighting]) -> Exit:
+        """The end of an agent that was as short as its output: nobody need watch it."""
+        exit = await child.wait()
+        self._has_exited = True
+        follow.finish()
+        async for sightings in follow:
+            for sighting in sightings:
+                await self._sighted(sighting)
+        return exit
+
+    async def _read_to_its_end(self, child: Child, follow: Follow[Sighting]) -> Exit:
+        with anyio.CancelScope() as reading:
+            ending = asyncio.create_task(self._ended(child, follow, reading))
+            try:
+                await self._read(follow, reading)
+            except BaseException:
+                for task in (ending, *self._dams):
+                    task.cancel()
+                raise
+        if reading.cancelled_caught:
+            await self._read_last(follow)
+        return await ending
 
     async def _ended(self, child: Child, follow: Follow[Sighting], reading: anyio.CancelScope) -> Exit:
         """The agent's end, for which nobody has to read to the end; a task of its own, as a group costs more."""

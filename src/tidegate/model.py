@@ -6,7 +6,7 @@ Every datetime is aware and in UTC; every duration is in seconds.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -40,6 +40,14 @@ class Window(StrEnum):
     MONTH = "month"
     SPEND = "spend"
     UNKNOWN = "unknown"
+
+
+LENGTHS = {
+    Window.FIVE_HOURS: timedelta(hours=5),
+    Window.DAY: timedelta(days=1),
+    Window.WEEK: timedelta(days=7),
+    Window.MONTH: timedelta(days=30),
+}  # of the windows whose use is kept; from the first use after the last one ended, where nobody says otherwise
 
 
 class Kind(StrEnum):
@@ -142,11 +150,31 @@ class Usage(Struct, frozen=True, kw_only=True):
 
 
 class Warned(Struct, frozen=True, kw_only=True):
-    """The provider says how much of a window is used (0..1); kept for planning, shuts nothing."""
+    """The provider said at an instant how much of a window is used (0..1); kept for planning, shuts nothing.
+
+    `model` names the one model that the window is of, or None for the whole account's.
+    """
 
     window: Window
-    used: float | None = None
+    used: float
+    at: datetime
     resets_at: datetime | None = None
+    model: str | None = None
+
+
+class Drawn(Struct, frozen=True):
+    """What an attempt has drawn of an allowance so far, in token equivalents, and by how many answers of a model.
+
+    A token that is written counts WRITTEN, one that goes into a cache CACHED, one that comes out of it RECALLED. What
+    is `of_session` counts from its session's begin, with the attempts before.
+    """
+
+    tokens: float = 0.0
+    answers: int = 0
+    of_session: bool = False
+
+
+WRITTEN, CACHED, RECALLED = 5.0, 1.25, 0.1  # by what they cost beside a token of input (anthropic.com/pricing)
 
 
 class Ending(StrEnum):
@@ -466,8 +494,8 @@ class Attempt(Struct, frozen=True, kw_only=True):
     """One launch of a job.
 
     `n` numbers a job's launches from 1. `epoch` is the store's logical time of the claim: greater than a hold's
-    `epoch` exactly when the claim came after that hold's last turn. `resumes`: it went on in a session. (job, n,
-    supervisor) is the fencing token.
+    `epoch` exactly when the claim came after that hold's last turn. `resumes`: it went on in a session. `drawn` and
+    `answers` are what it has drawn itself by now. (job, n, supervisor) is the fencing token.
     """
 
     job: int
@@ -485,6 +513,8 @@ class Attempt(Struct, frozen=True, kw_only=True):
     detail: str = ""
     stage: str = AGENT
     resumes: bool = False
+    drawn: float = 0.0
+    answers: int = 0
 
     @property
     def seconds(self) -> float | None:
@@ -655,6 +685,81 @@ class Shut(Struct, frozen=True, kw_only=True):
     window: str
     since: datetime
     until: datetime | None = None
+
+
+class Reading(Struct, frozen=True, kw_only=True):
+    """What a provider told of a window at an instant: `used` of it (0..1), and when it ends.
+
+    `scope` is an account, or one model of it (`account/opus`). `drawn` is what we had drawn of the window by then.
+    """
+
+    scope: str
+    window: Window
+    used: float
+    at: datetime
+    resets_at: datetime | None = None
+    drawn: float = 0.0
+
+
+class Meter(Struct, frozen=True, kw_only=True):
+    """A scope's present window of a kind: what was told of it last, and what we have drawn of it.
+
+    `resets_at` is what was told, None where nobody has; `used` (0..1) was told at `read_at`, when we had drawn
+    `drawn_at_reading`. `refused_at`: it was used up then. It may be over: the next one begins with the next use.
+    """
+
+    scope: str
+    window: Window
+    begins_at: datetime
+    resets_at: datetime | None = None
+    used: float | None = None
+    read_at: datetime | None = None
+    drawn: float = 0.0
+    drawn_at_reading: float = 0.0
+    refused_at: datetime | None = None
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """When it ends: as told, else as long after its begin as windows of its kind last; None: nobody knows."""
+        length = LENGTHS.get(self.window)
+        return self.resets_at or (None if length is None else self.begins_at + length)
+
+    def is_over(self, now: datetime) -> bool:
+        """Whether its end has come."""
+        return self.ends_at is not None and self.ends_at <= now
+
+
+class Tide(Struct, frozen=True, kw_only=True):
+    """A window that is over: what was told of it last (None: nothing), and what we have drawn of it.
+
+    When `used` was told we had drawn `drawn_at_reading`. Where it was `refused`, `drawn` and what others drew was all.
+    """
+
+    scope: str
+    window: Window
+    began_at: datetime
+    ended_at: datetime
+    used: float | None = None
+    drawn: float = 0.0
+    drawn_at_reading: float = 0.0
+    refused: bool = False
+
+
+class Cost(Struct, frozen=True, kw_only=True):
+    """What the jobs of a group (`batch/group`) that have succeeded with an account have drawn.
+
+    `logs` and `squares` add up the natural logarithm of each one's draw and its square, `drawn` the draws, `seconds`
+    how long they worked, `rates` each one's draw per second. Of each only its last run counts.
+    """
+
+    account: str
+    group: str
+    jobs: int = 0
+    logs: float = 0.0
+    squares: float = 0.0
+    drawn: float = 0.0
+    seconds: float = 0.0
+    rates: float = 0.0
 
 
 class Hold(Struct, frozen=True, kw_only=True):

@@ -114,7 +114,7 @@ class Watcher:
             _, follow = young.popleft()
             if not follow.is_over:
                 self._watch(follow)
-                follow.look_at_both()  # what it said in its youth
+                follow.grow_up()
         self._growing = self._loop.call_later(young[0][0] - old, self._grow_up) if young else None
 
     def expect_end(self, follow: Follow[Any], late: Callable[[], None]) -> None:
@@ -264,6 +264,7 @@ class Follow(Generic[T]):
         self._tails = [_Tail(stream, f"{directory}/{name}", max_line, offsets.get(stream, 0)) for stream, name in FILES]
         self._unread = True
         self._floods = False  # the last read was a whole slice
+        self._youth: asyncio.Future[None] | None = None
         self._waiter: asyncio.Future[list[T]] | None = None
         self._loop = asyncio.get_running_loop()
         self._finishing = False
@@ -277,6 +278,18 @@ class Follow(Generic[T]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def youth(self) -> asyncio.Future[None]:
+        """Is done when the follow is watched, or when somebody has done it: until then nobody need read."""
+        self._youth = self._youth or self._loop.create_future()
+        return self._youth
+
+    def grow_up(self) -> None:
+        """It is watched from now on: read what was said in its youth."""
+        self.look_at_both()
+        if self._youth is not None and not self._youth.done():
+            self._youth.set_result(None)
 
     @property
     def bytes(self) -> dict[Stream, int]:
@@ -352,6 +365,11 @@ class Follow(Generic[T]):
         """Tell how large the files are where they may have grown beyond what is read."""
         if self._sized is not None and self._unread and not self.is_over:
             self._sized(sum(tail.measured() for tail in self._tails))
+
+    @property
+    def unread(self) -> int:
+        """How many bytes there are that were not read yet."""
+        return sum(tail.measured() - tail.count for tail in self._tails)
 
     def skip(self, most: int) -> int:
         """Go on with the last `most` bytes of each file; how many are never read for that."""

@@ -103,9 +103,28 @@ def test_how_much_is_used_is_kept_for_planning_and_shuts_nothing() -> None:
     windows = {"five_hour": {"utilization": 0.92, "resetsAt": EPOCH}, "seven_day": {"utilization": 0.59}}
     sightings = told("claude", event(status="allowed_warning", rateLimitType="five_hour", unifiedWindows=windows))
     assert sightings[1:] == [
-        Warned(window=Window.FIVE_HOURS, used=0.92, resets_at=RESET),
-        Warned(window=Window.WEEK, used=0.59),
+        Warned(window=Window.FIVE_HOURS, used=0.92, at=NOW, resets_at=RESET),
+        Warned(window=Window.WEEK, used=0.59, at=NOW),
     ]
+
+
+def test_a_window_that_one_model_has_alone_is_told_as_its_own() -> None:
+    windows = {name: {"utilization": 0.5} for name in ("seven_day", "seven_day_opus", "overage", "seven_day_else")}
+    sightings = told("claude", event(status="allowed", rateLimitType="five_hour", unifiedWindows=windows))
+    warned = [one for one in sightings if isinstance(one, Warned)]
+    assert [(one.window, one.model) for one in warned] == [(Window.WEEK, None), (Window.WEEK, "opus")]
+
+
+def test_a_share_that_is_surpassed_is_used_at_least() -> None:
+    (warned,) = told(
+        "claude", event(status="allowed_warning", rateLimitType="five_hour", resetsAt=EPOCH, surpassedThreshold=0.9)
+    )[1:]
+    assert warned == Warned(window=Window.FIVE_HOURS, used=0.9, at=NOW, resets_at=RESET)
+
+
+@pytest.mark.parametrize("used", [None, True, "0.5", [0.5], float("nan")])
+def test_a_share_that_is_no_number_tells_nothing(used: object) -> None:
+    assert not told("claude", event(status="allowed", rateLimitType="five_hour", utilization=used))[1:]
 
 
 @pytest.mark.parametrize(("name", "model", "window"), [

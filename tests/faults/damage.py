@@ -24,13 +24,14 @@ from stores.world import incarnation, new
 from tidegate import places
 from tidegate.errors import TidegateError
 from tidegate.look.why import learn, picture
-from tidegate.model import Account, Ask, Batch, Hold, Origin, State, Succeeded
+from tidegate.model import Account, Ask, Batch, Drawn, Hold, Origin, Reading, State, Succeeded, Window
 from tidegate.stores import sqlite
 from tidegate.stores.sqlite import SqliteStore
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 PAGE = 4096
 HOLD = Hold(scope="*", origin=Origin.OPERATOR, since=NOW)
+READING = Reading(scope="codex", window=Window.WEEK, used=0.5, at=NOW)
 
 
 def whole(place: Path) -> bytes:
@@ -99,6 +100,8 @@ def uses(store: SqliteStore) -> Iterator[Callable[[], object]]:
         store.counts,
         store.hours,
     )
+    yield from (store.meters, lambda: store.costs("codex"), lambda: store.tides("codex", Window.WEEK))
+    yield lambda: store.readings("codex", Window.WEEK, NOW)
     yield from (store.jobs, store.running, store.supervisors, store.events, store.last_seq, store.version)
     yield lambda: store.jobs(states=[State.QUEUED], account="codex", newest_first=True)
     yield lambda: store.jobs(label=("a", "b"), name="train/*")
@@ -131,6 +134,7 @@ def _work(store: SqliteStore) -> None:
         store.note_session(attempt, "s", NOW)
         store.note_progress(attempt, NOW)
         store.note_rest(attempt, NOW, rests=True)
+        store.note_signals([(attempt, Drawn(5.0, 1))], [READING], NOW)
         store.finish(attempt, Succeeded(), NOW, exit=0)
 
 

@@ -26,6 +26,7 @@ from tidegate.model import (
     Ask,
     Batch,
     Cancelled,
+    Drawn,
     Failed,
     Hold,
     Interrupted,
@@ -35,11 +36,13 @@ from tidegate.model import (
     NewGroup,
     Origin,
     Outcome,
+    Reading,
     Stand,
     State,
     Succeeded,
     TimedOut,
     When,
+    Window,
     family,
 )
 from tidegate.stores.memory import MemoryStore
@@ -49,6 +52,8 @@ NAMES = st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=4, unique=T
 ACCOUNTS = st.sampled_from(["claude", "codex"])
 MODELS = st.sampled_from([None, "opus", "claude-sonnet-5"])
 SECONDS = st.sampled_from([0, 1, 10, 60, 300, 3600])
+METERED = st.sampled_from(["claude", "claude/opus", "codex"])
+SHARES = st.sampled_from([0.0, 0.1, 0.11, 0.5, 0.99, 1.0, 1.5])
 SCOPES = st.sampled_from(
     ["*", "host:here", "batch:one", "claude", "claude/opus", "codex", "codex/default", "job:1", "job:2", "job:77"]
 )
@@ -248,13 +253,13 @@ class TwoStores(RuleBasedStateMachine):
         return self.running[choice % len(self.running)]
 
     @precondition(some_are_running)
-    @rule(choice=st.integers(0, 9), outcome=ENDS)
-    def finish(self, choice: int, outcome: Outcome) -> None:
+    @rule(choice=st.integers(0, 9), outcome=ENDS, tokens=st.none() | st.floats(0, 1e9))
+    def finish(self, choice: int, outcome: Outcome, tokens: float | None) -> None:
         claim = self.one(choice)
         asked = claim[0].id in [one.target for one in self.first.store.requests()]
-        job = self.both(lambda world: world.finish(claim, outcome))
+        job = self.both(lambda world: world.finish(claim, outcome, drawn=tokens))
         assert job.state is not State.QUEUED or not asked, "somebody asked for its end"
-        assert self.both(lambda world: world.finish(claim, outcome)) == job, "repeating it is a success"
+        assert self.both(lambda world: world.finish(claim, outcome, drawn=tokens)) == job, "repeating it is a success"
 
     @precondition(some_are_running)
     @rule(
@@ -268,6 +273,20 @@ class TwoStores(RuleBasedStateMachine):
         job = self.both(lambda world: world.finish(claim, Limited(told), exit=1))
         assert job.state in (State.QUEUED, State.CANCELLED), "a limit is never a result"
         assert job.attempts == claim[0].attempts, "and never charged"
+
+    @precondition(some_are_running)
+    @rule(choice=st.integers(0, 9), tokens=st.floats(0, 1e9))
+    def draw(self, choice: int, tokens: float) -> None:
+        claim = self.one(choice)
+        self.both(lambda world: world.store.note_signals([(claim[1], Drawn(tokens, 1))], [], world.now))
+
+    @rule(
+        scope=METERED, window=st.sampled_from([Window.FIVE_HOURS, Window.WEEK]), used=SHARES, ends=SECONDS | st.none()
+    )
+    def read(self, scope: str, window: Window, used: float, ends: int | None) -> None:
+        until = None if ends is None else self.first.ahead(ends)
+        one = Reading(scope=scope, window=window, used=used, at=self.first.now, resets_at=until)
+        self.both(lambda world: world.store.note_signals([], [one], world.now))
 
     @precondition(some_are_running)
     @rule(choice=st.integers(0, 9))
@@ -322,6 +341,8 @@ class TwoStores(RuleBasedStateMachine):
         self.both(lambda world: world.store.next_due(world.now))
         self.both(lambda world: world.store.requests())
         self.both(lambda world: world.store.hours())
+        self.both(lambda world: world.store.meters())
+        self.both(lambda world: [world.store.costs(account) for account in ("claude", "codex")])
         self.both(lambda world: world.store.needs(range(1, 30)))
         self.both(lambda world: world.store.groups())
         self.both(lambda world: world.store.ended(world.now))

@@ -11,6 +11,7 @@ from tidegate.model import (
     Account,
     Attempt,
     Batch,
+    Drawn,
     Event,
     Failed,
     Hold,
@@ -91,8 +92,11 @@ class World:
         (claim,) = self.claim(by=by)
         return claim
 
-    def finish(self, claim: Claim, outcome: Outcome | None = None, exit: int | None = 0) -> Job:
-        return self.store.finish(claim[1], outcome or Succeeded("done"), self.now, exit=exit, rules=RULES)
+    def finish(
+        self, claim: Claim, outcome: Outcome | None = None, exit: int | None = 0, drawn: float | None = None
+    ) -> Job:
+        so_far = None if drawn is None else Drawn(drawn, 1)
+        return self.store.finish(claim[1], outcome or Succeeded("done"), self.now, exit=exit, drawn=so_far, rules=RULES)
 
     def fail(self, claim: Claim, reason: str = "exit 1") -> Job:
         return self.finish(claim, Failed(reason=reason), exit=1)

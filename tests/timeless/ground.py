@@ -22,6 +22,7 @@ from timeless.loop import Time
 
 LAUNCH = 0.002  # seconds that a launch takes, half of them before the agent runs
 READ = 0.04  # seconds until a line is read
+YOUNG = 0.05  # seconds in which nobody looks
 
 
 class Cut(BaseException):
@@ -91,14 +92,21 @@ class Child:
 
     shortage = None
 
-    def __init__(self, process: Process, ground: Ground) -> None:
+    def __init__(self, process: Process, ground: Ground, *, ours: bool = False) -> None:
         self._process = process
         self._ground = ground
+        self._ours = ours
 
     def _live(self) -> None:
         """The dead do nothing to anybody."""
         if self._ground.deaf:
             raise Cut
+
+    async def ends_before(self, other: asyncio.Future[None]) -> bool:
+        if self._ours:
+            other.add_done_callback(lambda _: self._process.wake())
+            await _until(self._process, lambda: not self._process.alive or other.done())
+        return self._ours and not self._process.alive
 
     async def wait(self) -> Exit:
         await _until(self._process, lambda: not self._process.alive)
@@ -159,6 +167,14 @@ class Following:
         self._process, self._read, self._time = process, read, time
         self._at, self._is_finishing = 0, False
         self.last_output = time.monotonic()
+        self.unread = 0
+
+    @property
+    def youth(self) -> asyncio.Future[None]:
+        loop = asyncio.get_running_loop()
+        grown: asyncio.Future[None] = loop.create_future()
+        loop.call_later(YOUNG, _come, grown)
+        return grown
 
     async def __aenter__(self) -> Self:
         return self
@@ -183,9 +199,14 @@ class Following:
     def skip(self, _: int) -> int:
         return 0
 
-    def finish(self, late: Callable[[], None]) -> None:
+    def finish(self, late: Callable[[], None] | None = None) -> None:
         self._is_finishing = True
         self._process.wake()
+
+
+def _come(one: asyncio.Future[None]) -> None:
+    if not one.done():
+        one.set_result(None)
 
 
 @dataclass(slots=True)
@@ -223,7 +244,7 @@ class Ground:
         self.left[f"{directory}/intent"] = dict(intent)
         self.born(made)
         await asyncio.sleep(LAUNCH / 2)
-        return Child(made, self)
+        return Child(made, self, ours=True)
 
     def was_started(self, directory: Path) -> bool:
         return str(directory) in self.processes

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from tidegate import allowed
+from tidegate import allowed, hints
 from tidegate.allowed import Wrong
 from tidegate.batch import workspaces
 from tidegate.batch.records import publishing_as_record, stage_as_record, where_as_record
@@ -83,6 +83,8 @@ class Expand:
         if "cwd" in told:
             where = self._where(told, f"{place} expand")
             told |= where if "cwd" in where else where_as_record(where["workspace"])
+        if "expect" in told:
+            told["expect"] = hints.written(told["expect"].seconds, told["expect"].share)
         if "check" in told:
             told["check"] = stage_as_record(self._stage(told["check"]))
         if "publish" in told:

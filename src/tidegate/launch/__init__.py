@@ -121,7 +121,7 @@ async def launch(order: Order, directory: Path, intent: Mapping[str, object]) ->
             pid, shim = await _spawn(order, (*_shim(order, source, cgroup), program), files)
     except (OSError, ValueError) as error:
         raise _refusal(error, program) from error
-    return Child(place, order.marker, pid, gone=shim.wait, ours=family.are_ours, cgroup=cgroup)
+    return Child(place, order.marker, pid, end=shim.gone, ours=family.are_ours, cgroup=cgroup)
 
 
 def _grouped(order: Order, place: Path) -> AbstractContextManager[Cgroup | None]:
@@ -240,7 +240,7 @@ class _Shim(asyncio.SubprocessProtocol):
     """Hears that a shim is gone and reaped; asyncio's own for a Process holds a kilobyte more for streams."""
 
     def __init__(self) -> None:
-        self._gone: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        self.gone: asyncio.Future[object] = asyncio.get_running_loop().create_future()  # what it ended with
         self._transport: asyncio.SubprocessTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -251,11 +251,7 @@ class _Shim(asyncio.SubprocessProtocol):
     def process_exited(self) -> None:
         """As asyncio tells it."""
         transport, self._transport = self._transport, None
-        self._gone.set_result(transport.get_returncode() if transport is not None else None)
-
-    async def wait(self) -> int | None:
-        """Wait for its end; several may. What it ended with."""
-        return await asyncio.shield(self._gone)
+        self.gone.set_result(transport.get_returncode() if transport is not None else None)
 
 
 def _disarm(transport: asyncio.SubprocessTransport) -> None:

@@ -110,7 +110,7 @@ class Child:
         marker: str,
         pid: int,
         *,
-        gone: Callable[[], Awaitable[object]] | None = None,
+        end: asyncio.Future[object] | None = None,
         ours: bool = False,
         over: bool = False,
         cgroup: Cgroup | None = None,
@@ -119,7 +119,8 @@ class Child:
         self.marker = marker
         self.pid = pid
         self._tag = tag_for(marker)
-        self._gone = gone  # returns when the shim is gone and reaped; None: it is
+        self._end = end  # is done when the shim that this process has launched is gone and reaped
+        self._gone: Callable[[], Awaitable[object]] | None = self._reaped if end is not None else None  # None: it is
         self._status: object = None  # what the shim ended with, where it was this process's child
         self._pidfd: int | None = None
         self._ours = ours  # its orphans come to this process
@@ -147,6 +148,28 @@ class Child:
         return f"<Child pid={self.pid} marker={self.marker!r} {'ended' if self._gone is None else 'running'}>"
 
     # --- its end ---
+
+    async def ends_before(self, other: asyncio.Future[None]) -> bool:
+        """Wait for something else, whose end this one makes come; whether the shim is gone by then."""
+        end = self._end
+        if end is None:
+            return False
+
+        def come(_: object) -> None:
+            if not other.done():
+                other.set_result(None)
+
+        end.add_done_callback(come)
+        try:
+            await other
+        finally:
+            end.remove_done_callback(come)
+        return end.done()
+
+    async def _reaped(self) -> object:
+        """What the shim has ended with, when it has; several may wait."""
+        assert self._end is not None, "this process has launched it"
+        return self._end.result() if self._end.done() else await asyncio.shield(self._end)
 
     async def wait(self) -> Exit:
         """Wait for the agent's end. Where the shim was killed, everything of the agent is ended too: code None."""

@@ -14,24 +14,30 @@ from tidegate.model import (
     Balance,
     Batch,
     Budget,
+    Cost,
+    Drawn,
     Event,
     Forgotten,
     Group,
     Hold,
     Job,
+    Meter,
     Need,
     NewGroup,
     NewJob,
     Origin,
     Outcome,
     Past,
+    Reading,
     Request,
     Shut,
     Spent,
     State,
     Submission,
     Supervisor,
+    Tide,
     Usage,
+    Window,
 )
 from tidegate.policy import Rules
 
@@ -153,8 +159,9 @@ class Store(Protocol):
         """
 
     def forget_past(self, before: datetime) -> int:
-        """Remove what was told before an instant of no job in particular, batches without jobs that nobody works on,
-        and incarnations without attempts that left before it; how many events that were.
+        """Remove what was told before an instant of no job in particular, windows that ended and costs that were not
+        met since, batches without jobs that nobody works on, and incarnations without attempts that left before it; how
+        many events that were.
         """
 
     # --- what doors ask of a running supervisor ---
@@ -198,6 +205,13 @@ class Store(Protocol):
     def note_rest(self, attempt: Attempt, now: datetime, *, rests: bool) -> None:
         """Tell that a running attempt stands still from now on, or goes on."""
 
+    def note_signals(self, drawn: Sequence[tuple[Attempt, Drawn]], readings: Sequence[Reading], now: datetime) -> None:
+        """Write down what running attempts have drawn so far, in all, and what was read of windows since.
+
+        What an attempt has drawn counts for its account's meters, and once, however often it is told; of one that has
+        ended, or is another supervisor's, it is told too late. A reading of a window that is over changes nothing.
+        """
+
     def finish(
         self,
         attempt: Attempt,
@@ -207,6 +221,7 @@ class Store(Protocol):
         exit: int | None = None,
         session: str | None = None,
         usage: Usage | None = None,
+        drawn: Drawn | None = None,
         rules: Rules | None = None,
         jitter: float = 0.5,
     ) -> Job:
@@ -286,6 +301,21 @@ class Store(Protocol):
 
     def shuts(self) -> list[Shut]:
         """Every closing of a gate by a limit, the earliest first; those that forgotten jobs told as well."""
+
+    def meters(self, scope: str | None = None) -> list[Meter]:
+        """The meters of a scope (an account, or one model of it: `account/opus`), or of all, by scope and window.
+
+        Those of an account are of its windows alone, not of those that one of its models has besides.
+        """
+
+    def tides(self, scope: str, window: Window, most: int = 100) -> list[Tide]:
+        """The windows of a scope and a kind that are over, the newest first."""
+
+    def readings(self, scope: str, window: Window, since: datetime) -> list[Reading]:
+        """What was read of the windows of a scope and a kind, hundredth by hundredth, from an instant on, in order."""
+
+    def costs(self, account: str) -> list[Cost]:
+        """What jobs that have succeeded with an account have drawn, by group."""
 
     def spent_by_day(self) -> dict[tuple[str, str], Spent]:
         """What was spent, by day and account."""

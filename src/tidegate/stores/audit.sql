@@ -261,6 +261,27 @@ SELECT NULL, NULL, format('the books of batch %d have $%.6f and %d tokens, but i
 FROM told LEFT JOIN kept ON kept.batch = told.batch
 WHERE coalesce(kept.microdollars, 0) + number < told.microdollars OR coalesce(kept.tokens, 0) < told.tokens;
 
+-- windows: what is told of windows can be so
+SELECT NULL, NULL, format('the %s window of %s is used by %.2f, %.0f of %.0f drawn', "window", scope, used, drawn_at_reading, drawn)
+FROM meter WHERE coalesce(used, 0) NOT BETWEEN 0 AND 1 OR drawn < 0 OR drawn_at_reading NOT BETWEEN 0 AND drawn
+  OR (used IS NULL) <> (read_at IS NULL)
+UNION ALL
+SELECT NULL, NULL, format('the %s window of %s from %s was used by %.2f, %.0f drawn, until %s', "window", scope, began_at, used, drawn, ended_at)
+FROM tide WHERE coalesce(used, 0) NOT BETWEEN 0 AND 1 OR drawn < 0 OR drawn_at_reading NOT BETWEEN 0 AND drawn
+  OR ended_at < began_at OR refused NOT IN (0, 1)
+UNION ALL
+SELECT NULL, NULL, format('the %s window of %s is read at %s as used by %.2f, %.0f drawn', "window", scope, at, used, drawn)
+FROM reading WHERE used NOT BETWEEN 0 AND 1 OR drawn < 0;
+
+-- costs: what jobs have cost is the sum of numbers that there can be
+SELECT NULL, NULL, format('%d jobs of %s have cost %.0f in all with %s, with a logarithm of %.2f', jobs, "group", drawn, account, logs)
+FROM cost WHERE jobs < 1 OR drawn <= 0 OR seconds < 0 OR rates < 0 OR squares * jobs < logs * logs * 0.999999 - 0.000001;
+
+-- draws: nobody draws less than nothing
+SELECT job, n, format('has drawn %.0f by %d answers', drawn, answers) FROM attempt WHERE drawn < 0 OR answers < 0
+UNION ALL
+SELECT NULL, NULL, format('%.0f was drawn of %s at %s', tokens, account, at) FROM draw WHERE tokens < 0;
+
 -- request_cancel: only the end of a running job is asked for
 SELECT target, NULL, format('is to be cancelled, but is %s', coalesce(job.state, 'not here'))
 FROM request LEFT JOIN job ON job.id = request.target
@@ -277,7 +298,11 @@ WITH written (at) AS (
   SELECT ended_at FROM attempt UNION ALL SELECT since FROM hold UNION ALL SELECT until FROM hold UNION ALL
   SELECT resets_at FROM hold UNION ALL SELECT started_at FROM supervisor UNION ALL SELECT left_at FROM supervisor
   UNION ALL SELECT early_at FROM hold UNION ALL SELECT opened_at FROM habit UNION ALL SELECT began FROM habit
-  UNION ALL SELECT cut_at FROM habit UNION ALL SELECT at FROM request UNION ALL SELECT progress_at FROM account
+  UNION ALL SELECT cut_at FROM habit
+  UNION ALL SELECT at FROM request UNION ALL SELECT progress_at FROM account UNION ALL SELECT at FROM draw
+  UNION ALL SELECT begins_at FROM meter UNION ALL SELECT resets_at FROM meter UNION ALL SELECT read_at FROM meter
+  UNION ALL SELECT refused_at FROM meter UNION ALL SELECT began_at FROM tide UNION ALL SELECT ended_at FROM tide
+  UNION ALL SELECT at FROM reading UNION ALL SELECT resets_at FROM reading UNION ALL SELECT at FROM cost
 )
 SELECT NULL, NULL, format('%Q is no instant', at) FROM written
 WHERE at IS NOT NULL AND (datetime(at) IS NULL OR at NOT GLOB '????-??-??T??:??:??.??????Z') LIMIT 5;

@@ -16,6 +16,7 @@ from tidegate.model import (
     Attempt,
     Batch,
     Budget,
+    Drawn,
     Failed,
     Forgotten,
     Habit,
@@ -27,6 +28,7 @@ from tidegate.model import (
     NewJob,
     Origin,
     Outcome,
+    Reading,
     Request,
     State,
     Submission,
@@ -37,7 +39,7 @@ from tidegate.model import (
     family,
 )
 from tidegate.policy import Rules
-from tidegate.stores import ends, spending, timetable
+from tidegate.stores import ends, metering, spending, timetable
 from tidegate.stores.claim import Claimer, claim, turn_due
 from tidegate.stores.rows import Known, Rows, Ties, about, iso, told
 from tidegate.stores.submit import CHUNK, Submit, check
@@ -206,6 +208,7 @@ class Ledger:
                 self._rows.drop_events(past[start : start + CHUNK])
         with self._rows.transaction():
             self._rows.drop_idle(before, IDLE)
+            self._rows.drop_tides(before)
         return len(past)
 
     def _job(self, id: int) -> Job:
@@ -313,6 +316,21 @@ class Ledger:
             if mine.ended_at is None:
                 self._rows.event(now, "attempt frozen" if rests else "attempt thawed", job=job.id, attempt=mine.n)
 
+    def note_signals(self, drawn: Sequence[tuple[Attempt, Drawn]], readings: Sequence[Reading], now: datetime) -> None:
+        """Write down what running attempts have drawn so far, in all, and what was read of windows since.
+
+        Of an attempt that has ended, or is another supervisor's now, it is told too late and changes nothing.
+        """
+        with self._rows.transaction():
+            for attempt, so_far in drawn:
+                try:
+                    job, mine = self._owned(attempt)
+                except NotOwner:
+                    continue
+                if mine.ended_at is None:
+                    metering.draw(self._rows, job, mine, so_far, now)
+            metering.read(self._rows, readings, now)
+
     def finish(
         self,
         attempt: Attempt,
@@ -322,6 +340,7 @@ class Ledger:
         exit: int | None = None,
         session: str | None = None,
         usage: Usage | None = None,
+        drawn: Drawn | None = None,
         rules: Rules | None = None,
         jitter: float = 0.5,
     ) -> Job:
@@ -341,6 +360,8 @@ class Ledger:
                 return job
             if usage is not None:
                 ended = replace(ended, usage=self._own(usage, ended))
+            if drawn is not None:
+                ended = metering.draw(self._rows, job, ended, drawn, now)
             self._rows.put_attempt(ended)
             if ended.progressed and not mine.progressed:
                 self._progressed(job, mine, now)
@@ -352,6 +373,8 @@ class Ledger:
             if blank:
                 self._count_blank(job, ended, now, rules)
             spending.count(self._rows, job, ended, ties, now)
+            if ended.drawn or job.work is not None:
+                metering.count(self._rows, after, now)
             return self._job(job.id) if ties.budgeted else after
 
     def _own(self, usage: Usage, attempt: Attempt) -> Usage:
@@ -524,6 +547,8 @@ class Ledger:
                 merged = self._learned(merged, opened, now)
             if merged is None or (prior is not None and _says_the_same(prior, merged)):
                 return prior if merged is not None else None
+            if attempt is not None:
+                metering.refuse(self._rows, merged, now)
             return self._write_hold(prior, merged, now, attempt)
 
     def _learned(self, hold: Hold, opened: tuple[int, datetime] | None, now: datetime) -> Hold:

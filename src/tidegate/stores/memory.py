@@ -21,15 +21,18 @@ from tidegate.model import (
     Attempt,
     Balance,
     Batch,
+    Cost,
     Event,
     Group,
     Habit,
     Hold,
     Job,
+    Meter,
     Need,
     NewJob,
     Origin,
     Past,
+    Reading,
     Request,
     Share,
     Shut,
@@ -37,6 +40,7 @@ from tidegate.model import (
     Stand,
     State,
     Supervisor,
+    Tide,
     Usage,
     Window,
     family,
@@ -86,6 +90,11 @@ class _Rows:
         self.tied: dict[tuple[int, str], Group] = {}
         self.ledgers: dict[tuple[str, int, str], Spent] = {}
         self.kept: dict[tuple[str, str], Kept] = {}
+        self.drawn: dict[tuple[str, str, datetime], float] = {}
+        self.gauges: dict[tuple[str, str], Meter] = {}
+        self.over: dict[tuple[str, Window, datetime], Tide] = {}
+        self.heard: dict[tuple[str, Window, datetime], Reading] = {}
+        self.prices: dict[tuple[str, str], tuple[Cost, datetime]] = {}
         self.history: dict[tuple[str, str], Past] = {}
         self.closings: dict[tuple[str, str, datetime], Shut] = {}
         self.last: dict[str, int] = {}
@@ -630,6 +639,57 @@ class _Rows:
         mine = [one for one in self.attempts.values() if one.job == job and one.session == session and one.ended_at]
         return [one.usage for one in mine if one.usage is not None]
 
+    # --- windows ---
+
+    def put_drawn(self, attempt: Attempt) -> None:
+        before = self.attempts[attempt.job, attempt.n]
+        after = replace(before, drawn=attempt.drawn, answers=attempt.answers)
+        self._put(self.attempts, (attempt.job, attempt.n), after)
+
+    def add_draw(self, account: str, model: str, at: datetime, tokens: float) -> None:
+        self._put(self.drawn, (account, model, at), self.drawn.get((account, model, at), 0.0) + tokens)
+
+    def draws(self, account: str, model: str | None, since: datetime) -> list[tuple[datetime, float]]:
+        mine = (
+            (at, lane, tokens)
+            for (one, lane, at), tokens in self.drawn.items()
+            if one == account and model in (None, lane) and at >= since
+        )
+        return [(at, tokens) for at, _, tokens in sorted(mine)]
+
+    def meter(self, scope: str, window: Window) -> Meter | None:
+        return self.gauges.get((scope, window))
+
+    def meters_on(self, scope: str | None) -> list[Meter]:
+        """As the port says; with None, of every scope."""
+        return [self.gauges[key] for key in sorted(self.gauges) if scope in (None, key[0])]
+
+    def put_meter(self, meter: Meter) -> None:
+        self._put(self.gauges, (meter.scope, meter.window.value), meter)
+
+    def put_tide(self, tide: Tide) -> None:
+        mine = (key for key in self.over if key[:2] == (tide.scope, tide.window))
+        self._drop_all(self.over, [key for key in mine if self.over[key].ended_at > tide.began_at])
+        self._put(self.over, (tide.scope, tide.window, tide.began_at), tide)
+
+    def add_reading(self, reading: Reading) -> None:
+        self._put(self.heard, (reading.scope, reading.window, reading.at), reading)
+
+    def drop_old(self, scope: str, window: Window, before: datetime) -> None:
+        self._drop_all(self.heard, [key for key in self.heard if key[:2] == (scope, window) and key[2] < before])
+        account = scope.partition("/")[0]
+        self._drop_all(self.drawn, [key for key in self.drawn if key[0] == account and key[2] < before])
+
+    def cost(self, account: str, group: str) -> Cost | None:
+        return self.prices[account, group][0] if (account, group) in self.prices else None
+
+    def put_cost(self, cost: Cost, at: datetime) -> None:
+        self._put(self.prices, (cost.account, cost.group), (cost, at))
+
+    def drop_tides(self, before: datetime) -> None:
+        self._drop_all(self.over, [key for key, tide in self.over.items() if tide.ended_at < before])
+        self._drop_all(self.prices, [key for key, (_, at) in self.prices.items() if at < before])
+
     # --- money ---
 
     def add_spent(self, day: str, batch: int, account: str, part: Spent) -> None:
@@ -738,6 +798,28 @@ class MemoryStore(Ledger):
         with self._look() as rows:
             found = [*rows.closings.values(), *rows.shuts(None)]
             return sorted(found, key=lambda one: (one.since, one.scope, one.window))
+
+    def meters(self, scope: str | None = None) -> list[Meter]:
+        """The meters of a scope, or of all, by scope and window."""
+        with self._look() as rows:
+            return rows.meters_on(scope)
+
+    def tides(self, scope: str, window: Window, most: int = 100) -> list[Tide]:
+        """The windows of a scope and a kind that are over, the newest first."""
+        with self._look() as rows:
+            mine = [tide for key, tide in rows.over.items() if key[:2] == (scope, window)]
+            return sorted(mine, key=lambda tide: tide.began_at, reverse=True)[:most]
+
+    def readings(self, scope: str, window: Window, since: datetime) -> list[Reading]:
+        """What was read of the windows of a scope and a kind from an instant on, in order."""
+        with self._look() as rows:
+            mine = [one for key, one in rows.heard.items() if key[:2] == (scope, window) and one.at >= since]
+            return sorted(mine, key=lambda one: one.at)
+
+    def costs(self, account: str) -> list[Cost]:
+        """What jobs that have succeeded with an account have drawn, by group."""
+        with self._look() as rows:
+            return [rows.prices[key][0] for key in sorted(rows.prices) if key[0] == account]
 
     def spent_by_day(self) -> dict[tuple[str, str], Spent]:
         """What was spent, by day and account."""

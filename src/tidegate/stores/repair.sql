@@ -289,6 +289,21 @@ WHERE attempt.ended_at IS NOT NULL AND outcome <> 'unclaimed' AND job.batch NOT 
   AND (json_valid(usage) OR (usage IS NULL AND json_valid(spec) AND spec ->> 'agent' IS NOT NULL))
 GROUP BY 1, 2, 3;
 
+-- windows: what cannot be so is forgotten: it is told again
+DELETE FROM meter WHERE coalesce(used, 0) NOT BETWEEN 0 AND 1 OR drawn < 0 OR drawn_at_reading NOT BETWEEN 0 AND drawn
+  OR (used IS NULL) <> (read_at IS NULL);
+DELETE FROM tide WHERE coalesce(used, 0) NOT BETWEEN 0 AND 1 OR drawn < 0 OR drawn_at_reading NOT BETWEEN 0 AND drawn
+  OR ended_at < began_at OR refused NOT IN (0, 1);
+DELETE FROM reading WHERE used NOT BETWEEN 0 AND 1 OR drawn < 0;
+
+-- costs: so are costs, which are learned again
+DELETE FROM cost
+WHERE jobs < 1 OR drawn <= 0 OR seconds < 0 OR rates < 0 OR squares * jobs < logs * logs * 0.999999 - 0.000001;
+
+-- draws: nothing was drawn then
+UPDATE attempt SET drawn = max(drawn, 0), answers = max(answers, 0) WHERE drawn < 0 OR answers < 0;
+DELETE FROM draw WHERE tokens < 0;
+
 -- request_cancel: nothing is left to cancel
 DELETE FROM request WHERE verb = 'cancel' AND target IS NOT NULL
   AND target NOT IN (SELECT id FROM job WHERE state = 'running');

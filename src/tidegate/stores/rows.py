@@ -18,13 +18,16 @@ from tidegate.model import (
     Ask,
     Attempt,
     Budget,
+    Cost,
     Group,
     Habit,
     Hold,
     Job,
+    Meter,
     NewJob,
     Origin,
     Past,
+    Reading,
     Request,
     Share,
     Spec,
@@ -32,6 +35,7 @@ from tidegate.model import (
     Stage,
     State,
     Supervisor,
+    Tide,
     Usage,
     Window,
     Work,
@@ -444,6 +448,44 @@ class Rows(Protocol):
 
     def spent_in(self, job: int, session: str) -> Sequence[Usage]:
         """What the attempts of a job that have ended told of their part of a session."""
+
+    # --- windows ---
+
+    def put_drawn(self, attempt: Attempt) -> None:
+        """Write what an attempt has drawn."""
+
+    def add_draw(self, account: str, model: str, at: datetime, tokens: float) -> None:
+        """Add to what was drawn of an account in a piece of time, by jobs of a family of models."""
+
+    def draws(self, account: str, model: str | None, since: datetime) -> Sequence[tuple[datetime, float]]:
+        """What was drawn of an account (by jobs of a family of models, None: of any) from an instant on, in order."""
+
+    def meter(self, scope: str, window: Window) -> Meter | None:
+        """One meter."""
+
+    def meters_on(self, scope: str) -> Sequence[Meter]:
+        """The meters of a scope, by window."""
+
+    def put_meter(self, meter: Meter) -> None:
+        """Write a meter."""
+
+    def put_tide(self, tide: Tide) -> None:
+        """A window has ended; what was thought to be one and ended after this began is part of it."""
+
+    def add_reading(self, reading: Reading) -> None:
+        """Write down what was read of a window."""
+
+    def drop_old(self, scope: str, window: Window, before: datetime) -> None:
+        """Remove the readings of a window and what was drawn of its account from before an instant."""
+
+    def cost(self, account: str, group: str) -> Cost | None:
+        """What the jobs of a group have cost."""
+
+    def put_cost(self, cost: Cost, at: datetime) -> None:
+        """Write that down."""
+
+    def drop_tides(self, before: datetime) -> None:
+        """Remove what ended before an instant: windows, and costs of groups of which no job has succeeded since."""
 
     # --- money ---
 

@@ -17,8 +17,8 @@ TABLES: Final = (  # each before those that refer to it; by which column its row
     *(("migration", "version"), ("supervisor", ""), ("account", ""), ("batch", "id"), ("group", "id"), ("lane", "id")),
     *(("group_need", ""), ("job", "id")),
     *(("definition", "job"), ("attempt", ""), ("hold", ""), ("opening", ""), ("event", "seq"), ("need", "")),
-    ("habit", ""),
-    *(("request", "id"), ("hours", ""), ("spent", ""), ("budget", ""), ("history", ""), *(("closing", ""),)),
+    *(("request", "id"), ("hours", ""), ("spent", ""), ("budget", ""), ("history", ""), ("closing", "")),
+    *(("habit", ""), ("draw", ""), ("meter", ""), ("tide", ""), ("reading", ""), ("cost", "")),
 )
 GAP: Final = 100_000  # numbers without a readable row after which none is expected any more
 

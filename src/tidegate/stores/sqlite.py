@@ -26,6 +26,7 @@ from tidegate.model import (
     Balance,
     Batch,
     Budget,
+    Cost,
     Event,
     Exceed,
     Group,
@@ -33,10 +34,12 @@ from tidegate.model import (
     Halt,
     Hold,
     Job,
+    Meter,
     Need,
     NewJob,
     Origin,
     Past,
+    Reading,
     Request,
     Share,
     Shut,
@@ -45,6 +48,7 @@ from tidegate.model import (
     Stand,
     State,
     Supervisor,
+    Tide,
     Usage,
     When,
     Window,
@@ -558,6 +562,78 @@ class _Rows:
         found = self._file.rows("spent_in", job=job, session=session)
         return [usage for (text,) in found if (usage := _usage(text)) is not None]
 
+    # --- windows ---
+
+    def put_drawn(self, attempt: Attempt) -> None:
+        self._file.run("put_drawn", job=attempt.job, n=attempt.n, drawn=attempt.drawn, answers=attempt.answers)
+
+    def add_draw(self, account: str, model: str, at: datetime, tokens: float) -> None:
+        self._file.run("add_draw", account=account, model=model, at=iso(at), tokens=tokens)
+
+    def draws(self, account: str, model: str | None, since: datetime) -> list[tuple[datetime, float]]:
+        found = self._file.rows("draws", account=account, model=model, since=iso(since))
+        return [(_instant(at), tokens) for at, tokens in found]
+
+    def meter(self, scope: str, window: Window) -> Meter | None:
+        row = self._file.row("meter", scope=scope, window=window.value)
+        return _meter(row) if row else None
+
+    def meters_on(self, scope: str) -> list[Meter]:
+        return [_meter(row) for row in self._file.rows("meters_on", scope=scope)]
+
+    def put_meter(self, meter: Meter) -> None:
+        self._file.run(
+            "put_meter",
+            scope=meter.scope,
+            window=meter.window.value,
+            begins_at=iso(meter.begins_at),
+            resets_at=iso_or_none(meter.resets_at),
+            used=meter.used,
+            read_at=iso_or_none(meter.read_at),
+            drawn=meter.drawn,
+            drawn_at_reading=meter.drawn_at_reading,
+            refused_at=iso_or_none(meter.refused_at),
+        )
+
+    def put_tide(self, tide: Tide) -> None:
+        self._file.run("drop_tides_from", scope=tide.scope, window=tide.window.value, began_at=iso(tide.began_at))
+        self._file.run(
+            "add_tide",
+            scope=tide.scope,
+            window=tide.window.value,
+            began_at=iso(tide.began_at),
+            ended_at=iso(tide.ended_at),
+            used=tide.used,
+            drawn=tide.drawn,
+            drawn_at_reading=tide.drawn_at_reading,
+            refused=tide.refused,
+        )
+
+    def add_reading(self, reading: Reading) -> None:
+        self._file.run(
+            "add_reading",
+            scope=reading.scope,
+            window=reading.window.value,
+            at=iso(reading.at),
+            used=reading.used,
+            resets_at=iso_or_none(reading.resets_at),
+            drawn=reading.drawn,
+        )
+
+    def drop_old(self, scope: str, window: Window, before: datetime) -> None:
+        account = scope.partition("/")[0]
+        self._file.run("drop_old", scope=scope, window=window.value, account=account, before=iso(before))
+
+    def cost(self, account: str, group: str) -> Cost | None:
+        row = self._file.row("cost", account=account, group=group)
+        return _cost(row) if row else None
+
+    def put_cost(self, cost: Cost, at: datetime) -> None:
+        self._file.run("put_cost", at=iso(at), **asdict(cost))
+
+    def drop_tides(self, before: datetime) -> None:
+        self._file.run("drop_tides", before=iso(before))
+
     # --- money ---
 
     def add_spent(self, day: str, batch: int, account: str, part: Spent) -> None:
@@ -712,6 +788,28 @@ class SqliteStore(Ledger):
         with self._file.look():
             found = [*map(_shut, self._file.rows("shuts")), *self._looks.shuts(None)]
             return sorted(found, key=lambda one: (one.since, one.scope, one.window))
+
+    def meters(self, scope: str | None = None) -> list[Meter]:
+        """The meters of a scope, or of all, by scope and window."""
+        with self._file.look():
+            found = self._file.rows("meters") if scope is None else self._file.rows("meters_on", scope=scope)
+            return [_meter(row) for row in found]
+
+    def tides(self, scope: str, window: Window, most: int = 100) -> list[Tide]:
+        """The windows of a scope and a kind that are over, the newest first."""
+        with self._file.look():
+            return [_tide(row) for row in self._file.rows("tides", scope=scope, window=window.value, most=most)]
+
+    def readings(self, scope: str, window: Window, since: datetime) -> list[Reading]:
+        """What was read of the windows of a scope and a kind from an instant on, in order."""
+        with self._file.look():
+            found = self._file.rows("readings", scope=scope, window=window.value, since=iso(since))
+            return [_reading(row) for row in found]
+
+    def costs(self, account: str) -> list[Cost]:
+        """What jobs that have succeeded with an account have drawn, by group."""
+        with self._file.look():
+            return [_cost(row) for row in self._file.rows("costs", account=account)]
 
     def spent_by_day(self) -> dict[tuple[str, str], Spent]:
         """What was spent, by day and account."""
@@ -1070,7 +1168,50 @@ def _attempt(row: Row) -> Attempt:
         detail=row[12],
         stage=row[13],
         resumes=bool(row[14]),
+        drawn=row[15],
+        answers=row[16],
     )
+
+
+@_whole
+def _meter(row: Row) -> Meter:
+    return Meter(
+        scope=row[0],
+        window=Window(row[1]),
+        begins_at=datetime.fromisoformat(row[2]),
+        resets_at=_at(row[3]),
+        used=row[4],
+        read_at=_at(row[5]),
+        drawn=row[6],
+        drawn_at_reading=row[7],
+        refused_at=_at(row[8]),
+    )
+
+
+@_whole
+def _tide(row: Row) -> Tide:
+    return Tide(
+        scope=row[0],
+        window=Window(row[1]),
+        began_at=datetime.fromisoformat(row[2]),
+        ended_at=datetime.fromisoformat(row[3]),
+        used=row[4],
+        drawn=row[5],
+        drawn_at_reading=row[6],
+        refused=bool(row[7]),
+    )
+
+
+@_whole
+def _reading(row: Row) -> Reading:
+    scope, window, at, used, resets_at, drawn = row
+    when, reset = datetime.fromisoformat(at), _at(resets_at)
+    return Reading(scope=scope, window=Window(window), at=when, used=used, resets_at=reset, drawn=drawn)
+
+
+@_whole
+def _cost(row: Row) -> Cost:
+    return Cost(**dict(zip(Cost.__struct_fields__, row, strict=True)))
 
 
 @_whole

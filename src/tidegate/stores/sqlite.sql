@@ -414,7 +414,67 @@ ALTER TABLE job ADD COLUMN expect REAL;  -- seconds; NULL: nobody says
 ALTER TABLE job ADD COLUMN share  REAL;  -- a part of its account's 5-hour window,
 ALTER TABLE job ADD COLUMN spread REAL;  -- and how far that may be off
 
--- migration_11: when what is shut is tried ahead of its end, and how windows have behaved
+-- migration_11: what agents draw of the windows of their accounts, and what is told of these
+ALTER TABLE attempt ADD COLUMN drawn REAL NOT NULL DEFAULT 0;  -- in token equivalents, by itself so far
+ALTER TABLE attempt ADD COLUMN answers INTEGER NOT NULL DEFAULT 0;  -- of a model
+
+CREATE TABLE draw (  -- what all attempts have drawn of an account, in pieces of five minutes
+  account TEXT NOT NULL,
+  model   TEXT NOT NULL,  -- the family of their jobs' models
+  at      TEXT NOT NULL,
+  tokens  REAL NOT NULL,
+  PRIMARY KEY (account, at, model)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE meter (  -- the present window of each kind, or the last one where nothing was drawn since it ended
+  scope            TEXT NOT NULL,  -- an account, or one model of it
+  "window"         TEXT NOT NULL CHECK ("window" IN ('minute', '5h', 'day', 'week', 'month', 'spend', 'unknown')),
+  begins_at        TEXT NOT NULL,
+  resets_at        TEXT,           -- as told
+  used             REAL,           -- as told, 0 to 1
+  read_at          TEXT,
+  drawn            REAL NOT NULL,  -- by us since it began
+  drawn_at_reading REAL NOT NULL,
+  refused_at       TEXT,
+  PRIMARY KEY (scope, "window")
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE tide (  -- windows that are over
+  scope            TEXT NOT NULL,
+  "window"         TEXT NOT NULL CHECK ("window" IN ('minute', '5h', 'day', 'week', 'month', 'spend', 'unknown')),
+  began_at         TEXT NOT NULL,
+  ended_at         TEXT NOT NULL,
+  used             REAL,
+  drawn            REAL NOT NULL,
+  drawn_at_reading REAL NOT NULL,
+  refused          INTEGER NOT NULL,
+  PRIMARY KEY (scope, "window", began_at)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE reading (  -- what was told of windows, hundredth by hundredth
+  scope     TEXT NOT NULL,
+  "window"  TEXT NOT NULL CHECK ("window" IN ('minute', '5h', 'day', 'week', 'month', 'spend', 'unknown')),
+  at        TEXT NOT NULL,
+  used      REAL NOT NULL,
+  resets_at TEXT,
+  drawn     REAL NOT NULL,  -- by us of that window by then
+  PRIMARY KEY (scope, "window", at)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE cost (  -- what jobs that have succeeded have drawn, in the last run of each
+  account TEXT NOT NULL,
+  "group" TEXT NOT NULL,     -- BATCH/GROUP
+  jobs    INTEGER NOT NULL,
+  logs    REAL NOT NULL,     -- of each one's draw the logarithm, added up,
+  squares REAL NOT NULL,     -- and its square
+  drawn   REAL NOT NULL,
+  seconds REAL NOT NULL,     -- that they worked
+  rates   REAL NOT NULL,     -- each one's draw per second, added up
+  at      TEXT NOT NULL,     -- of the last one
+  PRIMARY KEY (account, "group")
+) STRICT, WITHOUT ROWID;
+
+-- migration_12: when what is shut is tried ahead of its end, and how windows have behaved
 ALTER TABLE hold ADD COLUMN early_at TEXT;
 CREATE INDEX hold_early ON hold (early_at) WHERE ramp = 0 AND early_at IS NOT NULL;
 
@@ -807,6 +867,68 @@ UPDATE attempt SET
   supervisor = :supervisor, progressed = :progressed, ended_at = :ended_at, outcome = :outcome, exit = :exit,
   session = :session, usage = :usage, detail = :detail
 WHERE job = :job AND n = :n;
+
+-- put_drawn: what an attempt has drawn so far
+UPDATE attempt SET drawn = :drawn, answers = :answers WHERE job = :job AND n = :n;
+
+-- add_draw: one more part of what was drawn of an account
+INSERT INTO draw (account, model, at, tokens) VALUES (:account, :model, :at, :tokens)
+ON CONFLICT (account, at, model) DO UPDATE SET tokens = tokens + :tokens;
+
+-- draws: what was drawn of an account from an instant on
+SELECT at, tokens FROM draw WHERE account = :account AND at >= :since AND (:model IS NULL OR model = :model)
+ORDER BY at, model;
+
+-- meter: one meter
+SELECT * FROM meter WHERE scope = :scope AND "window" = :window;
+
+-- meters_on: the meters of a scope
+SELECT * FROM meter WHERE scope = :scope ORDER BY "window";
+
+-- meters: every meter
+SELECT * FROM meter ORDER BY scope, "window";
+
+-- put_meter: write a meter
+INSERT OR REPLACE INTO meter
+  (scope, "window", begins_at, resets_at, used, read_at, drawn, drawn_at_reading, refused_at)
+VALUES (:scope, :window, :begins_at, :resets_at, :used, :read_at, :drawn, :drawn_at_reading, :refused_at);
+
+-- drop_tides_from: windows that were thought to have ended after this
+DELETE FROM tide WHERE scope = :scope AND "window" = :window AND ended_at > :began_at;
+
+-- add_tide: a window has ended
+INSERT OR REPLACE INTO tide (scope, "window", began_at, ended_at, used, drawn, drawn_at_reading, refused)
+VALUES (:scope, :window, :began_at, :ended_at, :used, :drawn, :drawn_at_reading, :refused);
+
+-- tides: the windows that are over, the newest first
+SELECT * FROM tide WHERE scope = :scope AND "window" = :window ORDER BY began_at DESC LIMIT :most;
+
+-- add_reading: what was told of a window
+INSERT OR REPLACE INTO reading (scope, "window", at, used, resets_at, drawn)
+VALUES (:scope, :window, :at, :used, :resets_at, :drawn);
+
+-- readings: what was told of windows from an instant on
+SELECT * FROM reading WHERE scope = :scope AND "window" = :window AND at >= :since ORDER BY at;
+
+-- drop_old: what was told of a window, and drawn of its account, before an instant
+DELETE FROM reading WHERE scope = :scope AND "window" = :window AND at < :before;
+DELETE FROM draw WHERE account = :account AND at < :before;
+
+-- cost: what the jobs of a group have drawn
+SELECT account, "group", jobs, logs, squares, drawn, seconds, rates FROM cost
+WHERE account = :account AND "group" = :group;
+
+-- costs: what the jobs of each group have drawn
+SELECT account, "group", jobs, logs, squares, drawn, seconds, rates FROM cost
+WHERE account = :account ORDER BY "group";
+
+-- put_cost: what the jobs of a group have drawn by now
+INSERT OR REPLACE INTO cost (account, "group", jobs, logs, squares, drawn, seconds, rates, at)
+VALUES (:account, :group, :jobs, :logs, :squares, :drawn, :seconds, :rates, :at);
+
+-- drop_tides: windows that ended before an instant, and costs that nothing was added to since
+DELETE FROM tide WHERE ended_at < :before;
+DELETE FROM cost WHERE at < :before;
 
 -- spent_in: what the attempts of a job told of their part of a session
 SELECT usage FROM attempt WHERE job = :job AND session = :session AND usage IS NOT NULL AND ended_at IS NOT NULL;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime, tzinfo
@@ -101,7 +102,7 @@ class StreamJson:
             case "assistant" if frames.text(frame, "message", "model") != "<synthetic>":
                 yield from self._first_answer()
             case "rate_limit_event":
-                yield from self._event(frames.table(frame, "rate_limit_info"))
+                yield from self._event(frames.table(frame, "rate_limit_info"), at)
             case "system" if frame.get("subtype") in ("api_retry", "retry"):
                 yield from self._retry(frame, at)
             case "result":
@@ -113,8 +114,8 @@ class StreamJson:
             self._session = session
             yield SessionSeen(session)
 
-    def _event(self, info: Json) -> Iterator[Sighting]:
-        yield from _warnings(info)
+    def _event(self, info: Json, at: datetime) -> Iterator[Sighting]:
+        yield from _warnings(info, at)
         limit = frames.rejected(info)
         if limit is not None:
             self._rejected = limit
@@ -177,17 +178,28 @@ def _ending(frame: Json) -> Ending:
 OF_SESSION = ("cost_usd",)  # claude 2.0.76 to 2.1.330 adds up a session's money; tokens are of the run
 PARSED = frozenset({"rate_limit_event", "result", "system"})
 SUBTYPES = frozenset({"init", "api_retry", "retry", ""})
+METERED = frozenset({"five_hour", "seven_day", *frames.MODELS})  # windows whose use is told
 RETRY_KEYS = ("subtype", "attempt", "max_retries", "retry_delay_ms", "error_status", "error", "data")
 
 
-def _warnings(info: Json) -> Iterator[Warned]:
-    """How much of each window is used; the event's own window where it names no others."""
+def _warnings(info: Json, at: datetime) -> Iterator[Warned]:
+    """How much of each window is used; the event's own window where it names no others.
+
+    What an account may use beyond its plan (`overage`) is none of its windows, nor is one that nobody knows. Where an
+    event says no more than that a share is surpassed, so much is used.
+    """
     windows = frames.table(info, "unifiedWindows") or {frames.text(info, "rateLimitType"): info}
     for name, told in windows.items():
-        used = told.get("utilization") if isinstance(told, dict) else None
-        if isinstance(used, int | float) and not isinstance(used, bool):
-            reset = resets.epoch(told.get("resetsAt"))
-            yield Warned(window=frames.window_of(name), used=float(used), resets_at=reset.at if reset else None)
+        if name in METERED and isinstance(told, dict) and (used := _share(told)) is not None:
+            reset, model = resets.epoch(told.get("resetsAt")), frames.MODELS.get(name)
+            until = reset.at if reset else None
+            yield Warned(window=frames.window_of(name), used=used, at=at, resets_at=until, model=model)
+
+
+def _share(told: Json) -> float | None:
+    shares = (told.get("utilization"), told.get("surpassedThreshold"))
+    known = (float(one) for one in shares if isinstance(one, int | float) and not isinstance(one, bool))
+    return next((one for one in known if math.isfinite(one)), None)
 
 
 def _said(frame: Json) -> str:
