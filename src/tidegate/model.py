@@ -594,16 +594,25 @@ class Batch(Struct, frozen=True):
     id: int = 0
 
 
+class Admission(StrEnum):
+    """Whether jobs of an account start only where they are expected to fit what is left of its windows."""
+
+    ON = "on"
+    OBSERVE = "observe"  # it is told what would be held
+    OFF = "off"
+
+
 class Account(Struct, frozen=True, kw_only=True):
     """Whom a limit binds.
 
     `max_running` is None for no limit of its own. `cautious`: its provider has usage limits, so without recent
-    evidence one attempt goes first.
+    evidence one attempt goes first, and `admission` counts.
     """
 
     name: str
     max_running: int | None = None
     cautious: bool = False
+    admission: Admission = Admission.ON
 
 
 class Exceed(StrEnum):
@@ -760,6 +769,26 @@ class Cost(Struct, frozen=True, kw_only=True):
     drawn: float = 0.0
     seconds: float = 0.0
     rates: float = 0.0
+
+
+class Held(Struct, frozen=True, kw_only=True):
+    """Why the best job of an account does not start now, as the last claim found: it would not fit a window.
+
+    `needed` of the window (with what runs), give or take `spread`, and no more than `left` of it `until` its reset: all
+    three are shares; `needed` None: nobody knows yet what such jobs take. It is looked at again at `again`. `observed`:
+    nothing is held, it is told alone.
+    """
+
+    account: str
+    since: datetime
+    again: datetime
+    job: int
+    window: Window
+    left: float
+    needed: float | None = None
+    spread: float = 0.0
+    until: datetime | None = None
+    observed: bool = False
 
 
 class Hold(Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from tidegate.model import (
     Event,
     Forgotten,
     Group,
+    Held,
     Hold,
     Job,
     Meter,
@@ -316,6 +317,9 @@ class Store(Protocol):
 
     def costs(self, account: str) -> list[Cost]:
         """What jobs that have succeeded with an account have drawn, by group."""
+
+    def held(self) -> list[Held]:
+        """Why nothing of an account may start, by the last claim, for each of which that is so, by name."""
 
     def spent_by_day(self) -> dict[tuple[str, str], Spent]:
         """What was spent, by day and account."""

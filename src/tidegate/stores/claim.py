@@ -14,6 +14,7 @@ from tidegate import policy
 from tidegate.model import Account, Attempt, Hold, Job, Origin, Supervisor
 from tidegate.policy import Rules
 from tidegate.stores import timetable
+from tidegate.stores.admitting import Admitting
 from tidegate.stores.rows import Candidate, Known, Lane, Rows, about
 
 
@@ -57,6 +58,7 @@ class _Taking:
             self._holds[hold.scope].append(hold)
         self._known: dict[str, Known] = {}
         self._running: dict[str, Sequence[int]] | None = None
+        self._admitting = Admitting(rows, who.now)
 
     def take(self, most: int, batch: int | None) -> list[tuple[Job, Attempt]]:
         """The best jobs of all open lanes, one after the other."""
@@ -67,8 +69,9 @@ class _Taking:
         while heads and len(taken) < most:
             best, lane = heads[0][0], lanes[heads[0][1]]
             behind: Sequence[Candidate] = ()
-            if not taken or self._places(lane) > 0:  # at first each lane here has a place for one
-                taken.append(self._claim(lane, best.id))
+            may = not taken or self._places(lane) > 0  # at first each lane here has a place for one
+            if may and (picked := self._picked(lane, best)) is not None:
+                taken.append(self._claim(lane, picked.id))
                 behind = self._rows.ready(lane, 1, self._who.me.only) if len(taken) < most else ()
             if behind:
                 heapreplace(heads, (behind[0], lane.id))
@@ -133,6 +136,13 @@ class _Taking:
         self._rows.put_hold(hold)
         self._holds[account].append(hold)
 
+    def _picked(self, lane: Lane, best: Candidate) -> Candidate | None:
+        """The best job of a lane that is expected to fit what is left; a canary finds out."""
+        if any(map(_lets_one_go, self._binding(lane))):
+            return best
+        account = self._account(lane.account).account
+        return self._admitting.picked(account, lane, best, self._who.me.only)
+
     def _claim(self, lane: Lane, id: int) -> tuple[Job, Attempt]:
         found = self._rows.job(id)
         assert found is not None, "a candidate is a row of this transaction"
@@ -164,6 +174,7 @@ class _Taking:
         )
         self._rows.put_job(job)
         self._rows.add_attempt(attempt)
+        self._admitting.started(self._account(lane.account).account, id)
         for hold in ramps:
             self._rows.put_hold(replace(hold, canary=id))
         self._add_to_crowd(lane, seq)

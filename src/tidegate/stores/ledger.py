@@ -91,6 +91,8 @@ class Ledger:
             known = self._rows.known(account.name)
             if known is None or known.account != account:
                 self._rows.put_known(replace(known, account=account) if known else Known(account))
+                if known is not None and self._rows.held(account.name) is not None:
+                    self._rows.drop_held(account.name)  # by whatever is said now, the next claim finds out anew
 
     def configure(
         self,

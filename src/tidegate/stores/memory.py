@@ -25,6 +25,7 @@ from tidegate.model import (
     Event,
     Group,
     Habit,
+    Held,
     Hold,
     Job,
     Meter,
@@ -52,6 +53,7 @@ from tidegate.stores.rows import (
     Candidate,
     Crowd,
     Defined,
+    Draft,
     Fresh,
     Kept,
     Known,
@@ -95,6 +97,7 @@ class _Rows:
         self.over: dict[tuple[str, Window, datetime], Tide] = {}
         self.heard: dict[tuple[str, Window, datetime], Reading] = {}
         self.prices: dict[tuple[str, str], tuple[Cost, datetime]] = {}
+        self.withheld: dict[str, Held] = {}
         self.history: dict[tuple[str, str], Past] = {}
         self.closings: dict[tuple[str, str, datetime], Shut] = {}
         self.last: dict[str, int] = {}
@@ -641,6 +644,34 @@ class _Rows:
 
     # --- windows ---
 
+    def drafts(self, jobs: Sequence[int]) -> dict[int, Draft]:
+        return {id: self._draft(self.jobs[id]) for id in jobs}
+
+    def underway(self, account: str) -> list[Draft]:
+        mine = [job for job in self.by_id() if job.account == account and job.state is State.RUNNING]
+        return [self._draft(job, self.attempts[job.id, job.launches]) for job in mine]
+
+    def _draft(self, job: Job, attempt: Attempt | None = None) -> Draft:
+        group = f"{job.batch_name}/{job.group}"
+        draft = Draft(job.id, group, job.launches, job.session is not None, job.share)
+        return draft._replace(started_at=attempt.started_at, drawn=attempt.drawn) if attempt else draft
+
+    def tides_of(self, scope: str, window: Window, most: int) -> list[Tide]:
+        mine = [tide for key, tide in self.over.items() if key[:2] == (scope, window)]
+        return sorted(mine, key=lambda tide: tide.began_at, reverse=True)[:most]
+
+    def costs_of(self, account: str) -> list[Cost]:
+        return [self.prices[key][0] for key in sorted(self.prices) if key[0] == account]
+
+    def held(self, account: str) -> Held | None:
+        return self.withheld.get(account)
+
+    def put_held(self, held: Held) -> None:
+        self._put(self.withheld, held.account, held)
+
+    def drop_held(self, account: str) -> None:
+        self._drop_all(self.withheld, [account] if account in self.withheld else [])
+
     def put_drawn(self, attempt: Attempt) -> None:
         before = self.attempts[attempt.job, attempt.n]
         after = replace(before, drawn=attempt.drawn, answers=attempt.answers)
@@ -807,8 +838,7 @@ class MemoryStore(Ledger):
     def tides(self, scope: str, window: Window, most: int = 100) -> list[Tide]:
         """The windows of a scope and a kind that are over, the newest first."""
         with self._look() as rows:
-            mine = [tide for key, tide in rows.over.items() if key[:2] == (scope, window)]
-            return sorted(mine, key=lambda tide: tide.began_at, reverse=True)[:most]
+            return rows.tides_of(scope, window, most)
 
     def readings(self, scope: str, window: Window, since: datetime) -> list[Reading]:
         """What was read of the windows of a scope and a kind from an instant on, in order."""
@@ -819,7 +849,12 @@ class MemoryStore(Ledger):
     def costs(self, account: str) -> list[Cost]:
         """What jobs that have succeeded with an account have drawn, by group."""
         with self._look() as rows:
-            return [rows.prices[key][0] for key in sorted(rows.prices) if key[0] == account]
+            return rows.costs_of(account)
+
+    def held(self) -> list[Held]:
+        """Why nothing of an account may start, for each of which that is so, by name."""
+        with self._look() as rows:
+            return [rows.withheld[name] for name in sorted(rows.withheld)]
 
     def spent_by_day(self) -> dict[tuple[str, str], Spent]:
         """What was spent, by day and account."""
@@ -975,5 +1010,6 @@ class MemoryStore(Ledger):
         with self._look() as rows:
             waits = [job.not_before for job in rows.jobs.values() if job.state is State.QUEUED]
             ends = [at for hold in rows.every_hold() if not hold.ramp for at in (hold.until, hold.early_at)]
-            known = [*waits, *ends, *timetable.openings(rows, now)]
+            looks = [held.again for held in rows.withheld.values() if not held.observed]
+            known = [*waits, *ends, *looks, *timetable.openings(rows, now)]
             return min((at for at in known if at is not None and at > now), default=None)

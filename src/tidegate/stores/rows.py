@@ -21,6 +21,7 @@ from tidegate.model import (
     Cost,
     Group,
     Habit,
+    Held,
     Hold,
     Job,
     Meter,
@@ -135,6 +136,21 @@ class Ties(NamedTuple):
     needed: bool
     group: int
     budgeted: bool
+
+
+class Draft(NamedTuple):
+    """What admission asks of a job: its group "batch/name", its launches, whether it has a session, what is expected.
+
+    Of one that runs, when its attempt began, and what that has drawn.
+    """
+
+    job: int
+    group: str
+    launches: int
+    session: bool
+    share: Share | None
+    started_at: datetime | None = None
+    drawn: float = 0.0
 
 
 class Kept(NamedTuple):
@@ -450,6 +466,27 @@ class Rows(Protocol):
         """What the attempts of a job that have ended told of their part of a session."""
 
     # --- windows ---
+
+    def drafts(self, jobs: Sequence[int]) -> Mapping[int, Draft]:
+        """What admission asks of these jobs, by id."""
+
+    def underway(self, account: str) -> Sequence[Draft]:
+        """The same of every job that runs with an account, in the order of their ids."""
+
+    def tides_of(self, scope: str, window: Window, most: int) -> Sequence[Tide]:
+        """The windows of a scope and a kind that are over, the newest first."""
+
+    def costs_of(self, account: str) -> Sequence[Cost]:
+        """What jobs that have succeeded with an account have drawn, by group."""
+
+    def held(self, account: str) -> Held | None:
+        """Why nothing of an account may start."""
+
+    def put_held(self, held: Held) -> None:
+        """Write why nothing of an account may start."""
+
+    def drop_held(self, account: str) -> None:
+        """Something of an account may start."""
 
     def put_drawn(self, attempt: Attempt) -> None:
         """Write what an attempt has drawn."""

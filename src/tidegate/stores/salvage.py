@@ -18,7 +18,7 @@ TABLES: Final = (  # each before those that refer to it; by which column its row
     *(("group_need", ""), ("job", "id")),
     *(("definition", "job"), ("attempt", ""), ("hold", ""), ("opening", ""), ("event", "seq"), ("need", "")),
     *(("request", "id"), ("hours", ""), ("spent", ""), ("budget", ""), ("history", ""), ("closing", "")),
-    *(("habit", ""), ("draw", ""), ("meter", ""), ("tide", ""), ("reading", ""), ("cost", "")),
+    *(("habit", ""), ("draw", ""), ("meter", ""), ("tide", ""), ("reading", ""), ("cost", ""), ("held", "")),
 )
 GAP: Final = 100_000  # numbers without a readable row after which none is expected any more
 

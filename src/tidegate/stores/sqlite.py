@@ -20,6 +20,7 @@ from tidegate.budget import FIGURES
 from tidegate.errors import StoreBroken
 from tidegate.model import (
     Account,
+    Admission,
     Allowance,
     Ask,
     Attempt,
@@ -32,6 +33,7 @@ from tidegate.model import (
     Group,
     Habit,
     Halt,
+    Held,
     Hold,
     Job,
     Meter,
@@ -62,6 +64,7 @@ from tidegate.stores.rows import (
     Candidate,
     Crowd,
     Defined,
+    Draft,
     Fresh,
     Kept,
     Known,
@@ -137,8 +140,8 @@ class _Rows:
         row = self._file.row("account", name=account)
         if row is None:
             return None
-        name, most, cautious, at, job, other_at, blanks = row
-        who = Account(name=name, max_running=most, cautious=bool(cautious))
+        name, most, cautious, admission, at, job, other_at, blanks = row
+        who = _account(name, most, cautious, admission)
         return Known(who, _at(at), job, _at(other_at), blanks)
 
     def put_known(self, known: Known) -> None:
@@ -148,6 +151,7 @@ class _Rows:
             name=account.name,
             max_running=account.max_running,
             cautious=account.cautious,
+            admission=account.admission.value,
             at=iso_or_none(known.at),
             job=known.job,
             other_at=iso_or_none(known.other_at),
@@ -564,6 +568,40 @@ class _Rows:
 
     # --- windows ---
 
+    def drafts(self, jobs: Sequence[int]) -> dict[int, Draft]:
+        return {row[0]: _draft(row) for row in self._file.rows("drafts", jobs=json_text(list(jobs)))}
+
+    def underway(self, account: str) -> list[Draft]:
+        return [_draft(row) for row in self._file.rows("underway", account=account)]
+
+    def tides_of(self, scope: str, window: Window, most: int) -> list[Tide]:
+        return [_tide(row) for row in self._file.rows("tides", scope=scope, window=window.value, most=most)]
+
+    def costs_of(self, account: str) -> list[Cost]:
+        return [_cost(row) for row in self._file.rows("costs", account=account)]
+
+    def held(self, account: str) -> Held | None:
+        row = self._file.row("held", account=account)
+        return _held(row) if row else None
+
+    def put_held(self, held: Held) -> None:
+        self._file.run(
+            "put_held",
+            account=held.account,
+            since=iso(held.since),
+            again=iso(held.again),
+            job=held.job,
+            window=held.window.value,
+            left=held.left,
+            needed=held.needed,
+            spread=held.spread,
+            until=iso_or_none(held.until),
+            observed=held.observed,
+        )
+
+    def drop_held(self, account: str) -> None:
+        self._file.run("drop_held", account=account)
+
     def put_drawn(self, attempt: Attempt) -> None:
         self._file.run("put_drawn", job=attempt.job, n=attempt.n, drawn=attempt.drawn, answers=attempt.answers)
 
@@ -798,7 +836,7 @@ class SqliteStore(Ledger):
     def tides(self, scope: str, window: Window, most: int = 100) -> list[Tide]:
         """The windows of a scope and a kind that are over, the newest first."""
         with self._file.look():
-            return [_tide(row) for row in self._file.rows("tides", scope=scope, window=window.value, most=most)]
+            return self._looks.tides_of(scope, window, most)
 
     def readings(self, scope: str, window: Window, since: datetime) -> list[Reading]:
         """What was read of the windows of a scope and a kind from an instant on, in order."""
@@ -809,7 +847,12 @@ class SqliteStore(Ledger):
     def costs(self, account: str) -> list[Cost]:
         """What jobs that have succeeded with an account have drawn, by group."""
         with self._file.look():
-            return [_cost(row) for row in self._file.rows("costs", account=account)]
+            return self._looks.costs_of(account)
+
+    def held(self) -> list[Held]:
+        """Why nothing of an account may start, for each of which that is so, by name."""
+        with self._file.look():
+            return [_held(row) for row in self._file.rows("every_held")]
 
     def spent_by_day(self) -> dict[tuple[str, str], Spent]:
         """What was spent, by day and account."""
@@ -833,8 +876,7 @@ class SqliteStore(Ledger):
     def accounts(self) -> list[Account]:
         """Every account that is known, by name."""
         with self._file.look():
-            found = self._file.rows("accounts")
-            return [Account(name=name, max_running=most, cautious=bool(cautious)) for name, most, cautious in found]
+            return [_account(*row) for row in self._file.rows("accounts")]
 
     def answered_at(self) -> dict[str, datetime]:
         """The latest proof that an account's provider answers, for each account that has one."""
@@ -1170,6 +1212,34 @@ def _attempt(row: Row) -> Attempt:
         resumes=bool(row[14]),
         drawn=row[15],
         answers=row[16],
+    )
+
+
+def _account(name: str, most: int | None, cautious: int, admission: str) -> Account:
+    return Account(name=name, max_running=most, cautious=bool(cautious), admission=Admission(admission))
+
+
+@_whole
+def _draft(row: Row) -> Draft:
+    job, group, launches, session, mean, spread, *running = row
+    share = None if mean is None else Share(mean, spread)
+    draft = Draft(job, group, launches, bool(session), share)
+    return draft._replace(started_at=_instant(running[0]), drawn=running[1]) if running else draft
+
+
+@_whole
+def _held(row: Row) -> Held:
+    return Held(
+        account=row[0],
+        since=_instant(row[1]),
+        again=_instant(row[2]),
+        job=row[3],
+        window=Window(row[4]),
+        left=row[5],
+        needed=row[6],
+        spread=row[7],
+        until=_at(row[8]),
+        observed=bool(row[9]),
     )
 
 

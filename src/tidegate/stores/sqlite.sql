@@ -490,6 +490,22 @@ CREATE TABLE habit (  -- how a window of a scope has behaved
   PRIMARY KEY (scope, "window")
 ) STRICT, WITHOUT ROWID;
 
+-- migration_13: which accounts hold back what would not fit, and what they hold back
+ALTER TABLE account ADD COLUMN admission TEXT NOT NULL DEFAULT 'on' CHECK (admission IN ('on', 'observe', 'off'));
+
+CREATE TABLE held (  -- accounts whose best job does not start, for it would not fit what is left of a window
+  account  TEXT PRIMARY KEY,
+  since    TEXT NOT NULL,
+  again    TEXT NOT NULL,  -- when to look again
+  job      INTEGER NOT NULL,
+  "window" TEXT NOT NULL CHECK ("window" IN ('minute', '5h', 'day', 'week', 'month', 'spend', 'unknown')),
+  left     REAL NOT NULL,  -- of the window, as the next two are;
+  needed   REAL,           -- NULL: nobody knows
+  spread   REAL NOT NULL,
+  until    TEXT,
+  observed INTEGER NOT NULL  -- it is told alone
+) STRICT, WITHOUT ROWID;
+
 -- salvaged: what hangs on a row that is lost goes, and nothing gets a number that one of them may have had
 DELETE FROM job WHERE id NOT IN (SELECT job FROM definition);
 DELETE FROM definition WHERE job NOT IN (SELECT id FROM job);
@@ -546,20 +562,20 @@ SELECT 1 FROM supervisor WHERE uuid = :uuid;
 SELECT uuid, host, pid, boot_id, started_at, batch, only FROM supervisor WHERE left_at IS NULL ORDER BY started_at, uuid;
 
 -- account: one account
-SELECT name, max_running, cautious, progress_at, progress_job, other_progress_at, blanks FROM account
+SELECT name, max_running, cautious, admission, progress_at, progress_job, other_progress_at, blanks FROM account
 WHERE name = :name;
 
 -- accounts: every account, by name
-SELECT name, max_running, cautious FROM account ORDER BY name;
+SELECT name, max_running, cautious, admission FROM account ORDER BY name;
 
 -- answered_at: the latest proof that an account's provider answers
 SELECT name, progress_at FROM account WHERE progress_at IS NOT NULL;
 
 -- put_account: write an account
-INSERT INTO account (name, max_running, cautious, progress_at, progress_job, other_progress_at, blanks)
-VALUES (:name, :max_running, :cautious, :at, :job, :other_at, :blanks)
+INSERT INTO account (name, max_running, cautious, admission, progress_at, progress_job, other_progress_at, blanks)
+VALUES (:name, :max_running, :cautious, :admission, :at, :job, :other_at, :blanks)
 ON CONFLICT (name) DO UPDATE SET
-  max_running = :max_running, cautious = :cautious,
+  max_running = :max_running, cautious = :cautious, admission = :admission,
   progress_at = :at, progress_job = :job, other_progress_at = :other_at, blanks = :blanks;
 
 -- hold: one hold
@@ -582,8 +598,12 @@ SELECT * FROM hold WHERE ramp = 0 AND until <= :now ORDER BY until, scope, origi
 -- early_holds: the holds that are to be tried ahead of their end
 SELECT * FROM hold WHERE ramp = 0 AND early_at <= :now AND until > :now ORDER BY early_at, scope, origin, "window";
 
--- next_end: the first end of a hold that is still ahead
-SELECT min(until) FROM hold WHERE ramp = 0 AND until > :now;
+-- next_end: the first end of a hold that is still ahead, or look at what is held back
+SELECT min(at) FROM (
+  SELECT min(until) AS at FROM hold WHERE ramp = 0 AND until > :now
+  UNION ALL
+  SELECT min(again) FROM held WHERE again > :now AND NOT observed
+);
 
 -- next_early: the first instant ahead at which what is shut is tried
 SELECT min(early_at) FROM hold WHERE ramp = 0 AND early_at > :now;
@@ -867,6 +887,29 @@ UPDATE attempt SET
   supervisor = :supervisor, progressed = :progressed, ended_at = :ended_at, outcome = :outcome, exit = :exit,
   session = :session, usage = :usage, detail = :detail
 WHERE job = :job AND n = :n;
+
+-- drafts: what admission asks of these jobs
+SELECT job.id, batch.name || '/' || job."group", job.launches, job.session IS NOT NULL, job.share, job.spread
+FROM json_each(:jobs) AS asked CROSS JOIN job ON job.id = asked.value JOIN batch ON batch.id = job.batch;
+
+-- underway: and of those that run with an account
+SELECT job.id, batch.name || '/' || job."group", job.launches, job.session IS NOT NULL, job.share, job.spread,
+  attempt.started_at, attempt.drawn
+FROM attempt JOIN job ON job.id = attempt.job JOIN batch ON batch.id = job.batch
+WHERE attempt.ended_at IS NULL AND job.account = :account ORDER BY job.id;
+
+-- held: why nothing of an account may start
+SELECT * FROM held WHERE account = :account;
+
+-- every_held: of each of which that is so
+SELECT * FROM held ORDER BY account;
+
+-- put_held: why nothing of an account may start
+INSERT OR REPLACE INTO held (account, since, again, job, "window", left, needed, spread, until, observed)
+VALUES (:account, :since, :again, :job, :window, :left, :needed, :spread, :until, :observed);
+
+-- drop_held: something of an account may start
+DELETE FROM held WHERE account = :account;
 
 -- put_drawn: what an attempt has drawn so far
 UPDATE attempt SET drawn = :drawn, answers = :answers WHERE job = :job AND n = :n;

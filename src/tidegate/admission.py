@@ -1,0 +1,183 @@
+"""Decides which queued job may start now: what runs and what is started must fit what is left of the windows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from msgspec import Struct
+
+from tidegate import costs
+from tidegate.costs import Belief, Rest
+from tidegate.model import AGENT, Attempt, Cost, Share, Window
+from tidegate.runs import NEVER_BEGUN
+from tidegate.windows import Left
+
+LOOK = 24  # candidates of an account that are looked at
+FRESH = 0.9  # of a window: with so much left the first in the queue goes, however much it takes
+HALF = 0.5  # of a window that is left while nothing is known of what jobs take
+HEADROOM = 0.03  # of a window that is too much to leave where nothing runs
+STALE = 900.0  # seconds after which what was told is no reason to let nothing run
+SETTLES = 300.0  # seconds of an attempt that outweigh the pace of its kind
+AGAIN = 0.15  # of what it has drawn: what a job that goes on in its session reads again
+
+
+Kind = tuple[str, Share | None]
+
+
+class Load(Struct, frozen=True, kw_only=True):
+    """A job that runs, or would: its group "batch/name", and what it has `drawn` of its work so far.
+
+    `least` is more than that where an attempt of it has shown that it takes more. `seconds` is how long this attempt
+    has run, in which it drew `lately`; None for a job that is queued. `goes_on`: it would begin in its session. `share`
+    is what a person expects of it.
+    """
+
+    group: str
+    drawn: float = 0.0
+    least: float = 0.0
+    seconds: float | None = None
+    lately: float = 0.0
+    goes_on: bool = False
+    share: Share | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """All that are alike in it are believed to take the same."""
+        return self.group, self.share
+
+
+class Outlook(Struct, frozen=True, kw_only=True):
+    """What is known of one account: what is left of its windows, what its groups cost, and what runs.
+
+    `caution` is how many standard deviations must fit beyond the mean.
+    """
+
+    windows: tuple[Left, ...]
+    costs: Mapping[str, Cost]
+    running: tuple[Load, ...]
+    caution: float = 1.0
+
+
+class Lack(Struct, frozen=True, kw_only=True):
+    """Why nothing may start: `needed` of a window, give or take `spread`, and no more than `left` of it `until` then.
+
+    All three are shares of the whole window; `needed` None: nobody knows what jobs take.
+    """
+
+    window: Window
+    left: float
+    needed: float | None = None
+    spread: float = 0.0
+    until: datetime | None = None
+
+
+def shown(attempts: Iterable[Attempt], *, goes_on: bool) -> tuple[float, float]:
+    """What a job has drawn of its work by all of its attempts, and what they have shown that it takes at least.
+
+    `goes_on`: the next attempt begins where the last one ended, or the last one runs still; else the work is to be done
+    anew.
+    """
+    runs: list[float] = []
+    for one in attempts:
+        if one.stage == AGENT and one.outcome != NEVER_BEGUN:
+            runs = [*runs[:-1], runs[-1] + one.drawn] if runs and one.resumes else [*runs, one.drawn]
+    return (runs[-1] if runs and goes_on else 0.0), max(runs, default=0.0)
+
+
+def decide(outlook: Outlook, candidates: Sequence[Load]) -> int | Lack:
+    """Which of these queued jobs, best first, may start; or why the first may not."""
+    tight = [left for left in outlook.windows if left.free < FRESH * left.whole]
+    beliefs = _beliefs(outlook, candidates) if tight else {}
+    plans = [_Plan(left, outlook, beliefs) for left in tight]
+    first: Lack | None = None
+    for place, load in enumerate(candidates[:LOOK]):
+        lack = next((lack for plan in plans if (lack := plan.lacks(load)) is not None), None)
+        if lack is None:
+            return place
+        first = first or lack
+    assert first is not None, "somebody waits"
+    return 0 if not outlook.running and all(map(_is_a_waste, tight)) else first
+
+
+def _is_a_waste(left: Left) -> bool:
+    """Whether to let nothing run would leave something unused, or nobody knows whether."""
+    return left.free > HEADROOM * left.whole or left.stale > STALE
+
+
+def _beliefs(outlook: Outlook, candidates: Sequence[Load]) -> dict[Kind, Belief | None]:
+    every = [*outlook.running, *candidates[:LOOK]]
+    unfinished = {load.group: [one.least for one in every if one.group == load.group] for load in every}
+    learned = {group: costs.believed(outlook.costs, group, some) for group, some in unfinished.items()}
+    whole = next((left.whole for left in outlook.windows if left.window is Window.FIVE_HOURS), None)
+    return {load.kind: _hinted(load, learned[load.group], outlook, whole) for load in every}
+
+
+def _hinted(load: Load, learned: Belief | None, outlook: Outlook, whole: float | None) -> Belief | None:
+    """What a person expects of a job counts until its group has told what it takes."""
+    known = outlook.costs.get(load.group)
+    if load.share is None or whole is None or (known is not None and known.jobs >= costs.LEAST):
+        return learned
+    spread = load.share.mean / 2 if load.share.spread is None else load.share.spread
+    return costs.told(load.share.mean * whole, spread * whole, learned.pace if learned else math.inf)
+
+
+class _Plan:
+    """One window: what runs takes so much of it."""
+
+    def __init__(self, left: Left, outlook: Outlook, beliefs: Mapping[Kind, Belief | None]) -> None:
+        self._left = left
+        self._beliefs = beliefs
+        self._caution = outlook.caution
+        self._runs = bool(outlook.running)
+        self._taken = Rest()
+        for load in outlook.running:
+            if (belief := beliefs[load.kind]) is not None:
+                self._taken += self._takes(load, belief)
+
+    def lacks(self, load: Load) -> Lack | None:
+        """Why this one may not start as well; None where it may."""
+        left, belief = self._left, self._beliefs[load.kind]
+        if belief is None:
+            may = not self._runs or left.free > HALF * left.whole
+            return None if may else self._lack()
+        needed = self._taken + self._takes(load, belief)
+        spread = math.sqrt(needed.variance + left.spread**2)
+        if needed.mean + self._caution * spread <= left.free:
+            return None
+        return self._lack(needed.mean / left.whole, spread / left.whole)
+
+    def _lack(self, needed: float | None = None, spread: float = 0.0) -> Lack:
+        left = self._left
+        share = max(left.free / left.whole, 0.0)
+        return Lack(window=left.window, left=share, needed=needed, spread=spread, until=left.until)
+
+    def _takes(self, load: Load, belief: Belief) -> Rest:
+        """What a job draws until the reset."""
+        most = _pace(load, belief) * self._left.seconds
+        took = costs.rest(belief, load.drawn, most, least=load.least)
+        return took + Rest(AGAIN * load.drawn) if load.goes_on else took
+
+
+def _pace(load: Load, belief: Belief) -> float:
+    """What a job draws in a second: as its kind does, and as it has done itself."""
+    if load.seconds is None or belief.pace == math.inf:
+        return belief.pace
+    return (load.lately + belief.pace * SETTLES) / (load.seconds + SETTLES)
+
+
+# --- in words ---
+
+
+def words(lack: Lack, until: str) -> str:
+    """The reason as people read it; `until` is the reset as they read that."""
+    of = "" if lack.window is Window.FIVE_HOURS else f" of the {lack.window}"
+    left = f"{_percent(lack.left)} left{of}" + (f" until {until}" if until else "")
+    if lack.needed is None:
+        return f"nobody knows yet what such jobs take, {left}"
+    return f"would not fit: {_percent(lack.needed)} ± {_percent(lack.spread)} needed, {left}"
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.0f} %"

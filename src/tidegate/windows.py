@@ -1,0 +1,100 @@
+"""How much of an account's windows is left, in what its jobs draw: from readings, else from past refusals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+from tidegate.model import LENGTHS, Meter, Tide, Window
+
+STEP = 0.01  # of a window: what is told is floored to it
+FADES = 0.6  # what a window tells of the worth of a draw, beside the next one
+LITTLE = 0.02  # of a window: less tells nothing of that
+DOUBT = 0.03  # of what was drawn since the last reading
+REFUTED = 1.1  # windows: with so much drawn by what is believed, and no refusal, it is not so
+
+
+class Left(Struct, frozen=True, kw_only=True):
+    """What an account may draw in a window until that resets in `seconds`, give or take `spread`; `whole` is all of it.
+
+    `stale` is the age of what was told, in seconds; infinite where nobody has told of this window.
+    """
+
+    window: Window
+    free: float
+    spread: float
+    whole: float
+    seconds: float
+    until: datetime | None = None
+    stale: float = math.inf
+
+
+def left(meter: Meter, tides: Iterable[Tide], now: datetime, *, most: float = 1.0) -> Left | None:
+    """What is left of a window, of which `most` may be used; None where nobody knows, and where it was refused.
+
+    The gate alone knows when a window opens again that was refused. `tides` are those before it, the newest first.
+    """
+    value = worth([_point(meter), *map(_past, tides)])
+    if value is None:
+        return None
+    if meter.is_over(now):
+        return _fresh(meter, most / value)
+    if meter.refused_at is not None:
+        return None
+    unread = max(meter.drawn - meter.drawn_at_reading, 0.0) if meter.used is not None else meter.drawn
+    used = unread * value + (0.0 if meter.used is None else meter.used + STEP / 2)
+    if meter.used is None and used > REFUTED:
+        return None
+    end = meter.ends_at
+    return Left(
+        window=meter.window,
+        free=(most - used) / value,
+        spread=math.hypot(0.0 if meter.used is None else STEP / math.sqrt(12), DOUBT * unread * value) / value,
+        whole=most / value,
+        seconds=math.inf if end is None else max((end - now).total_seconds(), 0.0),
+        until=end,
+        stale=math.inf if meter.read_at is None else max((now - meter.read_at).total_seconds(), 0.0),
+    )
+
+
+def _fresh(meter: Meter, whole: float) -> Left:
+    """A window that has not begun: all of it is left, from its first use on."""
+    length = LENGTHS.get(meter.window, timedelta.max)
+    return Left(window=meter.window, free=whole, spread=0.0, whole=whole, seconds=length.total_seconds())
+
+
+# --- what a draw is worth ---
+
+
+def worth(points: Sequence[tuple[float, float] | None]) -> float | None:
+    """What one unit that we draw takes of a window, with what others draw beside us; None where nothing tells.
+
+    `points` are windows, the newest first: what we had drawn when so much of it was used, by us and others.
+    """
+    weight, above, below = 1.0, 0.0, 0.0
+    for point in points:
+        if point is not None:
+            drawn, used = point
+            above += weight * drawn * used
+            below += weight * drawn * drawn
+        weight *= FADES
+    return above / below if below > 0 else None
+
+
+def _point(meter: Meter) -> tuple[float, float] | None:
+    if meter.refused_at is not None:
+        return _told(meter.drawn, 1.0)
+    return _told(meter.drawn_at_reading, meter.used + STEP / 2) if meter.used is not None else None
+
+
+def _past(tide: Tide) -> tuple[float, float] | None:
+    if tide.refused:
+        return _told(tide.drawn, 1.0)
+    return _told(tide.drawn_at_reading, tide.used + STEP / 2) if tide.used is not None else None
+
+
+def _told(drawn: float, used: float) -> tuple[float, float] | None:
+    return (drawn, used) if drawn > 0 and used >= LITTLE else None

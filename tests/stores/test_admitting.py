@@ -1,0 +1,187 @@
+"""What is not expected to fit what is left of a window does not start."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+from msgspec.structs import replace
+
+from stores.world import Claim, World, names
+from tidegate.admission import LOOK
+from tidegate.model import Account, Admission, Batch, Held, Interrupted, NewJob, Reading, Spec, Window
+from tidegate.stores.admitting import AGAIN
+
+HOURS = 3600.0
+CLAUDE = Account(name="acct", cautious=True)
+
+
+def in_group(world: World, group: str, *jobs: str, priority: int = 0) -> None:
+    new = [NewJob(name=job, account="acct", group=group, priority=priority, spec=Spec(prompt="do it")) for job in jobs]
+    world.store.submit(Batch("b"), new, world.now, whole=False)
+
+
+def read(world: World, used: float, ends: datetime, window: Window = Window.FIVE_HOURS) -> None:
+    one = Reading(scope="acct", window=window, used=used, at=world.now, resets_at=ends)
+    world.store.note_signals([], [one], world.now)
+
+
+def learn(world: World, group: str, drawn: float) -> None:
+    in_group(world, group, *(f"{group}{n}" for n in range(5)))
+    for _ in range(5):
+        claim = world.take()
+        world.wait(60)
+        world.progress(claim)
+        world.finish(claim, drawn=drawn)
+
+
+@pytest.fixture
+def ends(world: World) -> datetime:
+    """When the window resets of an account of which 5,500 were drawn, five times 100 and five times 1,000."""
+    world.accounts(CLAUDE)
+    ends = world.ahead(4 * HOURS)
+    with world.store.group():
+        read(world, 0.0, ends)
+        learn(world, "small", 100.0)
+        learn(world, "large", 1000.0)
+    return ends
+
+
+def runs(world: World) -> Claim:
+    """One more small job runs, with priority."""
+    in_group(world, "small", "runs", priority=9)
+    return world.take()
+
+
+def held(world: World) -> Held:
+    (one,) = world.store.held()
+    return one
+
+
+def test_a_job_that_does_not_fit_waits_and_one_behind_it_that_fits_goes(world: World, ends: datetime) -> None:
+    runs(world)
+    read(world, 0.9, ends)  # of about 6,100
+    in_group(world, "large", "l1", "l2", priority=1)
+    in_group(world, "small", "s1")
+    assert names(world.claim(3)) == ["s1"]
+    assert world.claim(3) == []
+
+
+def test_why_a_job_waits_is_known_and_told_once_for_each_window(world: World, ends: datetime) -> None:
+    runs(world)
+    read(world, 0.9, ends)
+    in_group(world, "large", "l1")
+    assert world.claim() == world.claim() == []
+    one = held(world)
+    assert (one.account, one.job, one.window, one.until) == ("acct", world.job("l1").id, Window.FIVE_HOURS, ends)
+    assert one.left == pytest.approx(0.095)
+    assert one.needed == pytest.approx(0.18, abs=0.05)
+    assert one.again == world.now + AGAIN == world.store.next_due(world.now)
+    world.wait(30)
+    read(world, 0.93, ends)
+    assert world.claim() == []
+    assert held(world).left == pytest.approx(0.065)
+    (told,) = world.events("admission held")
+    assert (told.scope, told.job, told.data["left"]) == ("acct", one.job, one.left)
+
+
+def test_what_waited_goes_when_there_is_room_again(world: World, ends: datetime) -> None:
+    claim = runs(world)
+    read(world, 0.9, ends)
+    in_group(world, "large", "l1")
+    assert world.claim() == []
+    world.now = ends
+    assert names(world.claim()) == ["l1"]
+    assert world.store.held() == []
+    assert [event.scope for event in world.events("admission open")] == ["acct"]
+    world.finish(claim, drawn=10.0)
+
+
+def test_who_observes_is_told_what_would_be_held(world: World, ends: datetime) -> None:
+    world.accounts(replace(CLAUDE, admission=Admission.OBSERVE))
+    runs(world)
+    read(world, 0.9, ends)
+    in_group(world, "large", "l1", "l2")
+    assert names(world.claim()) == ["l1"]
+    assert held(world).observed
+    assert world.store.next_due(world.now) is None
+    assert len(world.events("admission would hold")) == 1
+    assert world.events("admission held") == []
+    world.accounts(CLAUDE)
+    assert world.claim() == []
+    assert not held(world).observed
+    assert len(world.events("admission held")) == 1
+
+
+@pytest.mark.parametrize(
+    "account",
+    [replace(CLAUDE, admission=Admission.OFF), replace(CLAUDE, cautious=False)],
+    ids=["off", "without limits"],
+)
+def test_who_wants_none_of_it_starts_what_comes_first(world: World, ends: datetime, account: Account) -> None:
+    runs(world)
+    read(world, 0.9, ends)
+    in_group(world, "large", "l1")
+    assert world.claim() == []
+    world.accounts(account)
+    assert world.store.held() == []
+    assert names(world.claim()) == ["l1"]
+
+
+def test_what_runs_is_reckoned_with(world: World, ends: datetime) -> None:
+    runs(world)
+    read(world, 0.9, ends)
+    in_group(world, "small", *"abcdefgh")
+    assert names(world.claim(8)) == ["a"]
+
+
+def test_the_week_counts_as_the_five_hours_do(world: World, ends: datetime) -> None:
+    runs(world)
+    read(world, 0.2, ends)
+    read(world, 0.5, world.ahead(50 * HOURS), Window.WEEK)
+    read(world, 0.95, world.ahead(50 * HOURS), Window.WEEK)
+    in_group(world, "large", "l1")
+    assert world.claim() == []
+    assert held(world).window is Window.WEEK
+
+
+def test_nothing_that_runs_leaves_something_unused(world: World, ends: datetime) -> None:
+    read(world, 0.9, ends)
+    in_group(world, "large", "l1", "l2")
+    assert names(world.claim(2)) == ["l1"]
+
+
+def test_what_was_cut_off_has_done_a_part_already(world: World, ends: datetime) -> None:
+    in_group(world, "large", "cut", "fresh")
+    claim = world.take()
+    world.progress(claim)
+    world.store.note_session(claim[1], "s", world.now)
+    world.finish(claim, Interrupted(reason="x"), drawn=900.0)
+    runs(world)
+    read(world, 0.7, ends)
+    assert names(world.claim(2)) == ["cut"]
+
+
+def test_a_canary_asks_nobody(world: World, ends: datetime) -> None:
+    claim = runs(world)
+    in_group(world, "large", "l1")
+    world.limited(claim, resets_at=world.ahead(60))
+    world.wait(61)
+    assert len(world.claim(2)) == 1
+
+
+def test_no_more_jobs_are_looked_at_than_are_worth_it(world: World, ends: datetime) -> None:
+    runs(world)
+    read(world, 0.9, ends)
+    in_group(world, "large", *(f"l{n}" for n in range(LOOK)), priority=1)
+    in_group(world, "small", "s1")
+    assert world.claim() == []
+
+
+def test_of_many_lanes_of_an_account_only_some_are_looked_through(world: World, ends: datetime) -> None:
+    runs(world)
+    read(world, 0.9, ends)
+    for n in range(6):
+        new = [NewJob(name=f"{n}{i}", account="acct", group="large", spec=Spec(prompt="x")) for i in range(LOOK)]
+        world.store.submit(Batch(f"b{n}"), new, world.now, whole=False)
+    assert world.claim() == []

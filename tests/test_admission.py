@@ -1,0 +1,179 @@
+"""Which job may start, and why none may."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from test_costs import known
+
+from tidegate import admission
+from tidegate.admission import Lack, Load, Outlook, decide
+from tidegate.model import Attempt, Share, Window
+from tidegate.windows import Left
+
+UNTIL = datetime(2026, 1, 9, 16, 0, tzinfo=UTC)
+SMALL, LARGE, NEW = Load(group="b/small"), Load(group="b/large"), Load(group="b/new")
+COSTS = {"b/small": known(*[2.0, 3.0, 2.5] * 20), "b/large": known(*[20.0, 30.0, 25.0] * 20)}
+SLOW = {key: replace(one, seconds=600.0 * one.jobs) for key, one in COSTS.items()}
+FIVE = Left(window=Window.FIVE_HOURS, free=20.0, spread=0.3, whole=100.0, seconds=9000.0, until=UNTIL, stale=10.0)
+OUTLOOK = Outlook(windows=(FIVE,), costs=COSTS, running=(SMALL,))
+
+
+def left(free: float, **more: object) -> Left:
+    return replace(FIVE, free=free, **more)
+
+
+def seeing(*windows: Left, **more: object) -> Outlook:
+    return replace(OUTLOOK, windows=windows, **more)
+
+
+def test_the_first_goes_that_fits() -> None:
+    assert decide(OUTLOOK, [SMALL]) == 0
+    assert decide(OUTLOOK, [LARGE, LARGE, SMALL]) == 2
+
+
+def test_none_goes_where_none_fits_and_the_first_is_told_of() -> None:
+    lack = decide(OUTLOOK, [LARGE])
+    assert isinstance(lack, Lack)
+    assert (lack.window, lack.left, lack.until) == (Window.FIVE_HOURS, 0.2, UNTIL)
+    assert lack.needed == pytest.approx(0.277, abs=0.03)
+    assert 0.05 < lack.spread < 0.15
+
+
+def test_nobody_looks_further_than_so_many_jobs() -> None:
+    assert decide(OUTLOOK, [*[LARGE] * (admission.LOOK - 1), SMALL]) == admission.LOOK - 1
+    assert isinstance(decide(OUTLOOK, [*[LARGE] * admission.LOOK, SMALL]), Lack)
+
+
+def test_an_account_of_whose_windows_nothing_is_known_starts_what_comes_first() -> None:
+    assert decide(seeing(), [LARGE]) == 0
+
+
+def test_a_fresh_window_takes_the_first_however_large_it_is() -> None:
+    crowd = (LARGE,) * 8
+    assert decide(seeing(left(95.0), running=crowd), [LARGE, SMALL]) == 0
+    assert isinstance(decide(seeing(left(85.0), running=crowd), [LARGE, SMALL]), Lack)
+
+
+def test_what_runs_is_reckoned_with_until_the_reset_alone() -> None:
+    assert decide(seeing(left(20.0, seconds=90.0), running=(LARGE,) * 3, costs=SLOW), [LARGE]) == 0
+    assert isinstance(decide(seeing(left(20.0), running=(LARGE,) * 3, costs=SLOW), [LARGE]), Lack)
+
+
+def test_what_a_person_expects_of_a_job_counts_until_its_group_has_told() -> None:
+    said = Load(group="b/new", share=Share(0.03, 0.01))
+    assert decide(OUTLOOK, [said]) == 0
+    for expected in (Share(0.3), Share(0.3, 0.01)):
+        assert isinstance(decide(OUTLOOK, [replace(said, share=expected)]), Lack)
+        assert decide(OUTLOOK, [replace(said, group="b/small", share=expected)]) == 0
+    week = replace(FIVE, window=Window.WEEK)
+    assert decide(seeing(week, costs={}, running=()), [replace(said, share=Share(0.9))]) == 0
+    assert isinstance(decide(seeing(FIVE, week, costs={}), [replace(said, share=Share(0.9))]), Lack)
+
+
+def test_attempts_show_what_a_job_has_done_and_takes_at_least() -> None:
+    one = Attempt(job=1, n=1, supervisor="me", epoch=1, started_at=UNTIL, outcome="limited", drawn=5.0)
+    on, anew = replace(one, resumes=True, drawn=2.0), replace(one, drawn=1.0)
+    assert admission.shown([], goes_on=True) == (0.0, 0.0)
+    assert admission.shown([one, on], goes_on=True) == (7.0, 7.0)
+    assert admission.shown([one, on, anew], goes_on=True) == (1.0, 7.0)
+    assert admission.shown([one, on, anew], goes_on=False) == (0.0, 7.0)
+    assert admission.shown([one, replace(one, stage="check"), replace(one, outcome="unclaimed")], goes_on=True) == (
+        5.0,
+        5.0,
+    )
+
+
+def test_every_window_must_have_room() -> None:
+    week = replace(left(1.0), window=Window.WEEK)
+    lack = decide(seeing(FIVE, week), [SMALL])
+    assert isinstance(lack, Lack)
+    assert lack.window is Window.WEEK
+    assert decide(seeing(FIVE, replace(week, free=20.0)), [SMALL]) == 0
+
+
+def test_an_attempt_that_draws_faster_than_its_kind_is_believed() -> None:
+    quick = Load(group="b/large", drawn=5.0, least=5.0, seconds=1200.0, lately=5.0)
+    one = seeing(left(10.0, seconds=600.0), costs=SLOW)
+    assert decide(replace(one, running=(replace(quick, lately=1.0),)), [SMALL]) == 0
+    assert isinstance(decide(replace(one, running=(replace(quick, lately=9.0),)), [SMALL]), Lack)
+
+
+def test_what_goes_on_in_its_session_reads_again_what_it_has_done() -> None:
+    before = Load(group="b/large", drawn=24.0, least=24.0)
+    tight = seeing(left(12.0), caution=0.0)
+    assert decide(tight, [before]) == 0
+    assert isinstance(decide(tight, [replace(before, goes_on=True)]), Lack)
+
+
+def test_while_nothing_is_known_of_such_jobs_half_of_a_window_is_for_finding_out() -> None:
+    knows_nothing = replace(OUTLOOK, costs={})
+    assert decide(replace(knows_nothing, windows=(left(51.0),)), [NEW]) == 0
+    assert decide(replace(knows_nothing, windows=(left(49.0),)), [NEW]) == Lack(
+        window=Window.FIVE_HOURS, left=0.49, until=UNTIL
+    )
+    assert decide(replace(knows_nothing, windows=(left(49.0),), running=()), [NEW]) == 0
+
+
+def test_an_open_window_with_something_left_is_never_idle() -> None:
+    idle = seeing(left(4.0), running=())
+    assert decide(idle, [LARGE]) == 0
+    assert isinstance(decide(replace(idle, windows=(left(2.0),)), [LARGE]), Lack)
+
+
+def test_what_was_told_long_ago_lets_nothing_be_idle() -> None:
+    assert decide(seeing(left(-5.0, stale=math.inf), running=()), [LARGE]) == 0
+
+
+def test_a_pace_that_nobody_knows_is_no_hindrance() -> None:
+    paceless = {key: replace(one, seconds=0.0) for key, one in COSTS.items()}
+    running = (replace(SMALL, seconds=60.0, lately=1.0, drawn=1.0, least=1.0),)
+    assert decide(seeing(FIVE, costs=paceless, running=running), [SMALL]) == 0
+
+
+@pytest.mark.parametrize(
+    ("lack", "until", "said"),
+    [
+        (
+            Lack(window=Window.FIVE_HOURS, left=0.09, needed=0.14, spread=0.06),
+            "16:00",
+            "would not fit: 14 % ± 6 % needed, 9 % left until 16:00",
+        ),
+        (
+            Lack(window=Window.WEEK, left=0.09, needed=0.14, spread=0.06),
+            "",
+            "would not fit: 14 % ± 6 % needed, 9 % left of the week",
+        ),
+        (
+            Lack(window=Window.FIVE_HOURS, left=0.4),
+            "16:00",
+            "nobody knows yet what such jobs take, 40 % left until 16:00",
+        ),
+    ],
+)
+def test_the_reason_has_the_numbers(lack: Lack, until: str, said: str) -> None:
+    assert admission.words(lack, until) == said
+
+
+@settings(max_examples=25)
+@given(st.floats(0.0, 100.0), st.floats(0.0, 100.0), st.lists(st.sampled_from([SMALL, LARGE, NEW]), max_size=6))
+def test_with_more_room_what_could_start_still_can(one: float, other: float, running: list[Load]) -> None:
+    less, more = sorted((one, other))
+    tight = decide(seeing(left(less), running=tuple(running)), [LARGE, SMALL])
+    roomy = decide(seeing(left(more), running=tuple(running)), [LARGE, SMALL])
+    if isinstance(tight, int):
+        assert isinstance(roomy, int)
+        assert roomy <= tight
+
+
+@settings(max_examples=25)
+@given(st.floats(0.0, 90.0), st.lists(st.sampled_from([SMALL, LARGE]), max_size=6))
+def test_whoever_is_bolder_holds_no_more(free: float, running: list[Load]) -> None:
+    careful = seeing(left(free), running=tuple(running), caution=2.0)
+    if isinstance(decide(careful, [LARGE]), int):
+        assert decide(replace(careful, caution=0.5), [LARGE]) == 0

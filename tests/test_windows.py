@@ -1,0 +1,105 @@
+"""What is left of a window."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from tidegate.model import Meter, Tide, Window
+from tidegate.windows import Left, left
+
+NOW = datetime(2026, 1, 9, 18, 30, tzinfo=UTC)
+BEGAN, ENDS = NOW - timedelta(hours=2), NOW + timedelta(hours=3)
+TOLD = Meter(
+    scope="claude",
+    window=Window.FIVE_HOURS,
+    begins_at=BEGAN,
+    resets_at=ENDS,
+    used=0.49,
+    read_at=NOW - timedelta(minutes=1),
+    drawn=500.0,
+    drawn_at_reading=495.0,
+)
+UNTOLD = replace(TOLD, used=None, read_at=None, resets_at=None, drawn_at_reading=0.0)
+REFUSED = Tide(scope="claude", window=Window.FIVE_HOURS, began_at=BEGAN, ended_at=ENDS, drawn=1000.0, refused=True)
+
+
+def some(meter: Meter, *tides: Tide, most: float = 1.0) -> Left:
+    found = left(meter, tides, NOW, most=most)
+    assert found is not None
+    return found
+
+
+def test_a_reading_and_what_was_drawn_since_tell_what_is_left() -> None:
+    now = some(TOLD)
+    assert now.whole == pytest.approx(1000.0)
+    assert now.free == pytest.approx(500.0)
+    assert (now.seconds, now.until, now.stale) == (3 * 3600.0, ENDS, 60.0)
+    assert 2.0 < now.spread < 5.0  # a step of what is told
+
+
+def test_of_a_window_part_of_which_is_for_others_the_rest_alone_is_left() -> None:
+    assert some(TOLD, most=0.9).free == pytest.approx(400.0)
+
+
+def test_where_nobody_tells_past_refusals_do() -> None:
+    assert left(UNTOLD, [], NOW) is None
+    now = some(UNTOLD, REFUSED)
+    assert now.free == pytest.approx(500.0)
+    assert now.seconds == 3 * 3600.0
+    assert now.stale == math.inf
+
+
+def test_drawing_more_than_past_refusals_allow_proves_them_wrong() -> None:
+    assert some(replace(UNTOLD, drawn=1050.0), REFUSED).free < 0
+    assert left(replace(UNTOLD, drawn=1150.0), [REFUSED], NOW) is None
+
+
+def test_a_window_that_was_refused_is_the_gates_alone() -> None:
+    assert left(replace(TOLD, refused_at=NOW), [REFUSED], NOW) is None
+
+
+@pytest.mark.parametrize("meter", [TOLD, replace(TOLD, refused_at=NOW, drawn=1000.0)])
+def test_a_window_that_is_over_gives_way_to_a_whole_one(meter: Meter) -> None:
+    fresh = some(replace(meter, resets_at=NOW))
+    assert fresh.free == fresh.whole == pytest.approx(1000.0)
+    assert (fresh.seconds, fresh.until) == (5 * 3600.0, None)
+
+
+def test_a_window_of_which_nobody_knows_the_length_has_no_end() -> None:
+    endless = replace(TOLD, window=Window.SPEND, resets_at=None)
+    assert some(endless).seconds == math.inf
+    assert some(replace(endless, resets_at=NOW)).seconds > 1e9
+
+
+def test_what_is_told_of_windows_before_counts_less_than_of_this_one() -> None:
+    cheap = Tide(
+        scope="claude",
+        window=Window.FIVE_HOURS,
+        began_at=BEGAN,
+        ended_at=ENDS,
+        used=0.495,
+        drawn=2000.0,
+        drawn_at_reading=1000.0,
+    )
+    early = replace(TOLD, used=0.095, drawn=100.0, drawn_at_reading=100.0)
+    assert some(early, cheap).whole == pytest.approx(1980, rel=0.05)
+    assert some(early, REFUSED, cheap).whole == pytest.approx(1250, rel=0.1)
+    assert some(early, replace(cheap, used=None), REFUSED).whole == pytest.approx(1000, rel=0.05)
+
+
+@settings(max_examples=25)
+@given(st.floats(0.0, 1.0), st.floats(1.0, 1e6), st.floats(0.0, 1e6))
+def test_who_draws_on_has_less_left(used: float, drawn: float, more: float) -> None:
+    before = left(replace(TOLD, used=used, drawn=drawn, drawn_at_reading=drawn), [REFUSED], NOW)
+    after = left(replace(TOLD, used=used, drawn=drawn + more, drawn_at_reading=drawn), [REFUSED], NOW)
+    assert before is not None
+    assert after is not None
+    assert after.free <= before.free
+    assert after.spread >= before.spread
+    assert after.whole == before.whole > 0
