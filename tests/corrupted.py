@@ -112,6 +112,11 @@ BOOKS = [
         "the 5h window of acct is used by 1.50",
     ),
     ("INSERT INTO cost VALUES ('acct', 'b/', 2, 9, 1, 9, 1, 1, '2026-01-01T00:00:00.000000Z')", {"costs"}, "2 jobs of"),
+    (
+        "INSERT INTO held SELECT 'acct', at, at, 1, '5h', -1, 0.2, 0.1, NULL, 0 FROM event LIMIT 1",
+        {"held"},
+        "acct holds back job 1, of whose window -1.00 are left",
+    ),
     ("UPDATE attempt SET drawn = -5 WHERE job = 1", {"draws"}, "attempt 1 of job 1 has drawn -5"),
     (
         "INSERT INTO request (at, verb, target, by) VALUES ('2026-01-01T00:00:00.000000Z', 'cancel', 5, 'ann')",

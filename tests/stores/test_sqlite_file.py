@@ -142,7 +142,8 @@ def test_every_statement_is_used_and_none_is_built_from_strings() -> None:
 
 SCANS_ALLOWED = {
     "accounts", "batches", "supervisors", "holds", "wide_holds", "crowd", "running",  # few rows, and all are wanted
-    "requests", "hours", "hours_by", "meters", "drop_tides", "underway", "every_held", "answered_at", "groups", "budgets", "spent_ever",
+    "requests", "hours", "hours_by", "meters", "drop_tides", "underway", "every_held", "answered_at", "groups",
+    "budgets", "spent_ever",
     "counts", "filled", "waiting", "waiting_of", "busy", "heads", "is_empty", "is_ours",  # lanes are few
     "schema_version", "known_names", "newest_job",
 }  # fmt: skip

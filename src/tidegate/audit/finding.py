@@ -41,6 +41,7 @@ MENDS = {  # what a repair does about each kind of fault of the database; what i
     "money": "they are counted again",
     "windows": "it is forgotten: it is told again",
     "costs": "they are forgotten: they are learned again",
+    "held": "it is forgotten: the next claim finds out",
     "draws": "nothing counts as drawn there",
     "request_cancel": "the request is dropped",
     "index": "the indexes are built again",

@@ -277,6 +277,10 @@ FROM reading WHERE used NOT BETWEEN 0 AND 1 OR drawn < 0;
 SELECT NULL, NULL, format('%d jobs of %s have cost %.0f in all with %s, with a logarithm of %.2f', jobs, "group", drawn, account, logs)
 FROM cost WHERE jobs < 1 OR drawn <= 0 OR seconds < 0 OR rates < 0 OR squares * jobs < logs * logs * 0.999999 - 0.000001;
 
+-- held: what is held back needs some of a window
+SELECT NULL, NULL, format('%s holds back job %d, of whose window %.2f are left and %.2f ± %.2f needed', account, job, left, needed, spread)
+FROM held WHERE left < 0 OR coalesce(needed, 0) < 0 OR spread < 0 OR observed NOT IN (0, 1);
+
 -- draws: nobody draws less than nothing
 SELECT job, n, format('has drawn %.0f by %d answers', drawn, answers) FROM attempt WHERE drawn < 0 OR answers < 0
 UNION ALL
@@ -298,7 +302,8 @@ WITH written (at) AS (
   SELECT ended_at FROM attempt UNION ALL SELECT since FROM hold UNION ALL SELECT until FROM hold UNION ALL
   SELECT resets_at FROM hold UNION ALL SELECT started_at FROM supervisor UNION ALL SELECT left_at FROM supervisor
   UNION ALL SELECT early_at FROM hold UNION ALL SELECT opened_at FROM habit UNION ALL SELECT began FROM habit
-  UNION ALL SELECT cut_at FROM habit
+  UNION ALL SELECT cut_at FROM habit UNION ALL SELECT since FROM held UNION ALL SELECT again FROM held
+  UNION ALL SELECT until FROM held
   UNION ALL SELECT at FROM request UNION ALL SELECT progress_at FROM account UNION ALL SELECT at FROM draw
   UNION ALL SELECT begins_at FROM meter UNION ALL SELECT resets_at FROM meter UNION ALL SELECT read_at FROM meter
   UNION ALL SELECT refused_at FROM meter UNION ALL SELECT began_at FROM tide UNION ALL SELECT ended_at FROM tide

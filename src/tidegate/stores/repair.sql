@@ -300,6 +300,9 @@ DELETE FROM reading WHERE used NOT BETWEEN 0 AND 1 OR drawn < 0;
 DELETE FROM cost
 WHERE jobs < 1 OR drawn <= 0 OR seconds < 0 OR rates < 0 OR squares * jobs < logs * logs * 0.999999 - 0.000001;
 
+-- held: the next claim finds out anew
+DELETE FROM held WHERE left < 0 OR coalesce(needed, 0) < 0 OR spread < 0 OR observed NOT IN (0, 1);
+
 -- draws: nothing was drawn then
 UPDATE attempt SET drawn = max(drawn, 0), answers = max(answers, 0) WHERE drawn < 0 OR answers < 0;
 DELETE FROM draw WHERE tokens < 0;
