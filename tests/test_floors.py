@@ -13,12 +13,12 @@ FLOORS = {
     0: "model errors __init__",
     1: "policy budget hours resets when batch allowed redact clock bell doorbell places signals notice codes lock"
     " reopening night needs hints retries selection scylla stages runs tides"
-    " admission costs windows",
+    " admission costs windows prospect lengths ahead forecast quotas",
     2: "answers capacity credentials gate launch watch workspace agents stores systemd handover upgrade",
     3: "attempt explain retention audit backup forgotten leftovers",
     4: "supervisor restore repair",
     5: "settings logs files expand listing look narrate notify bottom standing headroom over follow run serve reap"
-    " check demo daemon again report doctor upkeep cli __main__ examples",
+    " foretell check demo daemon again report doctor upkeep cli __main__ examples",
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms.split()}
 FILES = sorted(SRC.rglob("*.py"))
@@ -73,6 +73,7 @@ def test_implementations_of_a_port_never_import_each_other(folder: str) -> None:
         "takeup",
         "mending",
         "salvage",
+        "prospects",
     }  # what implementations stand on
     for path in (SRC / folder).glob("*.py"):
         if path.stem not in {"__init__", *ports}:

@@ -185,3 +185,16 @@ def test_an_opening_is_the_first_instant_of_being_open(
         assert now < opening <= now + timedelta(days=15)
         assert said.opens(opening) is None
         assert said.opens(opening - timedelta(microseconds=1)) == opening
+
+
+def test_the_times_between_openings_are_closed() -> None:
+    nightly, noon = parse("22:00-07:00", BERLIN), datetime(2026, 1, 9, 12, tzinfo=BERLIN)
+    found = nightly.closed(noon, noon.replace(day=11))
+    assert [(f"{begin.astimezone(BERLIN):%d %H}", f"{end.astimezone(BERLIN):%d %H}") for begin, end in found] == [
+        ("09 12", "09 22"),
+        ("10 07", "10 22"),
+        ("11 07", "11 12"),
+    ]
+    assert list(parse("00:00-24:00", BERLIN).closed(noon, noon.replace(day=11))) == []
+    late = noon.replace(hour=23)
+    assert list(nightly.closed(late, late.replace(minute=30))) == []

@@ -21,12 +21,14 @@ from msgspec.structs import replace
 from tidegate import places
 from tidegate.lock import owner
 from tidegate.look import budgets
+from tidegate.look import foretold as telling
 from tidegate.look.words import Page, clean, columns_of, fit, shown, span
 from tidegate.model import (
     Account,
     Allowance,
     Attempt,
     Balance,
+    Batch,
     Budget,
     Failed,
     Halt,
@@ -38,6 +40,7 @@ from tidegate.model import (
     Succeeded,
 )
 from tidegate.policy import Rules
+from tidegate.prospect import Forecast, Week
 
 NOON = datetime(2026, 1, 9, 12, tzinfo=UTC)
 PAGE = Page(now=NOON, zone=ZoneInfo("Europe/Berlin"))
@@ -168,6 +171,73 @@ def test_status_as_json_is_one_object_with_times_in_utc(tidegate: Tidegate, work
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", shut["until"])
     assert (shut["evidence"], shut["window"]) == (EVIDENCE, "5h")
     assert [hold["scope"] for hold in told["needs_human"]] == ["gemini"]
+
+
+def foretold(minutes: float | None, **more: object) -> Forecast:
+    """What was foretold at noon, with an end after so many minutes."""
+    p50, p90 = (
+        (None, None) if minutes is None else (NOON + timedelta(minutes=minutes), NOON + timedelta(minutes=2 * minutes))
+    )
+    return Forecast(**{"batch": 1, "at": NOON, "left": 3, "slots": 4, "p50": p50, "p90": p90, **more})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("forecast", "lines"),
+    [
+        (foretold(100), ["done by about 14:40, 16:20 at the latest nine times in ten"]),
+        (
+            foretold(700, windows=2),
+            ["done by about Sat 00:40, Sat 12:20 at the latest nine times in ten: 2 more windows"],
+        ),
+        (foretold(100, windows=0), ["done by about 14:40, 16:20 at the latest nine times in ten"]),
+        (foretold(-1), ["was to be done by about 12:59"]),
+        (foretold(None, why="no job has ended yet"), ["nobody knows when it is done: no job has ended yet"]),
+        (
+            foretold(100, weeks={"max": Week(now=0.41, then=0.737)}),
+            [
+                "done by about 14:40, 16:20 at the latest nine times in ten",
+                "the week of max: 41% used now, about 74% then",
+            ],
+        ),
+        (
+            foretold(100, weeks={"max": Week(now=0.41, then=1.0, full=NOON + timedelta(days=7))}),
+            [
+                "done by about 14:40, 16:20 at the latest nine times in ten",
+                "the week of max: 41% used now, all of it by 2026-01-16 13:00 at this rate",
+            ],
+        ),
+    ],
+)
+def test_a_forecast_is_told_to_the_minute(forecast: Forecast, lines: list[str]) -> None:
+    assert list(telling.lines(forecast, PAGE)) == lines
+
+
+def test_a_forecast_that_nobody_has_renewed_is_not_told() -> None:
+    known = foretold(1000)
+    assert [telling.is_fresh(known, NOON + timedelta(hours=hours)) for hours in (-1, 0, 1, 2)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_status_tells_when_a_batch_is_done(tidegate: Tidegate, worked: Night) -> None:
+    now = datetime.now(UTC)
+    forecast = foretold(100, at=now, p50=now + timedelta(days=30), p90=now + timedelta(days=31), windows=3)
+    worked.store.note_forecast(Batch("nightly", 1), forecast, now)
+    line = r"^      done by about \d{4}-\d\d-\d\d \d\d:\d\d, .* at the latest nine times in ten: 3 more windows$"
+    assert re.search(line, tidegate("status").stdout, re.MULTILINE)
+    (told,) = tidegate.lines("status")
+    assert told["batches"][0]["forecast"]["windows"] == 3
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", told["batches"][0]["forecast"]["p90"])
+    assert told["batches"][1]["forecast"] is None
+
+
+def test_where_nobody_works_nothing_is_foretold(tidegate: Tidegate, filled: Night) -> None:
+    now = datetime.now(UTC)
+    filled.store.note_forecast(Batch("nightly", 1), foretold(100, at=now), now)
+    assert "done by" not in tidegate("status").stdout
 
 
 def test_an_empty_place_is_told_as_such_and_stays_empty(tidegate: Tidegate) -> None:

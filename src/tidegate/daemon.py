@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ParamSpec
 import anyio
 import structlog
 
-from tidegate import capacity, doorbell, expand, headroom, lock, places, settings, signals, upgrade
+from tidegate import capacity, doorbell, expand, foretell, headroom, lock, places, settings, signals, upgrade
 from tidegate.attempt import Means
 from tidegate.bell import Bell
 from tidegate.clock import SystemClock
@@ -230,6 +230,7 @@ async def on_duty(
             around.start_soon(_narrate, duty)
             around.start_soon(_watch_disk, duty)
             around.start_soon(notifier.work)
+            around.start_soon(foretell.keep, duty)
             ask.endure()  # now that signals are heard
             yield duty
             ask.hurry()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
+from itertools import takewhile
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -50,6 +51,16 @@ class Hours:
         """The next opening, in UTC; None where it is open now."""
         begin, _ = next(one for one in self._open_from(now) if one[1] > now)
         return None if begin <= now else begin
+
+    def closed(self, now: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
+        """The times between two instants in which it is not open, in UTC and in order."""
+        shut = now
+        for begin, end in takewhile(lambda span: span[0] < until, self._open_from(now)):
+            if begin > shut:
+                yield shut, begin
+            shut = max(shut, end)
+        if shut < until:
+            yield shut, until
 
     def _open_from(self, now: datetime) -> Iterator[tuple[datetime, datetime]]:
         """When it is open, in order, for ever; from a day before `now` on, so that what began then is there."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from tidegate import __version__
-from tidegate.look import budgets, plain
+from tidegate.look import budgets, foretold, plain
 from tidegate.look.desk import Desk, opened, state_of
 from tidegate.look.find import quoted
 from tidegate.look.output import last_output
@@ -18,6 +18,7 @@ from tidegate.look.who import Works
 from tidegate.look.why import TIMED, Picture, Wait, by_cause, hold_words, scope_words, words
 from tidegate.look.words import Page, clean, columns_of, counted, fit, pad, page, shown
 from tidegate.model import Ask, Attempt, Balance, Batch, Hold, Job, Origin, Request, State
+from tidegate.prospect import Forecast
 
 COUNTED = 200  # queued jobs whose reasons are counted one by one
 OPEN, ENDED = 6, 3  # unfinished and finished batches that the screen shows
@@ -32,7 +33,10 @@ Counts = Mapping[State, int]
 
 
 class Status(Struct, frozen=True, kw_only=True):
-    """All that one screen tells; `causes` has the first COUNTED queued jobs by what keeps each back most."""
+    """All that one screen tells; `causes` has the first COUNTED queued jobs by what keeps each back most.
+
+    `forecasts` are those of the batches that are worked on, by number.
+    """
 
     state: Path
     works: Works
@@ -43,6 +47,7 @@ class Status(Struct, frozen=True, kw_only=True):
     requests: Sequence[Request]
     drained_by: str
     balances: Sequence[Balance] = ()
+    forecasts: Mapping[int, Forecast] = {}
 
     def is_to_end(self, job: Job) -> bool:
         """Whether the end of a running job is asked for."""
@@ -70,18 +75,25 @@ def look(desk: Desk) -> Status:
     """What there is to tell now."""
     first = desk.store.jobs(states=[State.QUEUED], most=COUNTED)
     seen, works = desk.picture(first), desk.works()
-    requests = desk.store.requests()
+    requests, batches = desk.store.requests(), [(batch, desk.store.counts(batch.id)) for batch in desk.store.batches()]
     return Status(
         state=desk.state,
         works=works,
-        batches=[(batch, desk.store.counts(batch.id)) for batch in desk.store.batches()],
+        batches=batches,
         seen=seen,
         queued=desk.store.counts().get(State.QUEUED, 0),
         causes=by_cause(first, seen),
         requests=requests,
         drained_by=_drained_by(desk, requests) if works.pid is not None else "",
         balances=desk.store.balances(desk.page.now),
+        forecasts=_forecasts(desk, batches) if works.pid is not None else {},
     )
+
+
+def _forecasts(desk: Desk, batches: Sequence[tuple[Batch, Counts]]) -> dict[int, Forecast]:
+    """What was foretold last of each batch that has not ended; nobody looks ahead where nobody works."""
+    found = [desk.store.last_forecast(batch.id) for batch, counts in batches if _is_open(counts)]
+    return {one.batch: one for one in found if one is not None and foretold.is_fresh(one, desk.page.now)}
 
 
 def _drained_by(desk: Desk, requests: Sequence[Request]) -> str:
@@ -105,7 +117,7 @@ def _form(told: Status) -> plain.Form:
         "at": plain.iso(told.seen.now),
         "state_dir": str(told.state),
         "working": _works_form(told.works),
-        "batches": [_batch_form(batch, counts) for batch, counts in told.batches],
+        "batches": [_batch_form(batch, counts, told.forecasts.get(batch.id)) for batch, counts in told.batches],
         "drained_by": told.drained_by or None,
         "requests": [plain.request(one) for one in told.requests],
         "running": [_running_form(job, attempt, told) for job, attempt in told.seen.running],
@@ -124,8 +136,9 @@ def _works_form(works: Works) -> plain.Form | None:
     return known | {"trouble": works.trouble or None}
 
 
-def _batch_form(batch: Batch, counts: Counts) -> plain.Form:
-    return {"number": batch.id, "batch": batch.name, **{state.value: counts.get(state, 0) for state in State}}
+def _batch_form(batch: Batch, counts: Counts, forecast: Forecast | None) -> plain.Form:
+    jobs = {state.value: counts.get(state, 0) for state in State}
+    return {"number": batch.id, "batch": batch.name, **jobs, "forecast": foretold.form(forecast)}
 
 
 def _running_form(job: Job, attempt: Attempt, told: Status) -> plain.Form:
@@ -141,7 +154,7 @@ def _screen(told: Status, page: Page) -> Iterator[str]:
     yield from page.wrap(_working(told, page))
     if told.works.trouble:
         yield from page.wrap(f"{page.paint('nothing can be recorded', 'red')}: {shown(told.works.trouble)}", indent=2)
-    yield from _batches(told.batches, page)
+    yield from _batches(told, page)
     yield from _running(told, page)
     yield from _waiting(told, page)
     yield from _budgets(told.balances, page)
@@ -168,9 +181,9 @@ def _alone(told: Status) -> str:
     return f" on {clean(names[known.batch])} alone" if known and known.batch in names else ""
 
 
-def _batches(batches: Sequence[tuple[Batch, Counts]], page: Page) -> Iterator[str]:
+def _batches(told: Status, page: Page) -> Iterator[str]:
     """The unfinished batches, oldest first, and the finished ones that are newest."""
-    if not batches:
+    if not (batches := told.batches):
         return
     yield page.paint("batches", "bold")
     unfinished = [batch.id for batch, counts in batches if _is_open(counts)]
@@ -179,6 +192,8 @@ def _batches(batches: Sequence[tuple[Batch, Counts]], page: Page) -> Iterator[st
     for batch, counts in batches:
         if batch.id in shown_ones:
             yield from page.wrap(f"{clean(batch.name)}: {tally(counts)}", indent=2, hang=6)
+            for line in foretold.lines(told.forecasts[batch.id], page) if batch.id in told.forecasts else ():
+                yield from page.wrap(line, indent=6, hang=8)
     if len(unfinished) > OPEN:
         yield f"  and {counted(len(unfinished) - OPEN, 'later batch', 'later batches')}, not ended"
     if len(ended) > ENDED:

@@ -41,6 +41,7 @@ from tidegate.model import (
     Window,
 )
 from tidegate.policy import Rules
+from tidegate.prospect import Forecast, Lap, Pile
 
 
 class Busy(Exception):
@@ -241,6 +242,9 @@ class Store(Protocol):
         job's running attempt now, to be adopted as any other; a job that has ended by the store was retried then.
         """
 
+    def note_forecast(self, batch: Batch, forecast: Forecast, now: datetime) -> None:
+        """Keep what is foretold of a batch's end."""
+
     def tell(self, name: str, now: datetime, data: Mapping[str, object]) -> None:
         """Write down what happened to the whole of it: that it was restored, or repaired."""
 
@@ -404,3 +408,19 @@ class Store(Protocol):
 
     def next_due(self, now: datetime) -> datetime | None:
         """The first instant after `now` at which a claim could find more than now: a `not_before` or an `until`."""
+
+    # --- what may come ---
+
+    def piles(self) -> list[Pile]:
+        """The unfinished jobs of every batch, counted; by batch, then by their first."""
+
+    def laps(self, now: datetime, *, most: int) -> list[Lap]:
+        """How long the unfinished jobs have worked that were begun, those that run first; then the same of the `most`
+        that have ended last, the last one last.
+        """
+
+    def forecasts(self, batch: int) -> list[Forecast]:
+        """What was foretold of a batch, the first first."""
+
+    def last_forecast(self, batch: int) -> Forecast | None:
+        """What was foretold of a batch last."""

@@ -39,9 +39,10 @@ from tidegate.model import (
     family,
 )
 from tidegate.policy import Rules
+from tidegate.prospect import Forecast
 from tidegate.stores import ends, metering, spending, timetable
 from tidegate.stores.claim import Claimer, claim, turn_due
-from tidegate.stores.rows import Known, Rows, Ties, about, iso, told
+from tidegate.stores.rows import Known, Rows, Ties, about, iso, iso_or_none, told
 from tidegate.stores.submit import CHUNK, Submit, check
 from tidegate.stores.takeup import take_up
 
@@ -211,6 +212,7 @@ class Ledger:
         with self._rows.transaction():
             self._rows.drop_idle(before, IDLE)
             self._rows.drop_tides(before)
+            self._rows.drop_forecasts(before)
         return len(past)
 
     def _job(self, id: int) -> Job:
@@ -478,6 +480,14 @@ class Ledger:
         """Write down what happened to the whole of it: that it was restored, or repaired."""
         with self._rows.transaction():
             self._rows.event(now, name, data=data)
+
+    def note_forecast(self, batch: Batch, forecast: Forecast, now: datetime) -> None:
+        """Keep what is foretold of a batch's end."""
+        told = {"left": forecast.left, "windows": forecast.windows, "why": forecast.why}
+        ends = {"p50": iso_or_none(forecast.p50), "p90": iso_or_none(forecast.p90)}
+        with self._rows.transaction():
+            self._rows.put_forecast(forecast)
+            self._rows.event(now, "forecast made", scope=f"batch:{batch.name}", data={**told, **ends})
 
     def _know(self, supervisor: Supervisor, now: datetime) -> None:
         """An incarnation of which only what it launched tells has been here, and has left."""

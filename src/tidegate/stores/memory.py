@@ -46,8 +46,9 @@ from tidegate.model import (
     Window,
     family,
 )
+from tidegate.prospect import Forecast, Lap, Pile
 from tidegate.selection import fits
-from tidegate.stores import Turn, spending, timetable
+from tidegate.stores import Turn, prospects, spending, timetable
 from tidegate.stores.ledger import Ledger
 from tidegate.stores.rows import (
     Candidate,
@@ -100,6 +101,7 @@ class _Rows:
         self.withheld: dict[str, Held] = {}
         self.history: dict[tuple[str, str], Past] = {}
         self.closings: dict[tuple[str, str, datetime], Shut] = {}
+        self.forecasts: dict[tuple[int, datetime], Forecast] = {}
         self.last: dict[str, int] = {}
         self.is_open = True
         self._lanes: dict[tuple[int, str, str, str, int], int] = {}
@@ -581,6 +583,14 @@ class _Rows:
                 last[gates[0]] = (one.job, one.at)
         return found
 
+    def put_forecast(self, forecast: Forecast) -> None:
+        self._put(self.forecasts, (forecast.batch, forecast.at), forecast)
+
+    def drop_forecasts(self, before: datetime) -> None:
+        there = set(self.batches.values())
+        for key in [key for key in self.forecasts if key[1] < before or key[0] not in there]:
+            self._drop(self.forecasts, key)
+
     def past_events(self, before: datetime) -> list[int]:
         newest = max(self.events, default=0)
         return [seq for seq, one in self.events.items() if one.job is None and one.at < before and seq != newest]
@@ -1004,6 +1014,25 @@ class MemoryStore(Ledger):
         """The seq of the newest event, 0 where there is none."""
         with self._look() as rows:
             return max(rows.events, default=0)
+
+    def piles(self) -> list[Pile]:
+        """The unfinished jobs of every batch, counted; by batch, then by their first."""
+        with self._look() as rows:
+            return prospects.piles(rows.by_id())
+
+    def laps(self, now: datetime, *, most: int) -> list[Lap]:
+        """How long the jobs have worked that were begun and have not ended, and the `most` that have ended last."""
+        with self._look() as rows:
+            return prospects.laps(rows.by_id(), rows.attempts.values(), now, most)
+
+    def forecasts(self, batch: int) -> list[Forecast]:
+        """What was foretold of a batch, the first first."""
+        with self._look() as rows:
+            return [one for (mine, _), one in sorted(rows.forecasts.items()) if mine == batch]
+
+    def last_forecast(self, batch: int) -> Forecast | None:
+        """What was foretold of a batch last."""
+        return next(reversed(self.forecasts(batch)), None)
 
     def next_due(self, now: datetime) -> datetime | None:
         """The first instant after `now` at which a claim could find more than now: a `not_before` or an `until`."""

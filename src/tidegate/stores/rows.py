@@ -42,6 +42,7 @@ from tidegate.model import (
     Work,
     Workspace,
 )
+from tidegate.prospect import Forecast
 
 
 class Lane(Struct, frozen=True):
@@ -421,6 +422,12 @@ class Rows(Protocol):
 
     def forget(self, jobs: Sequence[int]) -> None:
         """Remove all that is known of these jobs; those that waited for one of them wait for one less."""
+
+    def put_forecast(self, forecast: Forecast) -> None:
+        """Write what is foretold of a batch."""
+
+    def drop_forecasts(self, before: datetime) -> None:
+        """Remove what was foretold before an instant, or of batches that are gone."""
 
     def past_events(self, before: datetime) -> Sequence[int]:
         """The events of no job from before an instant, without the newest of all; also outside of a transaction."""

@@ -56,8 +56,9 @@ from tidegate.model import (
     Window,
     family,
 )
+from tidegate.prospect import Forecast, Lap, Pile
 from tidegate.selection import as_glob
-from tidegate.stores import Turn, spending, timetable
+from tidegate.stores import Turn, prospects, spending, timetable
 from tidegate.stores.connection import BUSY, Connection, Garbled, Row, Value
 from tidegate.stores.ledger import Ledger
 from tidegate.stores.rows import (
@@ -492,6 +493,12 @@ class _Rows:
     def shuts(self, jobs: str | None) -> list[Shut]:
         """The closings that these jobs told, as JSON; None: all that are told here."""
         return [_shut(row) for row in self._file.rows("shuts_of", jobs=jobs)]
+
+    def put_forecast(self, forecast: Forecast) -> None:
+        self._file.run("add_forecast", **prospects.columns(forecast))
+
+    def drop_forecasts(self, before: datetime) -> None:
+        self._file.run("drop_forecasts", before=iso(before))
 
     def past_events(self, before: datetime) -> list[int]:
         return [seq for (seq,) in self._file.rows("past", before=iso(before))]
@@ -1017,6 +1024,28 @@ class SqliteStore(Ledger):
         with self._file.look():
             return self._file.number("last_seq")
 
+    def piles(self) -> list[Pile]:
+        """The unfinished jobs of every batch, counted; by batch, then by their first."""
+        with self._file.look():
+            return [_pile(row) for row in self._file.rows("piles")]
+
+    def laps(self, now: datetime, *, most: int) -> list[Lap]:
+        """How long the jobs have worked that were begun and have not ended, and the `most` that have ended last."""
+        with self._file.look():
+            open_ = [_lap(row) for row in self._file.rows("open_laps", now=iso(now))]
+            return [*open_, *(_lap(row) for row in self._file.rows("ended_laps", most=most))]
+
+    def forecasts(self, batch: int) -> list[Forecast]:
+        """What was foretold of a batch, the first first."""
+        with self._file.look():
+            return [_forecast(row) for row in self._file.rows("forecasts", batch=batch)]
+
+    def last_forecast(self, batch: int) -> Forecast | None:
+        """What was foretold of a batch last."""
+        with self._file.look():
+            row = self._file.row("last_forecast", batch=batch)
+            return _forecast(row) if row else None
+
     def next_due(self, now: datetime) -> datetime | None:
         """The first instant after `now` at which a claim could find more than now: a `not_before` or an `until`."""
         with self._file.look():
@@ -1319,6 +1348,9 @@ def _event(row: Row) -> Event:
         scope=scope,
         data=json.loads(data),
     )
+
+
+_pile, _lap, _forecast = _whole(prospects.pile), _whole(prospects.lap), _whole(prospects.forecast)
 
 
 def open(path: Path, *, busy: float = BUSY) -> SqliteStore:  # noqa: A001 - read as sqlite.open

@@ -506,6 +506,20 @@ CREATE TABLE held (  -- accounts whose best job does not start, for it would not
   observed INTEGER NOT NULL  -- it is told alone
 ) STRICT, WITHOUT ROWID;
 
+-- migration_14: what was foretold of the end of batches
+CREATE TABLE forecast (
+  batch   INTEGER NOT NULL,
+  at      TEXT NOT NULL,
+  "left"  INTEGER NOT NULL,  -- jobs that had not ended
+  slots   INTEGER NOT NULL,
+  p50     TEXT,  -- NULL: nobody could know
+  p90     TEXT,
+  windows INTEGER,
+  weeks   TEXT NOT NULL DEFAULT '{}',  -- by account, JSON
+  why     TEXT NOT NULL DEFAULT '',
+  PRIMARY KEY (batch, at)
+) STRICT, WITHOUT ROWID;
+
 -- salvaged: what hangs on a row that is lost goes, and nothing gets a number that one of them may have had
 DELETE FROM job WHERE id NOT IN (SELECT job FROM definition);
 DELETE FROM definition WHERE job NOT IN (SELECT id FROM job);
@@ -1323,3 +1337,55 @@ WHERE job.batch = :batch AND event.seq > :after ORDER BY event.seq LIMIT :most;
 
 -- last_seq: the newest event's seq
 SELECT coalesce(max(seq), 0) FROM event;
+
+-- piles: the unfinished jobs, counted by batch, account, family of models and group
+SELECT lane.batch, lane.account, lane.model, job."group", sum(job.state = 'queued'), sum(job.state = 'running'),
+  max(job.not_before), sum(job.unmet > 0), avg(job.expect)
+FROM lane CROSS JOIN job ON job.lane = lane.id AND job.state IN ('queued', 'running')
+WHERE lane.queued + lane.running > 0
+GROUP BY 1, 2, 3, 4 ORDER BY 1, min(job.id);
+
+-- open_laps: how long each unfinished job has worked that was begun
+WITH begun AS (
+  SELECT job.id, lane.batch, lane.account, job."group",
+    job.state = 'running' OR (job.resumed AND (job.session IS NOT NULL OR job.stage <> '')) AS stays,
+    coalesce((
+      SELECT max(n) FROM attempt WHERE job = job.id AND NOT resumes AND stage = '' AND outcome IS NOT 'unclaimed'
+    ), 1) AS first
+  FROM lane CROSS JOIN job ON job.lane = lane.id AND job.state IN ('queued', 'running')
+  WHERE lane.queued + lane.running > 0 AND job.launches > 0
+)
+SELECT batch, account, "group",
+  sum(iif(n >= first, julianday(coalesce(ended_at, :now)) - julianday(started_at), 0)) * 86400,
+  sum(julianday(coalesce(ended_at, :now)) - julianday(started_at)) * 86400, sum(drawn), stays, NULL
+FROM begun CROSS JOIN attempt ON attempt.job = begun.id
+GROUP BY begun.id ORDER BY max(ended_at IS NULL) DESC, begun.id;
+
+-- ended_laps: how long the jobs worked that have ended last
+WITH last AS (
+  SELECT id, batch, account, "group", state, job.ended_at,
+    coalesce((
+      SELECT max(n) FROM attempt WHERE job = job.id AND NOT resumes AND stage = '' AND outcome IS NOT 'unclaimed'
+    ), 1) AS first
+  FROM job WHERE job.ended_at IS NOT NULL ORDER BY job.ended_at DESC LIMIT :most
+)
+SELECT batch, account, "group",
+  sum(iif(n >= first, julianday(attempt.ended_at) - julianday(started_at), 0)) * 86400,
+  sum(julianday(attempt.ended_at) - julianday(started_at)) * 86400, sum(drawn), 0, last.ended_at
+FROM last CROSS JOIN attempt ON attempt.job = last.id
+WHERE state IN ('succeeded', 'failed', 'error') AND attempt.ended_at IS NOT NULL
+GROUP BY last.id ORDER BY last.ended_at, last.id;
+
+-- add_forecast: what is foretold of a batch
+INSERT OR REPLACE INTO forecast (batch, at, "left", slots, p50, p90, windows, weeks, why)
+VALUES (:batch, :at, :left, :slots, :p50, :p90, :windows, :weeks, :why);
+
+-- forecasts: what was foretold of a batch, the first first
+SELECT batch, at, "left", slots, p50, p90, windows, weeks, why FROM forecast WHERE batch = :batch ORDER BY at;
+
+-- last_forecast: what was foretold of a batch last
+SELECT batch, at, "left", slots, p50, p90, windows, weeks, why FROM forecast
+WHERE batch = :batch ORDER BY at DESC LIMIT 1;
+
+-- drop_forecasts: what was foretold before an instant, or of batches that are forgotten
+DELETE FROM forecast WHERE at < :before OR batch NOT IN (SELECT id FROM batch);
