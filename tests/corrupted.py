@@ -102,6 +102,8 @@ BOOKS = [
     ("UPDATE hold SET allow = -1", {"hold_allow"}, "the hold of job:5 (operator) allows -1"),
     ("UPDATE hold SET ramp = 1", {"hold_allow"}, "allows 0 as a ramp"),
     ("UPDATE hold SET origin = 'limit'", {"hold_end"}, "the hold of job:5 (limit) has no end"),
+    ("INSERT INTO reserve VALUES ('a', '5h', 'x', 90, NULL)", {"reserve_part"}, "x says to stop at 90 of"),
+    ("UPDATE hold SET origin = 'reserve', until = since", {"reserve_hold"}, "of which nobody says"),
     ("UPDATE hold SET epoch = 99999", {"hold_epoch"}, "event 99999, which is not here yet"),
     ("INSERT INTO opening VALUES ('x', 99999, '2026-01-01T00:00:00.000000Z')", {"hold_epoch"}, "the opening of x"),
     ("INSERT INTO habit VALUES ('x', '5h', NULL, NULL, NULL, -1.0, 0, 0.0)", {"habit"}, "of the 5h window of x cannot"),

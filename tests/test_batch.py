@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from tidegate import batch
 from tidegate.batch import Around, Declared
 from tidegate.errors import BadInput
-from tidegate.model import Account, Allowance, Budget, Exceed, NewJob, Spec, Stage
+from tidegate.model import Account, Allowance, Budget, Exceed, NewJob, Spec, Stage, Window
 
 AGENTS = ("claude", "codex", "gemini")
 PROMPTS = {"/batches/p.txt": "from the file\n", "/home/me/q.txt": "from home", "/batches/empty.txt": " \n"}
@@ -322,6 +322,9 @@ def test_a_name_is_made_of_plain_characters_whatever_the_program_is_called() -> 
 
 JOB = '[[job]]\nid = "x"\ncommand = ["true"]\n'
 X = 'b.toml: [[job]] 1 ("x")'
+WANTED = (
+    'must be a length of time ("10m", or seconds), a share of the 5-hour window ("2%", "2% ± 1%"), or both: "10m, 2%"'
+)
 
 KEYS = (
     "agent, command, args, model, prompt, prompt_file, cwd, files, env, account, priority, timeout, silence, expect, "
@@ -377,6 +380,24 @@ BAD_TOML = [
     (
         f'[accounts.a]\nagent = "claud"\n{JOB}',
         'b.toml: [accounts.a] agent: unknown agent "claud"; did you mean claude?',
+    ),
+    (
+        f"[accounts.a]\nstop_at = {{ '5h' = 101 }}\n{JOB}",
+        "b.toml: [accounts.a] stop_at.5h: must be a whole number from 1 to 100, not 101",
+    ),
+    (
+        f"[accounts.a]\nstop_at = {{ week = '75%' }}\n{JOB}",
+        "b.toml: [accounts.a] stop_at.week: must be a whole number from 1 to 100, not '75%'",
+    ),
+    (
+        f"[accounts.a]\nstop_at = {{ minute = 9 }}\n{JOB}",
+        "b.toml: [accounts.a] stop_at.minute: unknown key; known are 5h, day, week, month",
+    ),
+    (f"[accounts.a]\nstop_at = {{ }}\n{JOB}", "b.toml: [accounts.a] stop_at: must say one of 5h, day, week, month"),
+    (f"[accounts.a]\nstop_at = 90\n{JOB}", "b.toml: [accounts.a] stop_at: must be a table, not 90"),
+    (
+        '[[job]]\nid = "x"\ncommand = ["x"]\nexpect = "2% ± x"',
+        f"{X} expect: {WANTED}, not '2% ± x'",
     ),
     (f"[accounts.a]\nconcurency = 1\n{JOB}", "b.toml: [accounts.a] concurency: unknown key; did you mean concurrency?"),
     (
@@ -698,14 +719,21 @@ def test_a_batch_says_what_may_be_spent_by_it_and_with_its_accounts() -> None:
     assert toml(JOB).budgets == {}
 
 
+def test_a_batch_says_how_much_of_the_windows_of_its_accounts_may_be_used() -> None:
+    told = toml('[accounts.a]\nstop_at = { "5h" = 90, week = 75 }\n' + JOB)
+    assert told.stops == {"a": {Window.FIVE_HOURS: 0.9, Window.WEEK: 0.75}}
+    assert toml(JOB).stops == {}
+
+
 @pytest.mark.parametrize(
     "head",
     [
         "",
+        '[accounts.command]\nstop_at = { "5h" = 29, week = 57, day = 100 }\n',
         '[batch]\nhours = "20:00-07:00"\n',
         '[accounts.command]\nhours = "20:00-07:00"\nbudget = { usd = 0.5, day = { tokens = 9 }, on_exceed = "warn" }\n',
     ],
-    ids=["nothing", "batch", "account"],
+    ids=["nothing", "stops", "batch", "account"],
 )
 def test_what_plan_prints_says_the_same_hours(head: str) -> None:
     written = toml(f"{head}{JOB}")
@@ -714,6 +742,7 @@ def test_what_plan_prints_says_the_same_hours(head: str) -> None:
     again = batch.from_jsonl(printed + batch.as_jsonl(written.jobs), replace(PIPE, name="/batches/b.toml"))
     assert again.hours == written.hours
     assert again.budgets == written.budgets
+    assert again.stops == written.stops
 
 
 VALUES: st.SearchStrategy[object] = st.recursive(

@@ -12,7 +12,7 @@ FLOORS = {
     -1: "values",  # what nouns are made of
     0: "model errors __init__",
     1: "policy budget hours resets when batch allowed redact clock bell doorbell places signals notice codes lock"
-    " reopening night needs hints retries selection scylla stages runs tides"
+    " reopening night needs hints reserve retries selection scylla stages runs tides"
     " admission costs windows prospect lengths ahead forecast quotas",
     2: "answers capacity credentials gate launch watch workspace agents stores systemd handover upgrade",
     3: "attempt explain retention audit backup forgotten leftovers",
@@ -64,6 +64,7 @@ def test_implementations_of_a_port_never_import_each_other(folder: str) -> None:
         "spending",
         "metering",
         "admitting",
+        "reserves",
         "vault",
         "connection",
         "health",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from installed import Tidegate
-from test_batch import AROUND, PIPE
+from test_batch import AROUND, PIPE, WANTED
 
 from tidegate import batch, hints
 from tidegate.allowed import Wrong
@@ -32,9 +32,6 @@ TAKEN = {
     "2% ± 1%, 1h30m": Hint(5400.0, TWO),
     "600, 2%": Hint(600.0, Share(0.02)),
 }
-WANTED = (
-    'must be a length of time ("10m", or seconds), a share of the 5-hour window ("2%", "2% ± 1%"), or both: "10m, 2%"'
-)
 PERCENT = "must be more than 0 % and at most 1000 % of a window"
 REFUSED = [
     ("soon", f"{WANTED}, not 'soon'"),
@@ -89,6 +86,10 @@ def test_what_is_written_of_a_hint_reads_as_the_same(seconds: float | None, shar
         assert again.share is not None
         assert again.share.mean == pytest.approx(share.mean, abs=1e-8)
         assert again.share.spread == (share.spread and pytest.approx(share.spread, abs=1e-8))
+
+
+def test_a_length_of_time_alone_is_written_as_a_number() -> None:
+    assert (hints.written(90.0, None), hints.written(1.5, None), hints.written(None, None)) == (90, 1.5, None)
 
 
 def test_hints_are_told_in_a_sentence() -> None:

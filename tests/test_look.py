@@ -38,6 +38,7 @@ from tidegate.model import (
     Spec,
     Spent,
     Succeeded,
+    Window,
 )
 from tidegate.policy import Rules
 from tidegate.prospect import Forecast, Week
@@ -669,10 +670,13 @@ def test_a_follower_of_one_attempt_leaves_with_it(tidegate: Tidegate) -> None:
 
 def test_accounts_tell_what_runs_waits_and_holds_and_who_answered(tidegate: Tidegate, worked: Night) -> None:
     worked.store.set_hours("gemini", "20:00-07:00 Europe/Berlin", worked.now)
+    worked.store.keep_stops("configuration", {"codex": {Window.WEEK: 0.75, Window.FIVE_HOURS: 0.9}}, worked.now)
+    worked.store.keep_stops("batch:b", {"codex": {Window.WEEK: 0.8}}, worked.now)
     lines = tidegate("accounts").stdout.splitlines()
     assert lines[0].split() == ["ACCOUNT", "RUNNING", "QUEUED", "ANSWERED", "GATE"]
     assert re.match(r"claude-max +0 of 4 +10 +- +is shut until .*: usage limit, 5h window", lines[1])
-    assert re.match(r"codex +1 +8 +56 min ago +opens again \(usage limit, 5h window\): one goes first", lines[2])
+    opens = r"opens again \(usage limit, 5h window\): one goes first; stop_at 5h 90%, week 75%"
+    assert re.match(rf"codex +1 +8 +56 min ago +{opens}", lines[2])
     closed = r"(is closed until .*; )?"  # by day the hours hold it, too
     gemini = rf"gemini +0 +11 +56 min ago +{closed}needs a person: not logged in; hours 20:00-07:00 Europe/Berlin"
     assert re.match(gemini, lines[3])
@@ -680,6 +684,7 @@ def test_accounts_tell_what_runs_waits_and_holds_and_who_answered(tidegate: Tide
     (told,) = tidegate.lines("accounts", "claude-max")
     assert (told["concurrency"], told["queued"], told["running"], told["answered_at"]) == (4, 10, 0, None)
     assert [hold["scope"] for hold in told["holds"]] == ["claude-max"]
+    assert (told["stop_at"], tidegate.lines("accounts", "codex")[0]["stop_at"]) == (None, {"5h": 90, "week": 75})
     done = tidegate("accounts", "claude-mex")
     assert (done.returncode, done.stderr) == (2, "tidegate: no account claude-mex here; did you mean claude-max?\n")
 

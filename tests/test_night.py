@@ -32,6 +32,7 @@ from tidegate.model import (
     NewJob,
     Origin,
     Past,
+    Reading,
     Shut,
     Spec,
     Spent,
@@ -39,6 +40,7 @@ from tidegate.model import (
     State,
     Succeeded,
     Usage,
+    Window,
 )
 from tidegate.night import cost, history, status, steps
 from tidegate.night.groups import wilson
@@ -494,6 +496,31 @@ def test_what_a_budget_kept_back_is_told_and_until_when(world: World, tmp_path: 
     world.store.lift("batch:b", world.now, by="ann")
     (one,) = (report := told(world, tmp_path)).picture.closings
     assert words.resets(report, one) == "open again at 18:31:00 by ann"
+    assert resume not in dict(words.commands(report))
+
+
+def test_what_was_left_of_a_window_is_told_with_when_that_ends(world: World, tmp_path: Path) -> None:
+    world.store.keep_stops("configuration", {"acct": {Window.FIVE_HOURS: 0.9}}, world.now)
+    world.submit("a", "b")
+    world.finish(world.take())
+    world.wait(60)
+    end = world.ahead(7200)
+    reading = Reading(scope="acct", window=Window.FIVE_HOURS, used=0.91, at=world.now, resets_at=end)
+    world.store.note_signals([], [reading], world.now)
+    world.wait(60)
+    (one,) = (report := told(world, tmp_path)).picture.closings
+    shut = "1 job was delayed by the 5h reserve of acct, 91 % used, the rest is left (stop_at 90), since 18:31:00"
+    assert words.delayed(report, one) == shut
+    assert words.resets(report, one) == "stated reset 20:31:00, still shut, until 20:31:03"
+    assert report.picture.standing.status == "paused_reserve"
+    resume = "use the rest of acct, which stop_at leaves"
+    assert dict(words.commands(report))[resume].endswith(" resume acct")
+    world.wait(7200)
+    assert world.claim()
+    (one,) = (report := told(world, tmp_path)).picture.closings
+    assert words.resets(report, one).startswith(
+        "stated reset 20:31:00, the first was let go at 20:32:00 (1 min after it)"
+    )
     assert resume not in dict(words.commands(report))
 
 

@@ -15,6 +15,7 @@ import pytest
 from tidegate import places, settings
 from tidegate.batch import Declared
 from tidegate.errors import BadSetting
+from tidegate.model import Window
 from tidegate.policy import Rules
 from tidegate.settings import Flag, Loaded
 
@@ -297,6 +298,16 @@ BAD = [
         '[accounts.x] concurrency: must be a whole number from 1 to 10000, not 0; "none" for none',
     ),
     (
+        "[accounts.x]\nstop_at = { '5h' = 0 }",
+        '[accounts.x] stop_at.5h: must be a whole number from 1 to 100, not 0; "none" for none',
+    ),
+    (
+        "[accounts.x]\nstop_at = { weak = 75 }",
+        '[accounts.x] stop_at.weak: unknown key; did you mean week?; "none" for none',
+    ),
+    ("[accounts.x]\nstop_at = '90%'", "[accounts.x] stop_at: must be a table, not '90%'; \"none\" for none"),
+    ("[accounts.x]\nstop_at = { }", '[accounts.x] stop_at: must say one of 5h, day, week, month; "none" for none'),
+    (
         "[accounts.'a/b']",
         "[accounts.\"a/b\"]: its name must be letters, digits and . _ @ + - (a letter or digit first), not 'a/b'",
     ),
@@ -412,3 +423,15 @@ def test_rooms_that_quick_commands_need_import_neither_pydantic_nor_structlog_no
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout == "set()\n", done.stderr
+
+
+STOPS = "[accounts.a]\nstop_at = { '5h' = 90, week = 75 }\n[accounts.b]\nstop_at = 'none'"
+
+
+def test_accounts_say_how_much_of_their_windows_may_be_used(tmp_path: Path) -> None:
+    config = write(tmp_path / "c.toml", STOPS)
+    said = {"TIDEGATE_ACCOUNTS__C__STOP_AT": '{"day": 50}'}
+    assert settings.stops(settings.load(config, said).settings) == {
+        "a": {Window.FIVE_HOURS: 0.9, Window.WEEK: 0.75},
+        "c": {Window.DAY: 0.5},
+    }

@@ -95,6 +95,7 @@ async def worked(store: Store, state: Path, *jobs: NewJob, odd: Iterable[Odd] = 
         rules=Rules(),
         agents=agents.of,
         credentials={},
+        stops={},
         hours={},
         budgets={},
         notify=None,

@@ -25,7 +25,7 @@ from tidegate.clock import SystemClock
 from tidegate.errors import AlreadyRunning, StoreBlocked
 from tidegate.forgotten import take_up_all
 from tidegate.launch import UNBOUND, Bounds
-from tidegate.model import Ask, Budget, Hold, Origin, Request, Spec, State
+from tidegate.model import Ask, Budget, Hold, Origin, Request, Spec, State, Window
 from tidegate.model import Supervisor as Incarnation
 from tidegate.narrate import Narrator
 from tidegate.notify import Notifier
@@ -60,9 +60,9 @@ class Shift:
     """What a supervising process works with, as plain values; durations in seconds.
 
     `agents` gives the agent of a job; `environment` is the part of this process's own that agents may see;
-    `credentials` and `hours` are the accounts', `budgets` are by scope, `notify` is whom to tell what happens; with
-    less than `min_free_disk` bytes of room nothing is launched. `workspaces` is where directories of jobs are made
-    (None: below `state`), each in `patience` seconds.
+    `credentials` and `hours` are the accounts', `budgets` are by scope, `stops` say how much of accounts' windows may
+    be used, `notify` is whom to tell what happens; with less than `min_free_disk` bytes of room nothing is launched.
+    `workspaces` is where directories of jobs are made (None: below `state`), each in `patience` seconds.
     """
 
     state: Path
@@ -74,6 +74,7 @@ class Shift:
     credentials: Mapping[str, Credential]
     hours: Mapping[str, str]
     budgets: Mapping[str, Budget]
+    stops: Mapping[str, Mapping[Window, float]]
     slots: int
     grace: float
     timeout: float | None
@@ -102,6 +103,7 @@ def shift_for(said: Settings, known: Known, state: Path, store: Store) -> Shift:
         credentials=settings.granted(said, known.variables, os.environ),
         hours=settings.hours(said),
         budgets=settings.budgets(said),
+        stops=settings.stops(said),
         slots=said.supervisor.slots,
         grace=said.supervisor.grace,
         timeout=said.attempt.timeout,

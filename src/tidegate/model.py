@@ -72,6 +72,7 @@ class Origin(StrEnum):
     DISK = "disk"
     HOURS = "hours"
     BUDGET = "budget"
+    RESERVE = "reserve"  # of a window of the account so much is used that the rest is left to a person
 
 
 class Halt(StrEnum):
@@ -663,6 +664,19 @@ class Balance(Struct, frozen=True, kw_only=True):
     budget: Budget
     spent: Spent
     today: Spent
+
+
+class Reserve(Struct, frozen=True, kw_only=True):
+    """That `source` wants an account shut once so much of a window is used (0..1), until that window ends.
+
+    `heeded` is the end of the window in which this was done last: it is done once in a window.
+    """
+
+    account: str
+    source: str
+    window: Window
+    stop_at: float
+    heeded: datetime | None = None
 
 
 class Past(Struct, frozen=True, kw_only=True):

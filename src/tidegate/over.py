@@ -106,8 +106,10 @@ class Over:
 
 
 def _is_of_hours(hold: Hold) -> bool:
-    """Whether a provider's limit or a day's budget keeps back for longer than a moment."""
-    return hold.origin is Origin.BUDGET or (hold.origin is Origin.LIMIT and hold.window is not Window.MINUTE)
+    """Whether a provider's limit, what is left of a window, or a day's budget keeps back for longer than a moment."""
+    return hold.origin in (Origin.BUDGET, Origin.RESERVE) or (
+        hold.origin is Origin.LIMIT and hold.window is not Window.MINUTE
+    )
 
 
 # --- what a person sees ---

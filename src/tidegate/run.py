@@ -74,6 +74,7 @@ async def supervise(
         make_room(shift, slots=shift.slots)
         store.keep_hours(CONFIGURATION, shift.hours, now)
         store.keep_budgets(CONFIGURATION, shift.budgets, now)
+        store.keep_stops(CONFIGURATION, shift.stops, now)
         told = _submitted(batch, shift, update=update, again=again)
         over = Over(on_limit=batch.on_limit)
         only, batch_id = again.only, told.batch.id
@@ -154,6 +155,7 @@ def _submitted(batch: Expanded, shift: Shift, *, update: bool, again: Again) -> 
         jobs = longest_first(jobs, store.lengths([job.name for job in jobs]))
     told = store.submit(Batch(batch.name), jobs, now, groups=batch.groups, update=update, whole=not again.only)
     store.keep_budgets(f"batch:{batch.name}", batch.budgets, now)
+    store.keep_stops(f"batch:{batch.name}", batch.stops, now)
     _tell(told, again.printed)
     return told
 

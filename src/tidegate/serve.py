@@ -124,6 +124,7 @@ async def _serve(service: Service, shift: Shift) -> None:
         await duty.ask(shift.store.set_accounts, accounts, shift.clock.now())
         await duty.ask(shift.store.keep_hours, CONFIGURATION, shift.hours, shift.clock.now())
         await duty.ask(shift.store.keep_budgets, CONFIGURATION, shift.budgets, shift.clock.now())
+        await duty.ask(shift.store.keep_stops, CONFIGURATION, shift.stops, shift.clock.now())
         log.info("serving", pid=duty.me.pid, version=__version__, state=str(shift.state), slots=shift.slots)
         async with anyio.create_task_group() as beside:
             for task in (_tell_ready, _tell_standing, _feed_watchdog, _ask_for_time):
@@ -221,7 +222,13 @@ async def _reload(service: Service, duty: Duty) -> None:
         await duty.ask(make_room, shift, slots=shift.slots)
         accounts = await _changed(duty, settings.accounts(said), settings.accounts(before), known)
         await duty.ask.once(
-            shift.store.configure, CONFIGURATION, accounts, shift.hours, shift.budgets, shift.clock.now()
+            shift.store.configure,
+            CONFIGURATION,
+            accounts,
+            shift.hours,
+            shift.budgets,
+            shift.clock.now(),
+            stops=shift.stops,
         )
         _log_as(service, loaded)  # all of it is taken now, or nothing was
         service.said, service.refused = said, ""

@@ -22,7 +22,7 @@ from tidegate import allowed, batch, credentials, places
 from tidegate.allowed import Check, Typed
 from tidegate.credentials import Credential
 from tidegate.errors import BadInput, BadSetting
-from tidegate.model import Allowance, Budget, Exceed, Variables
+from tidegate.model import Allowance, Budget, Exceed, Variables, Window
 from tidegate.notice import Target, Wish, wish
 from tidegate.policy import Rules
 from tidegate.redact import redacted, redacted_variable
@@ -169,13 +169,14 @@ class EnvironmentTable(Table):
 
 
 class AccountTable(Table):
-    """Whose limits an account has, and how many of its jobs may run at once."""
+    """Whose limits an account has, how many of its jobs may run at once, and how much of its windows they may use."""
 
     agent: Annotated[str | None, _is(allowed.or_none(allowed.word))] = None
     concurrency: Annotated[int | None, _is(allowed.or_none(allowed.whole(1, 10_000)))] = None
     preflight: Annotated[str, _is(allowed.one_of(*batch.PREFLIGHT))] = "canary"
     hours: Annotated[str | None, _is(allowed.or_none(batch.hours))] = None
     budget: Annotated[dict[str, Any] | None, _is(allowed.or_none(batch.budget))] = None
+    stop_at: Annotated[dict[str, int] | None, _is(allowed.or_none(batch.stop_at))] = None
     credential: Annotated[Named | None, _is(allowed.or_none(_credential))] = None
     credential_variable: Annotated[str | None, _is(allowed.or_none(allowed.variable))] = None
 
@@ -603,6 +604,12 @@ def budgets(settings: Settings) -> dict[str, Budget]:
         for name, account in settings.accounts.items()
         if account.budget is not None
     }
+
+
+def stops(settings: Settings) -> dict[str, dict[Window, float]]:
+    """How much of the windows of accounts (0..1) may be used, for those of which the configuration says it."""
+    said = {name: account.stop_at for name, account in settings.accounts.items()}
+    return {name: batch.stops_of(table) for name, table in said.items() if table is not None}
 
 
 def granted(settings: Settings, agents: Mapping[str, Variables], environ: Mapping[str, str]) -> dict[str, Credential]:

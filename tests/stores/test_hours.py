@@ -194,12 +194,14 @@ def test_a_source_whose_hours_are_no_hours_changes_nothing(world: World) -> None
 
 
 def test_a_configuration_is_taken_as_a_whole_or_not_at_all(world: World) -> None:
-    world.store.configure("configuration", [Account(name="acct", max_running=2)], {"acct": NIGHT}, {}, world.now)
+    world.store.configure(
+        "configuration", [Account(name="acct", max_running=2)], {"acct": NIGHT}, {}, world.now, stops={}
+    )
     before = world.store.accounts(), world.store.hours()
     with pytest.raises(BadInput):
         world.store.configure(
-            "configuration", [Account(name="acct", max_running=9)], {"acct": "nonsense"}, {}, world.now
+            "configuration", [Account(name="acct", max_running=9)], {"acct": "nonsense"}, {}, world.now, stops={}
         )
     assert (world.store.accounts(), world.store.hours()) == before
-    world.store.configure("configuration", [Account(name="acct")], {}, {}, world.now)
+    world.store.configure("configuration", [Account(name="acct")], {}, {}, world.now, stops={})
     assert ([one.max_running for one in world.store.accounts()], world.store.hours()) == ([None], {})

@@ -143,7 +143,7 @@ def test_every_statement_is_used_and_none_is_built_from_strings() -> None:
 SCANS_ALLOWED = {
     "accounts", "batches", "supervisors", "holds", "wide_holds", "crowd", "running",  # few rows, and all are wanted
     "requests", "hours", "hours_by", "meters", "drop_tides", "underway", "drop_forecasts", "every_held", "answered_at",
-    "groups", "budgets", "spent_ever",
+    "groups", "budgets", "spent_ever", "reserves",
     "counts", "filled", "waiting", "waiting_of", "busy", "heads", "is_empty", "is_ours",  # lanes are few
     "schema_version", "known_names", "newest_job",
 }  # fmt: skip

@@ -38,6 +38,8 @@ MENDS = {  # what a repair does about each kind of fault of the database; what i
     "hold_epoch": "it counts from now",
     "hold_origin": "it is removed",
     "habit": "it is learned again",
+    "reserve_part": "it is removed",
+    "reserve_hold": "it is lifted",
     "money": "they are counted again",
     "windows": "it is forgotten: it is told again",
     "costs": "they are forgotten: they are learned again",

@@ -27,7 +27,16 @@ from msgspec import Struct
 
 from tidegate import allowed
 from tidegate.batch import reading
-from tidegate.batch.accounts import accounts_of, budget_of, budgets_by, declared_by, hours_by, probes_of
+from tidegate.batch.accounts import (
+    accounts_of,
+    budget_of,
+    budgets_by,
+    declared_by,
+    hours_by,
+    probes_of,
+    stops_by,
+    stops_of,
+)
 from tidegate.batch.jobs import Expand
 from tidegate.batch.naming import batch_name, job_names
 from tidegate.batch.reading import toml
@@ -58,6 +67,7 @@ from tidegate.batch.tables import (
     hours,
     known,
     one_of_each,
+    stop_at,
 )
 from tidegate.batch.templates import filled, layer
 from tidegate.errors import BadInput
@@ -96,6 +106,8 @@ __all__ = [
     "head_as_jsonl",
     "hours",
     "single",
+    "stop_at",
+    "stops_of",
     "toml",
 ]
 
@@ -289,6 +301,7 @@ def _expanded(head: Head, jobs: Sequence[Written], around: Around, ties: tuple[N
         groups=ties,
         order=head.options.get("order", "fifo"),
         budgets=budgets_by(name, head.options, head.accounts),
+        stops=stops_by(head.accounts),
     )
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from tidegate import allowed, stages
 from tidegate.allowed import Wrong
 from tidegate.batch.shapes import Around, Declared
-from tidegate.batch.tables import ACCOUNT, COMMAND, Table, agent_known, budget, checked
+from tidegate.batch.tables import ACCOUNT, COMMAND, Table, agent_known, budget, checked, stop_at
 from tidegate.errors import BadInput
-from tidegate.model import Account, Allowance, Budget, Exceed, NewJob
+from tidegate.model import Account, Allowance, Budget, Exceed, NewJob, Window
 
 
 def declared_by(said: object, around: Around) -> dict[str, Declared]:
@@ -59,6 +59,17 @@ def budgets_by(name: str, options: Table, accounts: Table) -> dict[str, Budget]:
     """The budgets that a batch says, by scope."""
     said = {f"batch:{name}": options.get("budget"), **{one: own.get("budget") for one, own in accounts.items()}}
     return {scope: budget_of(budget(table)) for scope, table in said.items() if table is not None}
+
+
+def stops_of(said: Table) -> dict[Window, float]:
+    """What a checked table of percents says: how much of each window (0..1) may be used."""
+    return {Window(window): percent / 100 for window, percent in said.items()}
+
+
+def stops_by(accounts: Table) -> dict[str, dict[Window, float]]:
+    """How much of the windows of accounts a batch says may be used, by account."""
+    said = {name: own.get("stop_at") for name, own in accounts.items()}
+    return {name: stops_of(stop_at(table)) for name, table in said.items() if table is not None}
 
 
 def accounts_of(

@@ -87,6 +87,8 @@ def head_as_jsonl(batch: Expanded) -> str:
         tables.setdefault(scope, {})["hours"] = text
     for scope, budget in batch.budgets.items():
         tables.setdefault(scope, {})["budget"] = as_budget(budget)
+    for account, stops in batch.stops.items():
+        tables.setdefault(account, {})["stop_at"] = {window.value: round(stop * 100) for window, stop in stops.items()}
     if batch.order == LONGEST_FIRST:  # what is known of earlier runs may move them yet
         tables[of_batch]["order"] = batch.order
     head = {"batch": tables.pop(of_batch), "accounts": tables, "groups": _ties(batch)}

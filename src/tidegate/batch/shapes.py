@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct, field
 
 from tidegate.batch.tables import Table
-from tidegate.model import Account, Budget, NewGroup, NewJob
+from tidegate.model import Account, Budget, NewGroup, NewJob, Window
 
 
 def _nothing(_: Sequence[str]) -> str:
@@ -59,7 +59,8 @@ class Expanded(Struct, frozen=True, kw_only=True):
 
     `probes` are the accounts that are to be asked first, with their agents. `hours` and `budgets` are those that
     the batch itself says, by scope: of the whole batch, and of accounts. `groups` are those that wait for others.
-    `order` is that in which the jobs are already, as far as the batch alone tells.
+    `order` is that in which the jobs are already, as far as the batch alone tells. `stops` say how much of the windows
+    of accounts (0..1) may be used.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Expanded(Struct, frozen=True, kw_only=True):
     groups: tuple[NewGroup, ...] = ()
     order: str = "fifo"
     budgets: Mapping[str, Budget] = field(default_factory=dict)
+    stops: Mapping[str, Mapping[Window, float]] = field(default_factory=dict)
 
 
 class Written(Struct, frozen=True):

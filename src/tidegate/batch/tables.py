@@ -11,7 +11,7 @@ from tidegate import allowed, hints
 from tidegate.allowed import Check, Wrong
 from tidegate.batch import workspaces
 from tidegate.errors import BadInput
-from tidegate.model import Exceed, Stage, When
+from tidegate.model import Exceed, Stage, When, Window
 from tidegate.retries import KINDS
 
 Table = Mapping[str, Any]
@@ -74,6 +74,10 @@ day = _with_one_of(tuple(ALLOWANCE), allowed.table_of(ALLOWANCE))
 budget = _with_one_of(
     (*ALLOWANCE, "day"), allowed.table_of({**ALLOWANCE, "day": day, "on_exceed": allowed.one_of(*EXCEED)})
 )
+STOPPED = (Window.FIVE_HOURS, Window.DAY, Window.WEEK, Window.MONTH)  # the windows of which use is told
+stop_at = _with_one_of(
+    [one.value for one in STOPPED], allowed.table_of({one.value: allowed.whole(1, 100) for one in STOPPED})
+)
 LONGEST_FIRST = "longest_first"
 BATCH: Mapping[str, Check[object]] = {
     "name": allowed.name,
@@ -90,6 +94,7 @@ ACCOUNT: Mapping[str, Check[object]] = {
     "preflight": allowed.one_of(*PREFLIGHT),
     "hours": hours,
     "budget": budget,
+    "stop_at": stop_at,
 }
 STAGE: Mapping[str, Check[object]] = {
     "command": allowed.argv,

@@ -18,7 +18,12 @@ from tidegate.look.words import counted
 from tidegate.model import Ask, Halt, Hold, Origin, family
 
 EVERYTHING = "*"
-BY_HAND = (Origin.OPERATOR, Origin.HUMAN, Origin.BUDGET)  # what `resume` takes away; a limit it lets reopen
+BY_HAND = (
+    Origin.OPERATOR,
+    Origin.HUMAN,
+    Origin.BUDGET,
+    Origin.RESERVE,
+)  # what `resume` takes away; a limit it lets reopen
 SETTING = "setting"  # what --now alone says
 AGAIN = 0.1  # seconds between two looks whether a drain is over
 

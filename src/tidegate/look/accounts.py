@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from tidegate import reserve
 from tidegate.look import find, plain
 from tidegate.look.desk import Desk, opened, refuse_named
 from tidegate.look.why import hold_words
 from tidegate.look.words import Page, cells, clean, sizes
-from tidegate.model import Account, Hold, State
+from tidegate.model import Account, Hold, Reserve, State, Window
 
 HEADINGS = ("ACCOUNT", "RUNNING", "QUEUED", "ANSWERED", "GATE")
 NAMES = (0,)  # the columns that shrink where the page is narrow
@@ -26,6 +27,7 @@ class Sheet:
     holds: Sequence[Hold]
     answered: datetime | None
     hours: str
+    reserves: Sequence[Reserve]
 
 
 def accounts(args: Namespace) -> int:
@@ -43,6 +45,7 @@ def accounts(args: Namespace) -> int:
 
 def _sheets(desk: Desk, names: Sequence[str]) -> list[Sheet]:
     store, seen, hours, answered = desk.store, desk.picture(), desk.store.hours(), desk.store.answered_at()
+    reserves = store.reserves()
     return [
         Sheet(
             account=account,
@@ -50,6 +53,7 @@ def _sheets(desk: Desk, names: Sequence[str]) -> list[Sheet]:
             holds=[hold for hold in seen.holds if hold.scope.partition("/")[0] == account.name],
             answered=answered.get(account.name),
             hours=hours.get(account.name, ""),
+            reserves=[one for one in reserves if one.account == account.name],
         )
         for account in store.accounts()
         if account.name in names
@@ -65,6 +69,7 @@ def _form(sheet: Sheet) -> plain.Form:
         **{state.value: sheet.counts.get(state, 0) for state in State},
         "answered_at": plain.iso(sheet.answered),
         "hours": sheet.hours or None,
+        "stop_at": {window.value: round(part * 100) for window, part in _stops(sheet)} or None,
         "holds": [plain.hold(hold) for hold in sheet.holds],
     }
 
@@ -85,8 +90,22 @@ def _row(sheet: Sheet, page: Page) -> tuple[str, ...]:
         f"{running} of {most}" if most is not None else str(running),
         str(sheet.counts.get(State.QUEUED, 0)),
         f"{page.since(sheet.answered)} ago" if sheet.answered else "-",
-        "; ".join([*_gates(sheet, page)]) + (f"; hours {clean(sheet.hours)}" if sheet.hours else ""),
+        "; ".join([*_gates(sheet, page), *_bounds(sheet)]),
     )
+
+
+def _bounds(sheet: Sheet) -> Iterator[str]:
+    """When, and up to where, its jobs may start."""
+    if sheet.hours:
+        yield f"hours {clean(sheet.hours)}"
+    if stops := [f"{window} {part:.0%}" for window, part in _stops(sheet)]:
+        yield f"stop_at {', '.join(stops)}"
+
+
+def _stops(sheet: Sheet) -> list[tuple[Window, float]]:
+    """How much of each window may be used, of those of which anybody says it."""
+    said = {one.window for one in sheet.reserves}
+    return [(window, reserve.least(sheet.reserves, window)) for window in Window if window in said]
 
 
 def _gates(sheet: Sheet, page: Page) -> Iterator[str]:

@@ -19,8 +19,12 @@ PAUSED: Final[Mapping[Origin, str]] = {
     Origin.DISK: "paused_disk",
     Origin.HOURS: "paused_hours",
     Origin.BUDGET: "paused_budget",
+    Origin.RESERVE: "paused_reserve",
 }
-GRAVEST: Final = (Origin.HUMAN, Origin.OPERATOR, Origin.HOST, Origin.BUDGET, Origin.DISK, Origin.HOURS, Origin.LIMIT)
+GRAVEST: Final = (
+    *(Origin.HUMAN, Origin.OPERATOR, Origin.HOST, Origin.BUDGET, Origin.DISK, Origin.HOURS, Origin.RESERVE),
+    Origin.LIMIT,
+)
 
 
 class Standing(Struct, frozen=True, kw_only=True):

@@ -155,6 +155,8 @@ def gate(scope: str, origin: str, window: str) -> str:
             return f"the hours of {of}"
         case Origin.DISK:
             return f"the full disk of {of}"
+        case Origin.RESERVE:
+            return f"the {window} reserve of {of}"
         case other:
             return f"the {other.value} of {of}"
 
@@ -183,6 +185,8 @@ def _because(one: Closing) -> str:
     """Who shut it and why, where its name does not say so."""
     if one.origin in (Origin.LIMIT, Origin.HOURS, Origin.DISK):
         return ""
+    if one.origin is Origin.RESERVE:  # its reason begins with the window, too
+        return f", {shown(one.reason.partition(': ')[2])}," if one.reason else ""
     by = f" by {clean(one.by)}" if one.by and one.origin is Origin.OPERATOR else ""
     return f"{by} ({shown(one.reason)})" if one.reason else by
 
@@ -274,19 +278,21 @@ def commands(told: Told) -> Iterator[tuple[str, str]]:
     for state in (State.FAILED, State.ERROR, State.CANCELLED, State.SKIPPED):
         if jobs := [job for job in told.jobs if job.state is state]:
             yield f"queue the {counted(len(jobs), f'{state.value} job')} again", f"{tidegate} retry {_ranges(jobs)}"
-    for scope in _spent_scopes(told):
+    for scope in _held_by(told, Origin.BUDGET):
         yield f"launch more than the budget of {scope_words(scope)} allows", f"{tidegate} resume {quote(scope)}"
+    for scope in _held_by(told, Origin.RESERVE):
+        yield f"use the rest of {scope_words(scope)}, which stop_at leaves", f"{tidegate} resume {quote(scope)}"
     if told.picture.counts[State.QUEUED] or any(job.state is not State.SUCCEEDED for job in told.jobs):
         yield "work on what is queued", go_on
     yield "read this report again", f"{tidegate} report '#{told.picture.facts.batch.id}'"
 
 
-def _spent_scopes(told: Told) -> list[str]:
-    """The scopes whose spent budgets keep jobs of the batch back."""
+def _held_by(told: Told, origin: Origin) -> list[str]:
+    """The scopes whose holds of an origin keep jobs of the batch back."""
     queued = [job for job in told.jobs if job.state is State.QUEUED]
     mine = {scope for job in queued for scope in scopes(job, told.picture.facts.host)}
-    spent = {hold.scope for hold in told.picture.facts.holds if hold.origin is Origin.BUDGET}
-    return sorted(mine & spent)
+    held = {hold.scope for hold in told.picture.facts.holds if hold.origin is origin}
+    return sorted(mine & held)
 
 
 def _ranges(jobs: Iterable[Job]) -> str:

@@ -31,6 +31,7 @@ from tidegate.model import (
     Past,
     Reading,
     Request,
+    Reserve,
     Shut,
     Spent,
     State,
@@ -284,8 +285,10 @@ class Store(Protocol):
         hours: Mapping[str, str],
         budgets: Mapping[str, Budget],
         now: datetime,
+        *,
+        stops: Mapping[str, Mapping[Window, float]],
     ) -> None:
-        """Say all that a configuration says of accounts, hours and budgets in one: all of it, or none of it."""
+        """Say all that a configuration says of accounts, hours, budgets and stops in one: all of it, or none of it."""
 
     def keep_budgets(self, source: str, budgets: Mapping[str, Budget], now: datetime) -> None:
         """Say all that a source says of what may be spent in a scope (a batch, an account, `*`); all sources count.
@@ -294,6 +297,16 @@ class Store(Protocol):
         day where it is that of a day; this is done once: a hold that a person lifts does not come back. A budget that
         is said as before changes nothing; one that is said otherwise is looked at anew.
         """
+
+    def keep_stops(self, source: str, stops: Mapping[str, Mapping[Window, float]], now: datetime) -> None:
+        """Say all that a source says of how much of accounts' windows (0..1) may be used; of several the least counts.
+
+        Where a reading, or this, finds a window used so far, the account is held until that window ends, once in a
+        window: a hold that a person lifts comes back in the next one. What is said as before changes nothing.
+        """
+
+    def reserves(self) -> list[Reserve]:
+        """What every source says of how much of the windows of accounts may be used."""
 
     def balances(self, now: datetime) -> list[Balance]:
         """Every budget, and what was spent of it."""

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from tidegate import admission, windows
+from tidegate import admission, reserve, windows
 from tidegate.admission import LOOK, Lack, Load, Outlook
 from tidegate.model import Account, Admission, Held, Meter
 from tidegate.stores.rows import Candidate, Draft, Lane, Rows, iso_or_none
@@ -76,7 +76,9 @@ class Admitting:
         return self._outlooks[account]
 
     def _left(self, meter: Meter) -> Left | None:
-        return windows.left(meter, self._rows.tides_of(meter.scope, meter.window, TIDES), self._now)
+        tides = self._rows.tides_of(meter.scope, meter.window, TIDES)
+        most = reserve.usable(self._rows.reserves(meter.scope), meter.window, self._now)
+        return windows.left(meter, tides, self._now, most=most)
 
     def _load(self, job: int) -> Load:
         return self._loads([job])[0]

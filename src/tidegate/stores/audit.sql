@@ -222,16 +222,26 @@ FROM job WHERE held <> EXISTS (SELECT 1 FROM hold WHERE scope = 'job:' || job.id
 
 -- hold_origin: a hold has an origin and a window that there are
 SELECT NULL, NULL, format('the hold of %s has the origin %Q and the window %Q', scope, origin, "window") FROM hold
-WHERE origin NOT IN ('limit', 'start', 'operator', 'host', 'human', 'disk', 'hours', 'budget')
+WHERE origin NOT IN ('limit', 'start', 'operator', 'host', 'human', 'disk', 'hours', 'budget', 'reserve')
   OR "window" NOT IN ('minute', '5h', 'day', 'week', 'month', 'spend', 'unknown');
 
 -- hold_allow: a hold allows none or some, and what has an end of its own has one
 SELECT NULL, NULL, format('the hold of %s (%s) allows %d%s', scope, origin, allow, iif(ramp, ' as a ramp', ''))
 FROM hold WHERE allow < 0 OR (ramp AND (allow NOT IN (1, 2, 4, 8, 16, 32) OR origin NOT IN ('limit', 'start')));
 
--- hold_end: a limit and an hour have ends
+-- hold_end: limits, hours and windows have ends
 SELECT NULL, NULL, format('the hold of %s (%s) has no end', scope, origin) FROM hold
-WHERE ramp = 0 AND until IS NULL AND origin IN ('limit', 'start', 'hours');
+WHERE ramp = 0 AND until IS NULL AND origin IN ('limit', 'start', 'hours', 'reserve');
+
+-- reserve_part: of a window there is a part to use, and windows are known
+SELECT NULL, NULL, format('%s says to stop at %g of the window %Q of %s', source, stop_at, "window", account)
+FROM reserve WHERE NOT (stop_at > 0 AND stop_at <= 1) OR "window" NOT IN ('5h', 'day', 'week', 'month');
+
+-- reserve_hold: what is left of a window holds its account only where somebody has said so
+SELECT NULL, NULL, format('the hold of %s (reserve) is for its window %s, of which nobody says anything', scope, "window")
+FROM hold WHERE origin = 'reserve' AND NOT EXISTS (
+  SELECT 1 FROM reserve WHERE reserve.account = hold.scope AND reserve."window" = hold."window"
+);
 
 -- hold_epoch: holds and openings are not from the time ahead
 SELECT NULL, NULL, format('the hold of %s (%s) is from event %d, which is not here yet', scope, origin, epoch) FROM hold
@@ -308,6 +318,7 @@ WITH written (at) AS (
   UNION ALL SELECT begins_at FROM meter UNION ALL SELECT resets_at FROM meter UNION ALL SELECT read_at FROM meter
   UNION ALL SELECT refused_at FROM meter UNION ALL SELECT began_at FROM tide UNION ALL SELECT ended_at FROM tide
   UNION ALL SELECT at FROM reading UNION ALL SELECT resets_at FROM reading UNION ALL SELECT at FROM cost
+  UNION ALL SELECT heeded FROM reserve
 )
 SELECT NULL, NULL, format('%Q is no instant', at) FROM written
 WHERE at IS NOT NULL AND (datetime(at) IS NULL OR at NOT GLOB '????-??-??T??:??:??.??????Z') LIMIT 5;

@@ -36,11 +36,12 @@ from tidegate.model import (
     Supervisor,
     TimedOut,
     Usage,
+    Window,
     family,
 )
 from tidegate.policy import Rules
 from tidegate.prospect import Forecast
-from tidegate.stores import ends, metering, spending, timetable
+from tidegate.stores import ends, metering, reserves, spending, timetable
 from tidegate.stores.claim import Claimer, claim, turn_due
 from tidegate.stores.rows import Known, Rows, Ties, about, iso, iso_or_none, told
 from tidegate.stores.submit import CHUNK, Submit, check
@@ -102,14 +103,18 @@ class Ledger:
         hours: Mapping[str, str],
         budgets: Mapping[str, Budget],
         now: datetime,
+        *,
+        stops: Mapping[str, Mapping[Window, float]],
     ) -> None:
-        """Say all that a configuration says, of accounts, hours and budgets: all of it, or none. Raises BadInput."""
+        """Say all that a configuration says: all of it, or none. Raises BadInput."""
         said = timetable.read_all(hours)
         spending.check(budgets)
+        reserves.check(stops)
         with self._rows.transaction():
             self._put_accounts(accounts)
             timetable.say_all(self._rows, source, said, now)
             spending.keep(self._rows, source, budgets, now)
+            reserves.keep(self._rows, source, stops, now)
 
     def submit(
         self,
@@ -614,6 +619,15 @@ class Ledger:
         spending.check(budgets)
         with self._rows.transaction():
             spending.keep(self._rows, source, budgets, now)
+
+    def keep_stops(self, source: str, stops: Mapping[str, Mapping[Window, float]], now: datetime) -> None:
+        """Say all that a source says of how much of accounts' windows may be used; what it says no more is taken away.
+
+        Raises BadInput for what is no account.
+        """
+        reserves.check(stops)
+        with self._rows.transaction():
+            reserves.keep(self._rows, source, stops, now)
 
     def keep_hours(self, source: str, hours: Mapping[str, str], now: datetime) -> None:
         """Say all that a source says of hours; what it said before and says no more is taken away. Raises BadInput."""

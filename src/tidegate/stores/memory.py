@@ -35,6 +35,7 @@ from tidegate.model import (
     Past,
     Reading,
     Request,
+    Reserve,
     Share,
     Shut,
     Spent,
@@ -99,6 +100,7 @@ class _Rows:
         self.heard: dict[tuple[str, Window, datetime], Reading] = {}
         self.prices: dict[tuple[str, str], tuple[Cost, datetime]] = {}
         self.withheld: dict[str, Held] = {}
+        self.left: dict[tuple[str, str, str], Reserve] = {}
         self.history: dict[tuple[str, str], Past] = {}
         self.closings: dict[tuple[str, str, datetime], Shut] = {}
         self.forecasts: dict[tuple[int, datetime], Forecast] = {}
@@ -753,6 +755,15 @@ class _Rows:
     def drop_budget(self, scope: str, source: str) -> None:
         self._drop(self.kept, (scope, source))
 
+    def reserves(self, account: str | None = None) -> list[Reserve]:
+        return [self.left[key] for key in sorted(self.left) if account in (None, key[0])]
+
+    def put_reserve(self, one: Reserve) -> None:
+        self._put(self.left, (one.account, one.window.value, one.source), one)
+
+    def drop_reserve(self, one: Reserve) -> None:
+        self._drop(self.left, (one.account, one.window.value, one.source))
+
     def unfinished(self, *, batch: int | None, account: str | None) -> list[int]:
         some = (one for one in self.by_id() if batch in (None, one.batch) and account in (None, one.account))
         return [job.id for job in some if not job.state.is_final]
@@ -818,6 +829,11 @@ class MemoryStore(Ledger):
         """The hours of each scope that has some, with the name of their zone."""
         with self._look() as rows:
             return dict(rows.hours())
+
+    def reserves(self) -> list[Reserve]:
+        """What every source says of how much of the windows of accounts may be used."""
+        with self._look() as rows:
+            return rows.reserves()
 
     def balances(self, now: datetime) -> list[Balance]:
         """Every budget, and what was spent of it."""

@@ -23,6 +23,7 @@ from tidegate.model import (
     Tide,
     family,
 )
+from tidegate.stores import reserves
 from tidegate.stores.rows import Rows, iso
 from tidegate.tides import BUCKET, Turned
 
@@ -68,6 +69,7 @@ def read(rows: Rows, readings: Iterable[Reading], now: datetime) -> None:
         meter = turned.meter
         if tides.is_news(meter, before) and meter.used is not None:
             rows.add_reading(replace(reading, used=meter.used, drawn=meter.drawn))
+        reserves.heed(rows, reading.scope, reading.window, now)
 
 
 def refuse(rows: Rows, hold: Hold, now: datetime) -> None:

@@ -245,7 +245,7 @@ UPDATE lane SET (queued, running, succeeded, failed, error, cancelled, skipped) 
 UPDATE job SET held = EXISTS (SELECT 1 FROM hold WHERE scope = 'job:' || job.id AND allow = 0) WHERE id = :job;
 
 -- hold_origin: nobody knows what it means
-DELETE FROM hold WHERE origin NOT IN ('limit', 'start', 'operator', 'host', 'human', 'disk', 'hours', 'budget')
+DELETE FROM hold WHERE origin NOT IN ('limit', 'start', 'operator', 'host', 'human', 'disk', 'hours', 'budget', 'reserve')
   OR "window" NOT IN ('minute', '5h', 'day', 'week', 'month', 'spend', 'unknown');
 
 -- hold_allow: a ramp begins anew, any other hold is shut
@@ -253,7 +253,15 @@ UPDATE hold SET ramp = ramp AND origin IN ('limit', 'start'), allow = ramp AND o
 WHERE allow < 0 OR (ramp AND (allow NOT IN (1, 2, 4, 8, 16, 32) OR origin NOT IN ('limit', 'start')));
 
 -- hold_end: it ends now: a limit lets one go first
-UPDATE hold SET until = :now WHERE ramp = 0 AND until IS NULL AND origin IN ('limit', 'start', 'hours');
+UPDATE hold SET until = :now WHERE ramp = 0 AND until IS NULL AND origin IN ('limit', 'start', 'hours', 'reserve');
+
+-- reserve_part: nobody knows what it means
+DELETE FROM reserve WHERE NOT (stop_at > 0 AND stop_at <= 1) OR "window" NOT IN ('5h', 'day', 'week', 'month');
+
+-- reserve_hold: nobody has asked for it
+DELETE FROM hold WHERE origin = 'reserve' AND NOT EXISTS (
+  SELECT 1 FROM reserve WHERE reserve.account = hold.scope AND reserve."window" = hold."window"
+);
 
 -- hold_epoch: from now on
 UPDATE hold SET epoch = (SELECT coalesce(max(seq), 0) FROM event)

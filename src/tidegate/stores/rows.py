@@ -30,6 +30,7 @@ from tidegate.model import (
     Past,
     Reading,
     Request,
+    Reserve,
     Share,
     Spec,
     Spent,
@@ -547,6 +548,17 @@ class Rows(Protocol):
 
     def drop_budget(self, scope: str, source: str) -> None:
         """A source says no budget of a scope any more."""
+
+    # --- what is left to people ---
+
+    def reserves(self, account: str | None = None) -> Sequence[Reserve]:
+        """What may be used of the windows of an account, or of all, by account, window and source."""
+
+    def put_reserve(self, one: Reserve) -> None:
+        """Write what a source says of a window."""
+
+    def drop_reserve(self, one: Reserve) -> None:
+        """A source says nothing of a window any more."""
 
     def unfinished(self, *, batch: int | None, account: str | None) -> Sequence[int]:
         """The jobs of a batch and an account (None: any) that have not ended, by id."""

@@ -19,7 +19,7 @@ TABLES: Final = (  # each before those that refer to it; by which column its row
     *(("definition", "job"), ("attempt", ""), ("hold", ""), ("opening", ""), ("event", "seq"), ("need", "")),
     *(("request", "id"), ("hours", ""), ("spent", ""), ("budget", ""), ("history", ""), ("closing", "")),
     *(("habit", ""), ("draw", ""), ("meter", ""), ("tide", ""), ("reading", ""), ("cost", ""), ("held", "")),
-    ("forecast", ""),
+    *(("forecast", ""), ("reserve", "")),
 )
 GAP: Final = 100_000  # numbers without a readable row after which none is expected any more
 

@@ -43,6 +43,7 @@ from tidegate.model import (
     Past,
     Reading,
     Request,
+    Reserve,
     Share,
     Shut,
     Spec,
@@ -716,6 +717,23 @@ class _Rows:
     def drop_budget(self, scope: str, source: str) -> None:
         self._file.run("drop_budget", scope=scope, source=source)
 
+    def reserves(self, account: str | None = None) -> list[Reserve]:
+        found = self._file.rows("reserves") if account is None else self._file.rows("reserves_of", account=account)
+        return [_reserve(row) for row in found]
+
+    def put_reserve(self, one: Reserve) -> None:
+        self._file.run(
+            "put_reserve",
+            account=one.account,
+            window=one.window.value,
+            source=one.source,
+            stop_at=one.stop_at,
+            heeded=iso_or_none(one.heeded),
+        )
+
+    def drop_reserve(self, one: Reserve) -> None:
+        self._file.run("drop_reserve", account=one.account, window=one.window.value, source=one.source)
+
     def unfinished(self, *, batch: int | None, account: str | None) -> list[int]:
         return [id for (id,) in self._file.rows("unfinished", batch=batch, account=account)]
 
@@ -812,6 +830,11 @@ class SqliteStore(Ledger):
         """The hours of each scope that has some, with the name of their zone."""
         with self._file.look():
             return dict(self._looks.hours())
+
+    def reserves(self) -> list[Reserve]:
+        """What every source says of how much of the windows of accounts may be used."""
+        with self._file.look():
+            return self._looks.reserves()
 
     def balances(self, now: datetime) -> list[Balance]:
         """Every budget, and what was spent of it."""
@@ -1334,6 +1357,12 @@ def _kept(row: Row) -> Kept:
     whole = Allowance(usd=usd, tokens=tokens, wall=wall)
     day = Allowance(usd=day_usd, tokens=day_tokens, wall=day_wall)
     return Kept(scope, source, Budget(whole=whole, day=day, on_exceed=Exceed(on_exceed)), bool(reached), reached_on)
+
+
+@_whole
+def _reserve(row: Row) -> Reserve:
+    account, window, source, stop_at, heeded = row
+    return Reserve(account=account, source=source, window=Window(window), stop_at=stop_at, heeded=_at(heeded))
 
 
 @_whole

@@ -520,6 +520,16 @@ CREATE TABLE forecast (
   PRIMARY KEY (batch, at)
 ) STRICT, WITHOUT ROWID;
 
+-- migration_15: how much of accounts' windows may be used
+CREATE TABLE reserve (  -- an account is shut once so much of a window is used; of several sources the least counts
+  account  TEXT NOT NULL,
+  "window" TEXT NOT NULL,
+  source   TEXT NOT NULL,  -- who says so: "configuration", "batch:NAME"
+  stop_at  REAL NOT NULL,  -- a part of the window
+  heeded   TEXT,           -- the end of the window in which that was done last
+  PRIMARY KEY (account, "window", source)
+) STRICT, WITHOUT ROWID;
+
 -- salvaged: what hangs on a row that is lost goes, and nothing gets a number that one of them may have had
 DELETE FROM job WHERE id NOT IN (SELECT job FROM definition);
 DELETE FROM definition WHERE job NOT IN (SELECT id FROM job);
@@ -1095,6 +1105,19 @@ ON CONFLICT (scope, source) DO UPDATE SET
 
 -- drop_budget: a source says nothing of what may be spent in a scope any more
 DELETE FROM budget WHERE scope = :scope AND source = :source;
+
+-- reserves: what may be used of the windows of accounts
+SELECT account, "window", source, stop_at, heeded FROM reserve ORDER BY account, "window", source;
+
+-- reserves_of: of those of an account
+SELECT account, "window", source, stop_at, heeded FROM reserve WHERE account = :account ORDER BY "window", source;
+
+-- put_reserve: what a source says of a window
+INSERT INTO reserve (account, "window", source, stop_at, heeded) VALUES (:account, :window, :source, :stop_at, :heeded)
+ON CONFLICT (account, "window", source) DO UPDATE SET stop_at = :stop_at, heeded = :heeded;
+
+-- drop_reserve: a source says nothing of a window any more
+DELETE FROM reserve WHERE account = :account AND "window" = :window AND source = :source;
 
 -- unfinished: the jobs of a batch and an account (NULL: any) that have not ended
 SELECT job.id FROM lane JOIN job ON job.lane = lane.id
