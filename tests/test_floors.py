@@ -15,7 +15,7 @@ FLOORS = {
     " reopening night needs hints reserve retries selection scylla stages runs tides"
     " admission costs windows prospect lengths ahead forecast quotas",
     2: "answers capacity credentials gate launch watch workspace agents stores systemd handover upgrade",
-    3: "attempt explain retention audit backup forgotten leftovers",
+    3: "attempt gauge explain retention audit backup forgotten leftovers",
     4: "supervisor restore repair",
     5: "settings logs files expand listing look narrate notify bottom standing headroom over follow run serve reap"
     " foretell check demo daemon again report doctor upkeep cli __main__ examples",

@@ -22,7 +22,9 @@ from tidegate.daemon import Shift
 from tidegate.errors import NotNow
 from tidegate.lock import trouble
 from tidegate.model import (
+    NOT_DRAWN,
     Ask,
+    Drawn,
     Exit,
     Kind,
     Limit,
@@ -66,6 +68,7 @@ class Odd:
 class OddReader:
     name: str
     last_words: str = ""
+    drawn: Drawn = NOT_DRAWN
 
     def read(self, stream: Stream, line: bytes, at: datetime) -> Iterable[Sighting]:
         if self.name == "breaks":

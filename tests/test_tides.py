@@ -165,6 +165,13 @@ def test_a_window_that_is_given_back_early_is_over_when_the_next_begins() -> Non
     assert found.meter == meter(50, 350, used=0.03, read_at=at(60))
 
 
+def test_a_window_that_is_shorter_than_its_kind_is_over_when_it_said_so() -> None:
+    """The shipped agent's five hours are seconds."""
+    found = turned(read(half_read(), 0.1, 201, resets=230))
+    assert found.tide is not None
+    assert (found.tide.ended_at, found.meter.begins_at, found.meter.ends_at) == (at(200), at(200), at(230))
+
+
 def test_after_the_clock_was_set_back_a_window_that_begins_ahead_is_forgotten() -> None:
     ahead = meter(600, 900, used=0.4, read_at=at(610))
     found = turned(tides.read(ahead, reading(0.5), NOW))

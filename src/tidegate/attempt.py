@@ -16,7 +16,7 @@ import structlog
 
 from tidegate import answers, credentials, handover, launch, policy, redact, stages
 from tidegate import clock as clocks
-from tidegate.agents import Agent, Command
+from tidegate.agents import Agent, Command, Reader
 from tidegate.agents.reading import results
 from tidegate.clock import Clock
 from tidegate.credentials import Credential
@@ -24,7 +24,9 @@ from tidegate.errors import NoCredential, NoDirectory, NotLaunched, NotNow, NoWo
 from tidegate.launch import MARK, UNBOUND, Bounds, Child, Order
 from tidegate.model import (
     AGENT,
+    NOT_DRAWN,
     Attempt,
+    Drawn,
     Exit,
     Failed,
     Interrupted,
@@ -39,6 +41,7 @@ from tidegate.model import (
     Succeeded,
     TimedOut,
     Usage,
+    Warned,
 )
 from tidegate.stores.vault import is_gone, is_secret
 from tidegate.watch import DRAIN, Follow, Watcher
@@ -90,6 +93,7 @@ class Ended:
     exit: int | None = None
     session: str | None = None
     usage: Usage | None = None
+    drawn: Drawn | None = None
 
 
 class Running:
@@ -130,6 +134,8 @@ class Running:
         self._asked: Outcome | None = None
         self._has_exited = False
         self.is_to_rest = False
+        self.drawn_told = NOT_DRAWN
+        self._reader: Reader | None = None
         self._rest = handover.Rest()
         self._is_unsure = False
         self._told = 0
@@ -244,6 +250,16 @@ class Running:
         """Whether its end was asked for, or has come."""
         return self._asked is not None or self._has_exited
 
+    @property
+    def draws(self) -> bool:
+        """Whether its agent draws on an allowance."""
+        return self._agent.has_limits
+
+    @property
+    def drawn(self) -> Drawn:
+        """What it has drawn by what was read so far: `drawn_told` is what of that is written."""
+        return NOT_DRAWN if self._reader is None else self._reader.drawn
+
     def _learn(self) -> None:
         """Know the secrets of the job's own environment: an agent may print them, and they are not to be told."""
         for name, value in self._spec.env.items():
@@ -310,9 +326,9 @@ class Running:
 
     async def _watched(self, child: Child) -> Exit:
         self._child = child
-        self._reader = self._agent.reader(self._zone())
+        self._reader = reader = self._agent.reader(self._zone())
         sized = self._sized if self._most_output is not None else None
-        async with self._means.watcher.follow(self.directory, self._reader.read, sized=sized) as self._follow:
+        async with self._means.watcher.follow(self.directory, reader.read, sized=sized) as self._follow:
             if not self._is_settled():
                 await self.settle()
             if self._asked is not None:  # its end was asked for while it was being launched, and had no directory
@@ -384,7 +400,7 @@ class Running:
 
     async def _sighted(self, sighting: Sighting) -> None:
         before, self._seen = self._seen, policy.see(self._seen, sighting)
-        if self._seen is not before and self._is_worth_telling(sighting):
+        if (self._seen is not before and self._is_worth_telling(sighting)) or isinstance(sighting, Warned):
             await self._tell(sighting)
         if isinstance(sighting, Limit) and policy.waits_inside(sighting):
             await self.end(Limited(sighting))
@@ -416,6 +432,7 @@ class Running:
     # --- judging ---
 
     async def _judge(self, exit: Exit) -> Ended:
+        assert self._reader is not None, "what is judged was read"
         for sighting in (*self._reader.end(exit, self._means.clock.now()), *self._left_behind(exit)):
             await self._sighted(sighting)
         self._seen = policy.heard(self._seen, self._reader.last_words, resumed=self._resumes)
@@ -432,6 +449,7 @@ class Running:
             exit=exit.code,
             session=self._seen.session or self._session,
             usage=self._seen.usage,
+            drawn=self._reader.drawn if self.draws else None,
         )
 
     @property

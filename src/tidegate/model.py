@@ -175,6 +175,7 @@ class Drawn(Struct, frozen=True):
     of_session: bool = False
 
 
+NOT_DRAWN = Drawn()
 WRITTEN, CACHED, RECALLED = 5.0, 1.25, 0.1  # by what they cost beside a token of input (anthropic.com/pricing)
 
 

@@ -583,8 +583,8 @@ def brake(account: str, blanks: int, evidence: str, now: datetime, *, rules: Rul
 # --- from a limit to a hold --------------------------------------------------------------------
 
 
-def scope_of(limit: Limit, account: str, model: str | None = None) -> str:
-    """The scope that a limit binds, told by a job of `account` and `model`.
+def scope_of(limit: Limit | Warned, account: str, model: str | None = None) -> str:
+    """The scope that a limit binds, or a warning is of, told by a job of `account` and `model`.
 
     A limit of one model told by a job that left the model to its agent binds the lane of such jobs.
     """

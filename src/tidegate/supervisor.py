@@ -27,6 +27,7 @@ from tidegate.clock import Clock
 from tidegate.credentials import Credential
 from tidegate.errors import BadInput, NotNow, NotOwner, StoreBlocked, StoreBroken
 from tidegate.gate import Gate
+from tidegate.gauge import Gauge
 from tidegate.model import (
     Ask,
     Attempt,
@@ -49,6 +50,7 @@ from tidegate.model import (
     Spec,
     State,
     Succeeded,
+    Warned,
     Window,
 )
 from tidegate.policy import Rules
@@ -151,6 +153,7 @@ class Supervisor:
     def __init__(self, post: Post) -> None:
         self.bell = Bell()
         self.gate = Gate(post.me.host)
+        self._gauge = Gauge(post.store, post.ask, post.clock)
         self._post = post
         self.left: list[Job] = []
         self.begun = anyio.Event()
@@ -301,6 +304,8 @@ class Supervisor:
         free = min(post.slots - len(self._running), AT_ONCE)
         if self._starts_none or free <= 0:
             return False
+        if self._gauge.is_due:
+            await self._gauge.write(self._running.values())
         with anyio.CancelScope(shield=True):  # a claim and its hand-over are one
             claims = await post.ask.once(
                 post.store.claim, post.me.uuid, post.clock.now(), most=free, batch=post.batch, rules=post.rules
@@ -331,6 +336,8 @@ class Supervisor:
             feed=partial(self._fed, job) if job.spec.expand and not job.stage else None,
         )
         running.is_to_rest = self._halt_of(job)[0] is Halt.FREEZE
+        if agent.has_limits:
+            self._gauge.follow()
         if adopted:
             attempts.start_soon(partial(self._attend, running, adopted=True))
         else:
@@ -481,6 +488,8 @@ class Supervisor:
             case Progress():
                 await post.ask(post.store.note_progress, attempt, now)
                 self.bell.ring()
+            case Warned() if self._gauge.hear(job, sighting):
+                await self._gauge.write(self._running.values())
             case _:
                 pass
 
@@ -546,6 +555,8 @@ class Supervisor:
             log.exception("directory not removed")
 
     async def _finish(self, attempt: Attempt, ended: Ended) -> Job:
+        if self._gauge.has_heard:
+            await self._gauge.write(self._running.values())
         self._free(attempt)  # before its end is on the disk: the claim that this brings is made after it
         self._unrecorded += 1
         try:
@@ -557,6 +568,7 @@ class Supervisor:
                 exit=ended.exit,
                 session=ended.session,
                 usage=ended.usage,
+                drawn=ended.drawn,
                 rules=self._post.rules,
                 jitter=random.random(),  # noqa: S311 - spreads retries, guards nothing
             )
@@ -619,6 +631,8 @@ class Supervisor:
                 if (overdue := running.overdue()) is not None:
                     self._end(running, overdue)
             self._see_halts()
+            if self._gauge.is_due:
+                await self._gauge.write(self._running.values())
             await self._turn_due()
             await self._heed_clock()
             version = await self._post.ask(self._post.store.version)

@@ -73,7 +73,8 @@ def read(meter: Meter | None, reading: Reading, now: datetime) -> Turned | None:
     if reading.resets_at <= meter.begins_at + NEAR or _is_late(meter, reading):
         return None
     if meter.resets_at is not None and _has_fallen(meter, reading) and reading.resets_at > meter.resets_at:
-        return _turned(meter, max(began, meter.begins_at), reading)
+        over = meter.resets_at if meter.is_over(reading.at) else max(began, meter.begins_at)
+        return _turned(meter, over, reading)
     moved = replace(meter, begins_at=began, resets_at=reading.resets_at)  # it was not known rightly
     return Turned(_read(moved, reading))
 
@@ -105,7 +106,7 @@ def _read(meter: Meter, reading: Reading) -> Meter:
 
 def _turned(meter: Meter, at: datetime, reading: Reading) -> Turned:
     fresh = opened(meter.scope, meter.window, reading.at, reading.resets_at)
-    return Turned(_read(fresh, reading), ended(meter, at))
+    return Turned(_read(replace(fresh, begins_at=max(fresh.begins_at, at)), reading), ended(meter, at))
 
 
 def _is_ahead(meter: Meter, now: datetime) -> bool:

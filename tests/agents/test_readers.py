@@ -18,6 +18,8 @@ from tidegate import agents, policy
 from tidegate.agents import Agent
 from tidegate.explain import seen_in
 from tidegate.model import (
+    NOT_DRAWN,
+    Drawn,
     Exit,
     Failed,
     Kind,
@@ -106,6 +108,99 @@ def test_how_much_is_used_is_kept_for_planning_and_shuts_nothing() -> None:
         Warned(window=Window.FIVE_HOURS, used=0.92, at=NOW, resets_at=RESET),
         Warned(window=Window.WEEK, used=0.59, at=NOW),
     ]
+
+
+def answer(id: str, *, output: int = 1, parent: str | None = None, **more: int) -> Json:
+    used = {"input_tokens": 4, "cache_creation_input_tokens": 100, "cache_read_input_tokens": 1000, **more}
+    told = {**used, "output_tokens": output, "cache_creation": {"ephemeral_5m_input_tokens": 77}, "iterations": []}
+    block = {
+        "type": "tool_use",
+        "id": "toolu_1",
+        "input": {"usage": {"input_tokens": 10**6}, "text": '"usage":{"input_tokens":9}'},
+    }
+    message = {"id": id, "model": "claude-x", "content": [block], "stop_reason": None, "usage": told}
+    return {"type": "assistant", "message": message, "parent_tool_use_id": parent, "session_id": "s"}
+
+
+def drawn(agent: str, *lines: Json | str | bytes) -> Drawn:
+    reader = KNOWN.agents[agent].reader(UTC)
+    for line in lines:
+        for _ in reader.read(OUT, raw(line), NOW):
+            pass
+    return reader.drawn
+
+
+ONE = 4 + 125 + 100 + 5.0
+
+
+def test_what_an_answer_draws_is_counted_once_in_however_many_lines_it_comes() -> None:
+    assert drawn("claude", answer("msg_1")) == Drawn(ONE, 1)
+    assert drawn("claude", answer("msg_1"), answer("msg_1"), answer("msg_2"), answer("msg_1")) == Drawn(2 * ONE, 2)
+    assert drawn("claude", answer("msg_1"), answer("msg_1", output=11)) == Drawn(ONE + 50, 1), "it wrote more meanwhile"
+
+
+def test_what_agents_of_an_agent_draw_is_its_own() -> None:
+    assert drawn("claude", answer("msg_1"), answer("msg_2", parent="toolu_1")) == Drawn(2 * ONE, 2)
+
+
+def test_the_result_tells_of_all_that_a_run_has_drawn() -> None:
+    result = {
+        "type": "result",
+        "is_error": False,
+        "result": "done",
+        "usage": {"input_tokens": 10, "output_tokens": 900},
+    }
+    assert drawn("claude", answer("msg_1"), result) == Drawn(4510.0, 1)
+    result["usage"] = {"input_tokens": 1}
+    assert drawn("claude", answer("msg_1"), result) == Drawn(ONE, 1), "of a run that was cut off it may tell less"
+
+
+def test_answers_that_come_in_one_array_are_counted_too() -> None:
+    whole = json.dumps([answer("msg_1"), answer("msg_1"), {"type": "result", "is_error": False, "result": "done"}])
+    assert drawn("claude", whole) == Drawn(ONE, 1)
+
+
+def test_an_error_of_the_cli_and_a_line_without_a_usage_draw_nothing() -> None:
+    synthetic = {"type": "assistant", "message": {"id": "x", "model": "<synthetic>", "usage": {"input_tokens": 0}}}
+    assert drawn("claude", synthetic, assistant("hello")) == NOT_DRAWN
+
+
+def test_an_answer_whose_usage_stands_before_its_long_content_is_counted() -> None:
+    line = '{"type":"assistant","message":{"id":"msg_1","usage":{"input_tokens":9},"content":["' + "x" * 9000 + '"]}}'
+    assert drawn("claude", line) == Drawn(9.0, 1)
+
+
+def test_of_answers_without_a_name_each_line_is_one() -> None:
+    line = '{"type":"assistant","message":{"model":"m","usage":{"input_tokens":9}}}'
+    assert drawn("claude", line, line) == Drawn(18.0, 2)
+
+
+def test_an_agent_that_answers_for_hours_keeps_only_its_latest_answers_in_mind() -> None:
+    lines = [answer(f"msg_{n}") for n in range(200)]
+    reader = KNOWN.agents["claude"].reader(UTC)
+    for line in (*lines, lines[-1], lines[-60]):
+        list(reader.read(OUT, raw(line), NOW))
+    assert reader.drawn == Drawn(200 * ONE, 200)
+    assert len(reader._frames._draws._last) <= 64  # type: ignore[attr-defined]
+
+
+def test_codex_tells_of_its_whole_thread_and_of_what_a_cache_had() -> None:
+    turn = {"input_tokens": 1000, "cached_input_tokens": 600, "cache_write_input_tokens": 100, "output_tokens": 10}
+    later = {name: 2 * number for name, number in turn.items()}
+    one = 300 + 60 + 125 + 50.0
+    assert drawn("codex", {"type": "turn.completed", "usage": turn}) == Drawn(one, 1, of_session=True)
+    told = drawn("codex", {"type": "turn.completed", "usage": turn}, {"type": "turn.completed", "usage": later})
+    assert told == Drawn(2 * one, 2, of_session=True)
+
+
+def test_gemini_and_opencode_tell_what_they_have_drawn() -> None:
+    stats = {"total_tokens": 42, "input_tokens": 24, "output_tokens": 18, "cached": 4}
+    assert drawn("gemini", {"type": "result", "status": "success", "stats": stats}) == Drawn(20 + 0.4 + 90, 1)
+    step = {"input": 12, "output": 9, "reasoning": 1, "cache": {"write": 4, "read": 10}}
+    line = {"type": "step_finish", "part": {"type": "step-finish", "tokens": step}}
+    assert drawn("opencode", line, line) == Drawn(2 * (12 + 50 + 5 + 1.0), 2)
+    assert drawn("qwen-code", answer("b6d0")) == Drawn(ONE, 1)
+    assert drawn("command", "hello") == NOT_DRAWN
 
 
 def test_a_window_that_one_model_has_alone_is_told_as_its_own() -> None:

@@ -23,8 +23,8 @@ from timeless.loop import Loop
 from tidegate.agents import Command
 from tidegate.attempt import Means
 from tidegate.errors import StoreBlocked
-from tidegate.model import Ask as Verb
 from tidegate.model import (
+    NOT_DRAWN,
     Exit,
     Origin,
     Request,
@@ -33,6 +33,7 @@ from tidegate.model import (
     Stream,
     Variables,
 )
+from tidegate.model import Ask as Verb
 from tidegate.policy import Rules
 from tidegate.stores import Busy, Turn
 from tidegate.stores.memory import MemoryStore
@@ -151,7 +152,7 @@ class Scripted:
     name, has_limits, proof = "claude", True, True
     programs: tuple[str, ...] = ()
     variables = Variables()
-    last_words = ""
+    last_words, drawn = "", NOT_DRAWN
 
     def command(self, spec: Spec, *, session: str | None, new_session: str) -> Command:
         return Command(argv=("agent", session or ""), session=session, resumes=session is not None)

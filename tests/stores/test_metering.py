@@ -232,6 +232,18 @@ def test_a_window_that_a_model_has_alone_is_not_the_accounts(world: World) -> No
     assert meter(world, "acct/opus", FIVE).drawn == 30.0, "what was drawn before is known by model"
 
 
+def test_windows_that_are_shorter_than_their_kind_do_not_overlap(world: World) -> None:
+    world.submit("a")
+    claim = world.take()
+    read(world, 0.9, ends=1800)
+    note(world, (claim, 50.0))
+    world.wait(1860)
+    note(world, (claim, 60.0))
+    read(world, 0.1, ends=1740)
+    assert (meter(world).begins_at, meter(world).drawn) == (world.ahead(-60), 10.0)
+    assert meter(world).drawn_at_reading == 10.0
+
+
 # --- what is refused ---
 
 

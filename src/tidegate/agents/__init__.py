@@ -10,7 +10,7 @@ from typing import Protocol
 from msgspec import Struct, field
 
 from tidegate.errors import BadInput
-from tidegate.model import Exit, Sighting, Spec, Stream, Variables
+from tidegate.model import Drawn, Exit, Sighting, Spec, Stream, Variables
 
 
 class Command(Struct, frozen=True, kw_only=True):
@@ -35,6 +35,10 @@ class Reader(Protocol):
 
     def end(self, exit: Exit, at: datetime) -> Iterable[Sighting]:
         """What can be told only once both streams have ended, with the exit status."""
+
+    @property
+    def drawn(self) -> Drawn:
+        """What the attempt has drawn by what was read so far; NOT_DRAWN where nothing tells."""
 
     @property
     def last_words(self) -> str:

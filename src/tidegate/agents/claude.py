@@ -12,7 +12,7 @@ from tidegate.agents.reading import argv
 from tidegate.agents.reading.argv import Grammar, Part, Program
 from tidegate.agents.reading.stream import StreamJson
 from tidegate.agents.reading.tail import Tails
-from tidegate.model import Exit, Result, SessionGone, Sighting, Spec, Stream, Variables
+from tidegate.model import Drawn, Exit, Result, SessionGone, Sighting, Spec, Stream, Variables
 
 RESUME_PROMPT = "Continue where you left off."
 
@@ -173,6 +173,11 @@ class ClaudeReader:
         if not self._frames.framed and self._tails.out and (limit is None or limit.final):
             text = self._tails.out.text
             yield Result(ok=exit.code == 0 and text != INTERRUPTED, text=text)
+
+    @property
+    def drawn(self) -> Drawn:
+        """What the answers and the result tell."""
+        return self._frames.drawn
 
     @property
     def last_words(self) -> str:

@@ -12,9 +12,23 @@ from msgspec.structs import replace
 from tidegate.agents import Command, Reader
 from tidegate.agents.reading import argv, frames
 from tidegate.agents.reading.argv import Grammar, Part
+from tidegate.agents.reading.draws import weight_of_all
 from tidegate.agents.reading.frames import Json
 from tidegate.agents.reading.tail import ANSWER_MOST, Tails
-from tidegate.model import Exit, Limit, Progress, Result, SessionGone, SessionSeen, Sighting, Spec, Stream, Variables
+from tidegate.model import (
+    NOT_DRAWN,
+    Drawn,
+    Exit,
+    Limit,
+    Progress,
+    Result,
+    SessionGone,
+    SessionSeen,
+    Sighting,
+    Spec,
+    Stream,
+    Variables,
+)
 
 RESUME_PROMPT = "Continue where you left off."
 # developers.openai.com/codex/environment-variables: a key for `codex exec`; CODEX_ACCESS_TOKEN is a ChatGPT token's.
@@ -100,6 +114,7 @@ class CodexReader:
         self._progressed = False
         self._answer = ""
         self._errors = Tails()
+        self._drawn = NOT_DRAWN
 
     def read(self, stream: Stream, line: bytes, at: datetime) -> Iterable[Sighting]:
         """What one line tells."""
@@ -136,6 +151,7 @@ class CodexReader:
             case "turn.completed":
                 tokens = frames.table(frame, "usage")
                 told = frames.usage({name: tokens.get(name) for name in OF_SESSION})
+                self._draw(tokens)
                 yield from (replace(told, of_session=OF_SESSION),) if told else ()
                 yield Result(ok=True, text=self._answer)
             case "error" | "turn.failed":
@@ -144,6 +160,13 @@ class CodexReader:
                 yield from (_as_it_stands(limit),) if limit else ()
                 if kind == "turn.failed":
                     yield Result(ok=False, text=message)
+
+    def _draw(self, tokens: Json) -> None:
+        """Its input is all of it, what a cache had as well (0.169.0)."""
+        names = ("input_tokens", "output_tokens", "cached_input_tokens", "cache_write_input_tokens")
+        whole, written, recalled, cached = (frames.number(tokens, name) or 0 for name in names)
+        total = weight_of_all(whole, written, recalled=recalled, cached=cached)
+        self._drawn = Drawn(total, self._drawn.answers + 1, of_session=True)
 
     # --- text ---
 
@@ -169,6 +192,11 @@ class CodexReader:
             yield Result(ok=True, text=self._tails.out.text)
         elif exit.code and told.last_words and (limit is None or limit.final):
             yield Result(ok=False, text=told.last_words)
+
+    @property
+    def drawn(self) -> Drawn:
+        """What the turns tell, which is of the whole thread."""
+        return self._drawn
 
     @property
     def last_words(self) -> str:

@@ -9,7 +9,7 @@ from datetime import datetime, tzinfo
 from tidegate.agents import Command, Reader
 from tidegate.agents.reading.tail import Tails
 from tidegate.errors import BadInput
-from tidegate.model import Exit, Sighting, Spec, Stream, Variables
+from tidegate.model import NOT_DRAWN, Drawn, Exit, Sighting, Spec, Stream, Variables
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,11 @@ class ProgramReader:
         limit = self._tails.refusal(self._zone) if exit.code else None
         if limit is not None:
             yield limit
+
+    @property
+    def drawn(self) -> Drawn:
+        """Nothing: programs draw on no allowance."""
+        return NOT_DRAWN
 
     @property
     def last_words(self) -> str:

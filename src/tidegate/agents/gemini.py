@@ -13,9 +13,12 @@ from tidegate import resets
 from tidegate.agents import Command, Reader
 from tidegate.agents.reading import argv, frames, wording
 from tidegate.agents.reading.argv import Grammar, Part
+from tidegate.agents.reading.draws import weight_of_all
 from tidegate.agents.reading.frames import Json
 from tidegate.agents.reading.tail import ANSWER_MOST, ERR_DEEP, OUT_DEEP, TEXT_MOST, Tail
 from tidegate.model import (
+    NOT_DRAWN,
+    Drawn,
     Exit,
     Kind,
     Limit,
@@ -132,6 +135,7 @@ class GeminiReader:
         self._report: list[str] | None = None
         self._report_at: datetime | None = None
         self._facts: dict[str, object] = {}
+        self._drawn = NOT_DRAWN
 
     def read(self, stream: Stream, line: bytes, at: datetime) -> Iterable[Sighting]:
         """What one line tells."""
@@ -192,7 +196,11 @@ class GeminiReader:
 
     def _result(self, frame: Json, at: datetime) -> Iterator[Sighting]:
         self._answered = True
-        told = frames.usage(frames.table(frame, "stats"))
+        stats = frames.table(frame, "stats")
+        told = frames.usage(stats)
+        names = ("input_tokens", "output_tokens", "cached")
+        whole, written, recalled = (frames.number(stats, name) or 0 for name in names)
+        self._drawn = Drawn(weight_of_all(whole, written, recalled=recalled), int(bool(whole or written)))
         if told is not None and (told.input_tokens or told.output_tokens):
             yield told
         if frame.get("status") == "success":
@@ -294,6 +302,11 @@ class GeminiReader:
             return limit
         kind = Kind.USAGE_LIMIT if wait.at - (self._report_at or at) > wording.LONG else limit.kind
         return replace(limit, kind=kind, resets_at=wait.at, exact=True)
+
+    @property
+    def drawn(self) -> Drawn:
+        """What the result tells."""
+        return self._drawn
 
     @property
     def last_words(self) -> str:

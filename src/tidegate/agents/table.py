@@ -14,10 +14,16 @@ from msgspec.structs import replace
 from tidegate import allowed, resets
 from tidegate.agents import Command, Reader
 from tidegate.agents.reading import frames, wording
+from tidegate.agents.reading.frames import Json
 from tidegate.agents.reading.stream import StreamJson
 from tidegate.agents.reading.tail import ANSWER_MOST, Tails
 from tidegate.errors import BadSetting
 from tidegate.model import (
+    CACHED,
+    NOT_DRAWN,
+    RECALLED,
+    WRITTEN,
+    Drawn,
     Exit,
     Kind,
     Limit,
@@ -181,6 +187,7 @@ class TableReader:
         self._erred = False
         self._answer = ""
         self._failure = ""
+        self._drawn = NOT_DRAWN
         self._patterns = [(one, _compiled(one.pattern)) for one in table.limits]
 
     def read(self, stream: Stream, line: bytes, at: datetime) -> Iterable[Sighting]:
@@ -207,7 +214,19 @@ class TableReader:
         if head is None:
             return None
         self._framed = True
+        if b'"tokens"' in line and head[0] in self._table.progress:
+            self._draw(frames.parsed(line) or {})
         return list(self._event(head[0], line, at))
+
+    def _draw(self, frame: Json) -> None:
+        """What a step of opencode tells (1.18.33)."""
+        tokens = frames.table(frame, "part", "tokens")
+        written = (frames.number(tokens, "output") or 0) + (frames.number(tokens, "reasoning") or 0)
+        cache = frames.table(tokens, "cache")
+        kinds = (("input", 1.0, tokens), ("read", RECALLED, cache), ("write", CACHED, cache))
+        total = sum(one * (frames.number(table, name) or 0) for name, one, table in kinds) + WRITTEN * written
+        if total:
+            self._drawn = Drawn(self._drawn.tokens + total, self._drawn.answers + 1)
 
     def _event(self, kind: str, line: bytes, at: datetime) -> Iterator[Sighting]:
         if kind in self._table.progress:
@@ -269,6 +288,11 @@ class TableReader:
             yield Result(ok=False, text=self._failure or self.last_words)
         elif not bad and exit.code == 0 and text:
             yield Result(ok=True, text=text)
+
+    @property
+    def drawn(self) -> Drawn:
+        """What claude's frames tell."""
+        return self._frames.drawn if self._frames is not None else self._drawn
 
     @property
     def last_words(self) -> str:

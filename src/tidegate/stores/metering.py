@@ -103,8 +103,13 @@ def _counted(rows: Rows, before: Meter | None, turned: Turned) -> Turned:
     meter, tide = turned
     if before is not None and tide is None and abs(meter.begins_at - before.begins_at) < BUCKET:
         return turned
+    last = tide or next(iter(rows.tides_of(meter.scope, meter.window, 1)), None)
+    if last is not None and meter.begins_at < last.ended_at and abs(meter.begins_at - last.began_at) >= BUCKET:
+        meter = replace(meter, begins_at=last.ended_at)  # no two windows overlap: it is as long as it is
+        if before is not None and tide is None and before.begins_at >= last.ended_at:
+            return Turned(meter)
     since = tides.bucket(meter.begins_at)
-    if tide is not None and tides.bucket(tide.ended_at) == since:
+    if last is not None and tides.bucket(last.ended_at) == since:
         since += BUCKET  # of which the greater part may be the last window's
     account, model = _part(meter.scope)
     drawn = math.fsum(tokens for _, tokens in rows.draws(account, model, since))

@@ -12,9 +12,11 @@ from msgspec.structs import replace
 
 from tidegate import resets
 from tidegate.agents.reading import frames, wording
+from tidegate.agents.reading.draws import Draws
 from tidegate.agents.reading.frames import Json
 from tidegate.agents.reading.tail import ANSWER_MOST
 from tidegate.model import (
+    Drawn,
     Ending,
     Kind,
     Limit,
@@ -46,6 +48,12 @@ class StreamJson:
         self._session = ""
         self._progressed = False
         self._rejected: Limit | None = None
+        self._draws = Draws()
+
+    @property
+    def drawn(self) -> Drawn:
+        """What the answers have drawn so far."""
+        return self._draws.drawn
 
     def read(self, line: bytes, at: datetime) -> Iterable[Sighting] | None:
         """What one line of stdout tells; None where it is no frame."""
@@ -84,6 +92,7 @@ class StreamJson:
             frame = frames.parsed(line)
             if frame is not None:
                 return list(self._frame(frame, at))
+        self._draws.answer(line)
         return self._first_answer()
 
     def _first_answer(self) -> Iterable[Sighting]:
@@ -100,6 +109,7 @@ class StreamJson:
             case "assistant" if frames.text(frame, "error"):
                 yield from self._refused(frame, _said(frame), at)
             case "assistant" if frames.text(frame, "message", "model") != "<synthetic>":
+                self._draws.message(frames.table(frame, "message"))
                 yield from self._first_answer()
             case "rate_limit_event":
                 yield from self._event(frames.table(frame, "rate_limit_info"), at)
@@ -142,7 +152,9 @@ class StreamJson:
 
     def _result(self, frame: Json, at: datetime) -> Iterator[Sighting]:
         self.answered = True
-        told = frames.usage(frames.table(frame, "usage"), frame.get("total_cost_usd"))
+        tokens = frames.table(frame, "usage")
+        self._draws.whole(tokens)
+        told = frames.usage(tokens, frame.get("total_cost_usd"))
         if told is not None and told != Usage(input_tokens=0, output_tokens=0, cost_usd=0.0):
             yield replace(told, of_session=OF_SESSION)
         text = _answer(frame)
