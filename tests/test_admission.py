@@ -60,6 +60,16 @@ def test_a_fresh_window_takes_the_first_however_large_it_is() -> None:
     assert isinstance(decide(seeing(left(85.0), running=crowd), [LARGE, SMALL]), Lack)
 
 
+def test_of_what_is_kept_for_a_person_nothing_is_taken_though_nothing_runs() -> None:
+    """But a fresh window takes what no part of it that may be used would hold."""
+    kept = {"kept": 30.0, "seconds": math.inf}
+    assert decide(seeing(left(64.0, **kept), running=()), [LARGE, SMALL]) == 0
+    assert isinstance(decide(seeing(left(20.0, **kept, stale=9e9), running=()), [LARGE]), Lack)
+    assert decide(seeing(left(26.0, **kept), running=()), [LARGE]) == 0, "it is likely to fit, if not sure to"
+    assert decide(seeing(left(3.0, **kept), running=()), [LARGE, SMALL]) == 1
+    assert decide(seeing(left(20.0, seconds=math.inf), running=()), [LARGE]) == 0, "where none is kept that is a waste"
+
+
 def test_what_runs_is_reckoned_with_until_the_reset_alone() -> None:
     assert decide(seeing(left(20.0, seconds=90.0), running=(LARGE,) * 3, costs=SLOW), [LARGE]) == 0
     assert isinstance(decide(seeing(left(20.0), running=(LARGE,) * 3, costs=SLOW), [LARGE]), Lack)

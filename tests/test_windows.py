@@ -44,7 +44,10 @@ def test_a_reading_and_what_was_drawn_since_tell_what_is_left() -> None:
 
 
 def test_of_a_window_part_of_which_is_for_others_the_rest_alone_is_left() -> None:
-    assert some(TOLD, most=0.9).free == pytest.approx(400.0)
+    now = some(TOLD, most=0.9)
+    assert [now.free, now.whole, now.usable] == pytest.approx([400.0, 1000.0, 900.0])
+    fresh = some(replace(TOLD, resets_at=NOW), most=0.9)
+    assert [fresh.free, fresh.whole, fresh.usable] == pytest.approx([900.0, 1000.0, 900.0])
 
 
 def test_where_nobody_tells_past_refusals_do() -> None:

@@ -88,7 +88,7 @@ def shown(attempts: Iterable[Attempt], *, goes_on: bool) -> tuple[float, float]:
 
 def decide(outlook: Outlook, candidates: Sequence[Load]) -> int | Lack:
     """Which of these queued jobs, best first, may start; or why the first may not."""
-    tight = [left for left in outlook.windows if left.free < FRESH * left.whole]
+    tight = [left for left in outlook.windows if left.free < FRESH * left.usable]
     beliefs = _beliefs(outlook, candidates) if tight else {}
     plans = [_Plan(left, outlook, beliefs) for left in tight]
     first: Lack | None = None
@@ -98,12 +98,8 @@ def decide(outlook: Outlook, candidates: Sequence[Load]) -> int | Lack:
             return place
         first = first or lack
     assert first is not None, "somebody waits"
-    return 0 if not outlook.running and all(map(_is_a_waste, tight)) else first
-
-
-def _is_a_waste(left: Left) -> bool:
-    """Whether to let nothing run would leave something unused, or nobody knows whether."""
-    return left.free > HEADROOM * left.whole or left.stale > STALE
+    alone = () if outlook.running else enumerate(candidates[:LOOK])
+    return next((place for place, load in alone if all(plan.bears(load) for plan in plans)), first)
 
 
 def _beliefs(outlook: Outlook, candidates: Sequence[Load]) -> dict[Kind, Belief | None]:
@@ -140,13 +136,23 @@ class _Plan:
         """Why this one may not start as well; None where it may."""
         left, belief = self._left, self._beliefs[load.kind]
         if belief is None:
-            may = not self._runs or left.free > HALF * left.whole
+            may = not self._runs or left.free > HALF * left.usable
             return None if may else self._lack()
         needed = self._taken + self._takes(load, belief)
         spread = math.sqrt(needed.variance + left.spread**2)
         if needed.mean + self._caution * spread <= left.free:
             return None
         return self._lack(needed.mean / left.whole, spread / left.whole)
+
+    def bears(self, load: Load) -> bool:
+        """Whether this one may start where nothing runs: to let nothing run would be a waste, or may be.
+
+        Where a part of the window is kept for a person it is none to leave that what this one is likely to take.
+        """
+        left, belief = self._left, self._beliefs[load.kind]
+        if not left.kept:
+            return left.free > HEADROOM * left.whole or left.stale > STALE
+        return belief is None or self._takes(load, belief).mean <= left.free
 
     def _lack(self, needed: float | None = None, spread: float = 0.0) -> Lack:
         left = self._left

@@ -20,6 +20,8 @@ REFUTED = 1.1  # windows: with so much drawn by what is believed, and no refusal
 class Left(Struct, frozen=True, kw_only=True):
     """What an account may draw in a window until that resets in `seconds`, give or take `spread`; `whole` is all of it.
 
+    `kept` of that is left to the person whose account it is, and is not in `free`.
+
     `stale` is the age of what was told, in seconds; infinite where nobody has told of this window.
     """
 
@@ -30,6 +32,12 @@ class Left(Struct, frozen=True, kw_only=True):
     seconds: float
     until: datetime | None = None
     stale: float = math.inf
+    kept: float = 0.0
+
+    @property
+    def usable(self) -> float:
+        """What of the whole window may be drawn in all."""
+        return self.whole - self.kept
 
 
 def left(meter: Meter, tides: Iterable[Tide], now: datetime, *, most: float = 1.0) -> Left | None:
@@ -41,7 +49,7 @@ def left(meter: Meter, tides: Iterable[Tide], now: datetime, *, most: float = 1.
     if value is None:
         return None
     if meter.is_over(now):
-        return _fresh(meter, most / value)
+        return _fresh(meter, most, value)
     if meter.refused_at is not None:
         return None
     unread = max(meter.drawn - meter.drawn_at_reading, 0.0) if meter.used is not None else meter.drawn
@@ -53,17 +61,25 @@ def left(meter: Meter, tides: Iterable[Tide], now: datetime, *, most: float = 1.
         window=meter.window,
         free=(most - used) / value,
         spread=math.hypot(0.0 if meter.used is None else STEP / math.sqrt(12), DOUBT * unread * value) / value,
-        whole=most / value,
+        whole=1.0 / value,
         seconds=math.inf if end is None else max((end - now).total_seconds(), 0.0),
         until=end,
         stale=math.inf if meter.read_at is None else max((now - meter.read_at).total_seconds(), 0.0),
+        kept=(1.0 - most) / value,
     )
 
 
-def _fresh(meter: Meter, whole: float) -> Left:
+def _fresh(meter: Meter, most: float, value: float) -> Left:
     """A window that has not begun: all of it is left, from its first use on."""
     length = LENGTHS.get(meter.window, timedelta.max)
-    return Left(window=meter.window, free=whole, spread=0.0, whole=whole, seconds=length.total_seconds())
+    return Left(
+        window=meter.window,
+        free=most / value,
+        spread=0.0,
+        whole=1.0 / value,
+        seconds=length.total_seconds(),
+        kept=(1.0 - most) / value,
+    )
 
 
 # --- what a draw is worth ---

@@ -8,7 +8,7 @@ import pytest
 
 from stores.world import World, names
 from tidegate.errors import BadInput
-from tidegate.model import Hold, Origin, Reading, Reserve, Window
+from tidegate.model import Account, Batch, Hold, NewJob, Origin, Reading, Reserve, Spec, Window
 
 NINETY = {"acct": {Window.FIVE_HOURS: 0.9}}
 
@@ -148,3 +148,27 @@ def test_what_is_said_of_stops_is_kept_by_source_and_what_is_no_account_refused(
     ]
     world.store.configure("configuration", [], {}, {}, world.now, stops={})
     assert world.store.reserves() == []
+
+
+def test_what_would_use_more_than_is_left_to_use_is_held_back_before(world: World) -> None:
+    world.accounts(Account(name="acct", cautious=True))
+    ends = world.ahead(4 * 3600)
+    read(world, 0.0, ends=ends)
+    for group, drawn in (("small", 100.0), ("large", 1000.0)):
+        for number in range(5):
+            world.store.submit(Batch("b"), [in_group(f"{group}{number}", group)], world.now, whole=False)
+            claim = world.take()
+            world.wait(60)
+            world.progress(claim)
+            world.finish(claim, drawn=drawn)
+    read(world, 0.55, ends=ends)  # of about 10,000
+    jobs = [in_group("l", "large", priority=1), in_group("s", "small")]
+    world.store.submit(Batch("b"), jobs, world.now, whole=False)
+    world.store.keep_stops("configuration", {"acct": {Window.FIVE_HOURS: 0.6}}, world.now)
+    assert names(world.claim(2)) == ["s"]
+    world.store.keep_stops("configuration", {}, world.now)
+    assert names(world.claim(2)) == ["l"]
+
+
+def in_group(name: str, group: str, priority: int = 0) -> NewJob:
+    return NewJob(name=name, account="acct", group=group, priority=priority, spec=Spec(prompt="do it"))
