@@ -216,7 +216,7 @@ def test_a_variable_finds_an_account_of_the_file_whose_name_no_variable_can_hold
     config = write(tmp_path / "c.toml", '[accounts.claude-max]\nagent = "claude"')
     loaded = load(config, {"TIDEGATE_ACCOUNTS__CLAUDE_MAX__CONCURRENCY": "2"})
     assert settings.accounts(loaded.settings) == {
-        "claude-max": Declared(agent="claude", concurrency=2, preflight="canary")
+        "claude-max": Declared(agent="claude", concurrency=2, preflight="canary", admission="on")
     }
 
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from tidegate import costs
 from tidegate.costs import Belief, Rest
-from tidegate.model import AGENT, Attempt, Cost, Share, Window
+from tidegate.model import AGENT, Attempt, Cost, Held, Share, Window
 from tidegate.runs import NEVER_BEGUN
 from tidegate.windows import Left
 
@@ -176,7 +176,7 @@ def _pace(load: Load, belief: Belief) -> float:
 # --- in words ---
 
 
-def words(lack: Lack, until: str) -> str:
+def words(lack: Lack | Held, until: str) -> str:
     """The reason as people read it; `until` is the reset as they read that."""
     of = "" if lack.window is Window.FIVE_HOURS else f" of the {lack.window}"
     left = f"{_percent(lack.left)} left{of}" + (f" until {until}" if until else "")

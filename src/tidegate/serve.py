@@ -24,7 +24,7 @@ from tidegate.bottom import Bottom
 from tidegate.daemon import CONFIGURATION, LISTENED, PATIENCE, Duty, Shift, make_room, on_duty, owning, shift_for
 from tidegate.errors import BadInput, StoreBlocked, StoreBroken
 from tidegate.look.words import page, shown
-from tidegate.model import Account, Ask, Request
+from tidegate.model import Account, Admission, Ask, Request
 from tidegate.retention import Keep
 from tidegate.settings import Flag, Loaded, Settings
 from tidegate.stores import Store, health, sqlite
@@ -286,7 +286,8 @@ def _accounts(
             most = account.max_running
         agent = said.agent or name
         limited = account.cautious or (agent in known.names and known.has_limits(agent))
-        accounts.append(replace(account, max_running=most, cautious=limited and said.preflight != "off"))
+        cautious, admission = limited and said.preflight != "off", Admission(said.admission or Admission.ON)
+        accounts.append(replace(account, max_running=most, cautious=cautious, admission=admission))
     return accounts
 
 

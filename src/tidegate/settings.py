@@ -22,7 +22,7 @@ from tidegate import allowed, batch, credentials, places
 from tidegate.allowed import Check, Typed
 from tidegate.credentials import Credential
 from tidegate.errors import BadInput, BadSetting
-from tidegate.model import Allowance, Budget, Exceed, Variables, Window
+from tidegate.model import Admission, Allowance, Budget, Exceed, Variables, Window
 from tidegate.notice import Target, Wish, wish
 from tidegate.policy import Rules
 from tidegate.redact import redacted, redacted_variable
@@ -174,6 +174,7 @@ class AccountTable(Table):
     agent: Annotated[str | None, _is(allowed.or_none(allowed.word))] = None
     concurrency: Annotated[int | None, _is(allowed.or_none(allowed.whole(1, 10_000)))] = None
     preflight: Annotated[str, _is(allowed.one_of(*batch.PREFLIGHT))] = "canary"
+    admission: Annotated[str, _is(allowed.one_of(*batch.ADMISSION))] = Admission.ON.value
     hours: Annotated[str | None, _is(allowed.or_none(batch.hours))] = None
     budget: Annotated[dict[str, Any] | None, _is(allowed.or_none(batch.budget))] = None
     stop_at: Annotated[dict[str, int] | None, _is(allowed.or_none(batch.stop_at))] = None
@@ -584,7 +585,9 @@ def environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str
 def accounts(settings: Settings) -> dict[str, batch.Declared]:
     """The accounts that the configuration declares."""
     return {
-        name: batch.Declared(agent=one.agent, concurrency=one.concurrency, preflight=one.preflight)
+        name: batch.Declared(
+            agent=one.agent, concurrency=one.concurrency, preflight=one.preflight, admission=one.admission
+        )
         for name, one in settings.accounts.items()
     }
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import re
+from datetime import UTC, datetime
 
 import pytest
 from msgspec.structs import replace
 
 from stores.world import Claim, World, names
 from tidegate.admission import LOOK
+from tidegate.look import plain, why
+from tidegate.look.words import Page
 from tidegate.model import Account, Admission, Batch, Held, Interrupted, NewJob, Reading, Spec, Window
 from tidegate.stores.admitting import AGAIN
 
@@ -83,6 +86,26 @@ def test_why_a_job_waits_is_known_and_told_once_for_each_window(world: World, en
     assert held(world).left == pytest.approx(0.065)
     (told,) = world.events("admission held")
     assert (told.scope, told.job, told.data["left"]) == ("acct", one.job, one.left)
+
+
+def test_whoever_looks_at_a_job_that_waits_sees_the_numbers(world: World, ends: datetime) -> None:
+    runs(world)
+    read(world, 0.9, ends)
+    in_group(world, "large", "l1", "l2")
+    assert world.claim() == []
+    seen = why.picture(world.store, world.now, "here", supervised=True)
+    on = Page(now=world.now, zone=UTC, width=None, colour=False)
+    first, second = (why.stand(world.job(name), seen, on, {}) for name in ("l1", "l2"))
+    assert re.fullmatch(r"would not fit: \d+ % ± \d+ % needed, 10 % left until 22:30:00 \(in 3 h 50 min\)", first), (
+        first
+    )
+    assert second == f"is behind a job that {first}"
+    (wait,) = why.waits(world.job("l1"), seen)
+    told = plain.wait(wait)
+    assert told["for"] == "window"
+    assert told["window"]["left"] == held(world).left
+    later = why.picture(world.store, ends, "here", supervised=True)
+    assert why.stand(world.job("l1"), later, on, {}) == "waits for a free slot"
 
 
 def test_what_waited_goes_when_there_is_room_again(world: World, ends: datetime) -> None:

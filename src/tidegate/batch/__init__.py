@@ -44,6 +44,7 @@ from tidegate.batch.records import as_jsonl, as_record, head_as_jsonl
 from tidegate.batch.shapes import Around, Declared, Expanded, Written
 from tidegate.batch.tables import (
     ACCOUNT,
+    ADMISSION,
     ALLOWANCE,
     BATCH,
     COMMAND,
@@ -75,6 +76,7 @@ from tidegate.model import Account, NewGroup, NewJob
 
 __all__ = [
     "ACCOUNT",
+    "ADMISSION",
     "ALLOWANCE",
     "BATCH",
     "COMMAND",

@@ -9,7 +9,7 @@ from tidegate.allowed import Wrong
 from tidegate.batch.shapes import Around, Declared
 from tidegate.batch.tables import ACCOUNT, COMMAND, Table, agent_known, budget, checked, stop_at
 from tidegate.errors import BadInput
-from tidegate.model import Account, Allowance, Budget, Exceed, NewJob, Window
+from tidegate.model import Account, Admission, Allowance, Budget, Exceed, NewJob, Window
 
 
 def declared_by(said: object, around: Around) -> dict[str, Declared]:
@@ -34,6 +34,7 @@ def declared_by(said: object, around: Around) -> dict[str, Declared]:
             agent=own.get("agent", before.agent),
             concurrency=own.get("concurrency", before.concurrency),
             preflight=own.get("preflight", before.preflight),
+            admission=own.get("admission", before.admission),
         )
     return declared
 
@@ -85,6 +86,7 @@ def accounts_of(
             max_running=declared.get(name, Declared()).concurrency,
             cautious=declared.get(name, Declared()).preflight != "off"
             and any(has_limits(agent) for agent in _whose(declared.get(name), agents)),
+            admission=Admission(declared.get(name, Declared()).admission or Admission.ON),
         )
         for name, agents in users.items()
     )

@@ -22,12 +22,14 @@ def _none(_: str) -> Sequence[str]:
 
 class Declared(Struct, frozen=True, kw_only=True):
     """What a file says of an account: whose limits it has, how many may run at once (None: as many as like), and how
-    it begins where nobody knows whether it is open (one of PREFLIGHT, None for the default, "canary").
+    it begins where nobody knows whether it is open (one of PREFLIGHT, None for the default, "canary"). `admission` is
+    whether it holds back what would not fit its windows; None for the default, "on".
     """
 
     agent: str | None = None
     concurrency: int | None = None
     preflight: str | None = None
+    admission: str | None = None
 
 
 class Around(Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from tidegate import allowed, hints
 from tidegate.allowed import Check, Wrong
 from tidegate.batch import workspaces
 from tidegate.errors import BadInput
-from tidegate.model import Exceed, Stage, When, Window
+from tidegate.model import Admission, Exceed, Stage, When, Window
 from tidegate.retries import KINDS
 
 Table = Mapping[str, Any]
@@ -87,11 +87,13 @@ BATCH: Mapping[str, Check[object]] = {
     "order": allowed.one_of("fifo", "blocked", "shuffle", LONGEST_FIRST),
     "seed": allowed.whole(0, 2**31),
 }
+ADMISSION = tuple(one.value for one in Admission)  # what would not fit a window is held back, told of, or neither
 PREFLIGHT = ("canary", "probe", "off")  # one job goes first, a question is asked first, or nothing of the kind
 ACCOUNT: Mapping[str, Check[object]] = {
     "agent": allowed.word,
     "concurrency": allowed.whole(1, 10_000),
     "preflight": allowed.one_of(*PREFLIGHT),
+    "admission": allowed.one_of(*ADMISSION),
     "hours": hours,
     "budget": budget,
     "stop_at": stop_at,

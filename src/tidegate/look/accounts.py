@@ -10,9 +10,9 @@ from datetime import datetime
 from tidegate import reserve
 from tidegate.look import find, plain
 from tidegate.look.desk import Desk, opened, refuse_named
-from tidegate.look.why import hold_words
+from tidegate.look.why import hold_words, window_words
 from tidegate.look.words import Page, cells, clean, sizes
-from tidegate.model import Account, Hold, Reserve, State, Window
+from tidegate.model import Account, Held, Hold, Reserve, State, Window
 
 HEADINGS = ("ACCOUNT", "RUNNING", "QUEUED", "ANSWERED", "GATE")
 NAMES = (0,)  # the columns that shrink where the page is narrow
@@ -28,6 +28,7 @@ class Sheet:
     answered: datetime | None
     hours: str
     reserves: Sequence[Reserve]
+    held: Held | None
 
 
 def accounts(args: Namespace) -> int:
@@ -46,6 +47,7 @@ def accounts(args: Namespace) -> int:
 def _sheets(desk: Desk, names: Sequence[str]) -> list[Sheet]:
     store, seen, hours, answered = desk.store, desk.picture(), desk.store.hours(), desk.store.answered_at()
     reserves = store.reserves()
+    held = {one.account: one for one in store.held() if one.until is None or one.until > seen.now}
     return [
         Sheet(
             account=account,
@@ -54,6 +56,7 @@ def _sheets(desk: Desk, names: Sequence[str]) -> list[Sheet]:
             answered=answered.get(account.name),
             hours=hours.get(account.name, ""),
             reserves=[one for one in reserves if one.account == account.name],
+            held=held.get(account.name),
         )
         for account in store.accounts()
         if account.name in names
@@ -66,10 +69,12 @@ def _form(sheet: Sheet) -> plain.Form:
         "account": account.name,
         "concurrency": account.max_running,
         "cautious": account.cautious,
+        "admission": account.admission.value,
         **{state.value: sheet.counts.get(state, 0) for state in State},
         "answered_at": plain.iso(sheet.answered),
         "hours": sheet.hours or None,
         "stop_at": {window.value: round(part * 100) for window, part in _stops(sheet)} or None,
+        "held": plain.held_back(sheet.held) if sheet.held else None,
         "holds": [plain.hold(hold) for hold in sheet.holds],
     }
 
@@ -111,6 +116,9 @@ def _stops(sheet: Sheet) -> list[tuple[Window, float]]:
 def _gates(sheet: Sheet, page: Page) -> Iterator[str]:
     if not sheet.holds:
         yield "open"
+    if sheet.held is not None:
+        would = "would be held back: " if sheet.held.observed else ""
+        yield f"{would}the next job {window_words(sheet.held, None, page)}"
     for hold in sheet.holds:
         yield _gate(hold, sheet.account.name, page)
 

@@ -12,7 +12,7 @@ from msgspec.structs import asdict
 
 from tidegate import runs, stages
 from tidegate.look.why import Wait
-from tidegate.model import CHECK, Attempt, Event, Hold, Job, Need, Request, Share, Spec, Stage, Supervisor, Usage
+from tidegate.model import CHECK, Attempt, Event, Held, Hold, Job, Need, Request, Share, Spec, Stage, Supervisor, Usage
 
 Form = dict[str, Any]
 
@@ -169,7 +169,22 @@ def wait(one: Wait) -> Form:
     """One reason why a queued job is not running."""
     held = hold(one.hold) if one.hold else None
     said = {"for": one.kind, "until": iso(one.until), "hold": held, "needs": list(one.needs)}
-    return said | ({"left": one.left, "of": one.all} if one.kind == "group" else {})
+    more = {"window": held_back(one.window)} if one.window else {}
+    return said | more | ({"left": one.left, "of": one.all} if one.kind == "group" else {})
+
+
+def held_back(one: Held) -> Form:
+    """What an account holds back, as shares of a window."""
+    return {
+        "window": one.window.value,
+        "left": one.left,
+        "needed": one.needed,
+        "spread": one.spread,
+        "until": iso(one.until),
+        "since": iso(one.since),
+        "number": one.job,
+        "observed": one.observed,
+    }
 
 
 def need(one: Need) -> Form:

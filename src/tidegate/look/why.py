@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct, field
 
-from tidegate import needs, policy
+from tidegate import admission, needs, policy
 from tidegate.look.words import Page, clean, counted, shown
-from tidegate.model import Account, Attempt, Group, Halt, Hold, Job, Origin, Stand, State, Window, scopes
+from tidegate.model import Account, Attempt, Group, Halt, Held, Hold, Job, Origin, Stand, State, Window, scopes
 from tidegate.selection import fits
 
 if TYPE_CHECKING:
     from tidegate.stores import Store
 
-Kind = Literal["needs", "group", "hold", "start", "retry", "account", "batch", "only", "supervisor", "slot"]
+Kind = Literal["needs", "group", "hold", "start", "retry", "account", "batch", "only", "supervisor", "window", "slot"]
 TIMED = ("start", "retry")  # many jobs that wait for times of their own are one cause
 NAMED = 3  # jobs that are named as what another waits for
 
@@ -27,7 +27,8 @@ class Wait(Struct, frozen=True, kw_only=True):
 
     Jobs that it `needs`, by name; groups that its own needs, by name, with how many of their jobs are `left` of `all`
     (none is named where its batch is not whole yet); a hold, its own first or next try, its account's own limit,
-    somebody who works on another batch alone, nobody who works here, or no free slot.
+    somebody who works on another batch alone, nobody who works here, what is left of a `window` of its account, or no
+    free slot.
     """
 
     kind: Kind
@@ -36,6 +37,7 @@ class Wait(Struct, frozen=True, kw_only=True):
     needs: tuple[str, ...] = ()
     left: int = 0
     all: int = 0
+    window: Held | None = None
 
 
 class Picture(Struct, frozen=True, kw_only=True):
@@ -43,7 +45,7 @@ class Picture(Struct, frozen=True, kw_only=True):
 
     `batch` is the only one that is worked on, None for all, and `only` what is started of that, by patterns.
     `epochs` are those of the running attempts, by scope; `needs` the names of what a job waits for, where `learn`
-    was told of it; `groups` those that wait or are waited for, by batch and name.
+    was told of it; `groups` those that wait or are waited for, by batch and name; `held` what accounts hold back.
     """
 
     now: datetime
@@ -57,6 +59,7 @@ class Picture(Struct, frozen=True, kw_only=True):
     epochs: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     needs: dict[int, tuple[str, ...]] = field(default_factory=dict)
     groups: dict[tuple[int, str], Group] = field(default_factory=dict)
+    held: dict[str, Held] = field(default_factory=dict)
 
     def blocking(self, job: Job) -> list[Hold]:
         """The holds that keep a queued job back now; the one that matters most comes first."""
@@ -117,6 +120,7 @@ def picture(
         batch=batch,
         only=only,
         groups={(one.batch, one.name): one for one in store.groups()},
+        held={one.account: one for one in store.held() if not one.observed and (one.until is None or one.until > now)},
     )
     for job, attempt in running:
         for scope in scopes(job, host):
@@ -154,6 +158,8 @@ def waits(job: Job, seen: Picture) -> list[Wait]:
         found.append(Wait(kind="batch"))
     elif not fits(job.name, job.group, seen.only):
         found.append(Wait(kind="only"))
+    if not found and (held := seen.held.get(job.account)) is not None:
+        return [Wait(kind="window", until=held.until, window=held)]
     return found or [Wait(kind="slot")]
 
 
@@ -203,7 +209,13 @@ def words(wait: Wait, job: Job, seen: Picture, page: Page) -> str:
         case "supervisor":
             return "nobody works here"
         case _:
-            return "waits for a free slot"
+            return window_words(wait.window, job, page) if wait.window else "waits for a free slot"
+
+
+def window_words(held: Held, job: Job | None, page: Page) -> str:
+    """Why an account starts nothing that would not fit its windows; told of a job behind another one, as that."""
+    said = admission.words(held, page.until(held.until) if held.until else "")
+    return said if job is None or job.id == held.job else f"is behind a job that {said}"
 
 
 def _group_words(wait: Wait) -> str:
