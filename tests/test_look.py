@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from tidegate import places
 from tidegate.lock import owner
-from tidegate.look import budgets
+from tidegate.look import budgets, windows
 from tidegate.look import foretold as telling
 from tidegate.look.words import Page, clean, columns_of, fit, shown, span
 from tidegate.model import (
@@ -33,8 +33,10 @@ from tidegate.model import (
     Failed,
     Halt,
     Hold,
+    Meter,
     NewJob,
     Origin,
+    Reading,
     Spec,
     Spent,
     Succeeded,
@@ -663,6 +665,55 @@ def test_a_follower_of_one_attempt_leaves_with_it(tidegate: Tidegate) -> None:
     made.store.finish(first, Failed(reason="no"), made.now, exit=1, rules=Rules(retry_first=0))
     assert follower.wait(20) == 0
     assert (tidegate.place / "started.0").read_text() == "first"
+
+
+# --- windows ---
+
+
+def window(**more: object) -> Meter:
+    begins = NOON - timedelta(hours=3)
+    return Meter(scope="claude-max", window=Window.FIVE_HOURS, begins_at=begins, **more)  # type: ignore[arg-type]
+
+
+READ = {"used": 0.634, "read_at": NOON - timedelta(minutes=11), "resets_at": NOON + timedelta(hours=2)}
+
+
+@pytest.mark.parametrize(
+    ("meter", "words"),
+    [
+        (window(**READ), "5h: 63 % used, resets 15:00:00 (in 2 h), read 11 min ago"),
+        (replace(window(**READ), scope="claude-max/opus"), "5h of opus: 63 % used, resets 15:00:00 (in 2 h), read 11"),
+        (
+            window(**READ, refused_at=NOON - timedelta(hours=1)),
+            "5h: used up since 12:00:00, resets 15:00:00 (in 2 h)",
+        ),
+        (window(), "5h: begun 3 h ago, not read yet, ends by 15:00:00 (in 2 h) if it is anchored"),
+        (replace(window(), window=Window.SPEND), "spend: begun 3 h ago, not read yet"),
+        (window(resets_at=NOON), "5h: over: the next one begins with the next use"),
+        (
+            window(**{**READ, "resets_at": NOON}),
+            "5h: over: the next one begins with the next use, the last was 63 % used when it was read 11 min ago",
+        ),
+    ],
+)
+def test_a_window_is_told_in_a_line(meter: Meter, words: str) -> None:
+    assert windows.line(meter, PAGE).startswith(words)
+
+
+def test_accounts_and_the_status_tell_how_much_of_their_windows_is_used(tidegate: Tidegate, worked: Night) -> None:
+    now, resets = datetime.now(UTC), datetime.now(UTC) + timedelta(hours=2)
+    weekly = Reading(scope="codex", window=Window.WEEK, used=0.25, at=now, resets_at=resets + timedelta(days=3))
+    mine = Reading(scope="claude-max", window=Window.FIVE_HOURS, used=0.63, at=now, resets_at=resets)
+    worked.store.note_signals([], [weekly, mine], now)
+    lines = tidegate("accounts", "codex").stdout.splitlines()
+    assert re.match(r"  week: 25 % used, resets .* \(in 3 d \d h\), read \d+ s ago", lines[2])
+    (told,) = tidegate.lines("accounts", "codex")
+    assert [(one["window"], one["used"], one["refused_at"]) for one in told["windows"]] == [("week", 0.25, None)]
+    screen = tidegate("status").stdout
+    assert "windows\n" in screen
+    assert re.search(r"^  codex week: 25 % used, ", screen, re.MULTILINE)
+    (whole,) = tidegate.lines("status")
+    assert {one["scope"] for one in whole["windows"]} == {"codex", "claude-max"}
 
 
 # --- accounts ---

@@ -1,4 +1,4 @@
-"""The verb `accounts`: what runs and waits in each account, what holds it, and when its provider answered last."""
+"""The verb `accounts`: what runs and waits in each, what holds it, who answered when, what its windows are like."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tidegate import reserve
-from tidegate.look import find, plain
+from tidegate.look import find, plain, windows
 from tidegate.look.desk import Desk, opened, refuse_named
 from tidegate.look.why import hold_words, window_words
 from tidegate.look.words import Page, cells, clean, sizes
-from tidegate.model import Account, Held, Hold, Reserve, State, Window
+from tidegate.model import Account, Held, Hold, Meter, Reserve, State, Window
 
 HEADINGS = ("ACCOUNT", "RUNNING", "QUEUED", "ANSWERED", "GATE")
 NAMES = (0,)  # the columns that shrink where the page is narrow
@@ -29,6 +29,7 @@ class Sheet:
     hours: str
     reserves: Sequence[Reserve]
     held: Held | None
+    meters: Sequence[Meter]
 
 
 def accounts(args: Namespace) -> int:
@@ -46,7 +47,7 @@ def accounts(args: Namespace) -> int:
 
 def _sheets(desk: Desk, names: Sequence[str]) -> list[Sheet]:
     store, seen, hours, answered = desk.store, desk.picture(), desk.store.hours(), desk.store.answered_at()
-    reserves = store.reserves()
+    reserves, meters = store.reserves(), store.meters()
     held = {one.account: one for one in store.held() if one.until is None or one.until > seen.now}
     return [
         Sheet(
@@ -57,6 +58,7 @@ def _sheets(desk: Desk, names: Sequence[str]) -> list[Sheet]:
             hours=hours.get(account.name, ""),
             reserves=[one for one in reserves if one.account == account.name],
             held=held.get(account.name),
+            meters=[one for one in meters if one.scope.partition("/")[0] == account.name],
         )
         for account in store.accounts()
         if account.name in names
@@ -76,6 +78,7 @@ def _form(sheet: Sheet) -> plain.Form:
         "stop_at": {window.value: round(part * 100) for window, part in _stops(sheet)} or None,
         "held": plain.held_back(sheet.held) if sheet.held else None,
         "holds": [plain.hold(hold) for hold in sheet.holds],
+        "windows": [windows.form(meter) for meter in sheet.meters],
     }
 
 
@@ -84,8 +87,10 @@ def _lines(sheets: Sequence[Sheet], page: Page) -> Iterator[str]:
         return
     rows = [HEADINGS, *(_row(sheet, page) for sheet in sheets)]
     columns = sizes(rows, page.width, NAMES)
-    for row in rows:
+    for row, meters in zip(rows, [(), *(sheet.meters for sheet in sheets)], strict=True):
         yield from page.wrap(cells(row, columns, page.width), hang=sum(columns) + 2 * len(columns))
+        for meter in meters:
+            yield from page.wrap(windows.line(meter, page), indent=2)
 
 
 def _row(sheet: Sheet, page: Page) -> tuple[str, ...]:

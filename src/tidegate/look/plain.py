@@ -138,6 +138,8 @@ def attempt(one: Attempt) -> Form:
         "resumes": one.resumes,
         "progressed": one.progressed,
         "usage": usage(one.usage) if one.usage else None,
+        "drawn": round(one.drawn),
+        "answers": one.answers,
         "supervisor": one.supervisor,
     }
 

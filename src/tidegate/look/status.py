@@ -10,14 +10,14 @@ from pathlib import Path
 from msgspec import Struct
 
 from tidegate import __version__
-from tidegate.look import budgets, foretold, plain
+from tidegate.look import budgets, foretold, plain, windows
 from tidegate.look.desk import Desk, opened, state_of
 from tidegate.look.find import quoted
 from tidegate.look.output import last_output
 from tidegate.look.who import Works
 from tidegate.look.why import TIMED, Picture, Wait, by_cause, hold_words, scope_words, words
 from tidegate.look.words import Page, clean, columns_of, counted, fit, pad, page, shown
-from tidegate.model import Ask, Attempt, Balance, Batch, Hold, Job, Origin, Request, State
+from tidegate.model import Ask, Attempt, Balance, Batch, Hold, Job, Meter, Origin, Request, State
 from tidegate.prospect import Forecast
 
 COUNTED = 200  # queued jobs whose reasons are counted one by one
@@ -25,6 +25,7 @@ OPEN, ENDED = 6, 3  # unfinished and finished batches that the screen shows
 BUDGETS = 6  # budgets that the screen shows
 RUNNING = 10  # running jobs that the screen shows
 NAME = 40  # columns of a running job's name
+WINDOWS = 6  # windows of accounts that the screen shows
 CAUSES = 6  # reasons to wait that the screen shows
 PERSON = 4  # and of those that wait for a person
 RECENT = 200  # events in which a drain is looked for: while it lasts, little happens
@@ -47,6 +48,7 @@ class Status(Struct, frozen=True, kw_only=True):
     requests: Sequence[Request]
     drained_by: str
     balances: Sequence[Balance] = ()
+    meters: Sequence[Meter] = ()
     forecasts: Mapping[int, Forecast] = {}
 
     def is_to_end(self, job: Job) -> bool:
@@ -86,6 +88,7 @@ def look(desk: Desk) -> Status:
         requests=requests,
         drained_by=_drained_by(desk, requests) if works.pid is not None else "",
         balances=desk.store.balances(desk.page.now),
+        meters=desk.store.meters(),
         forecasts=_forecasts(desk, batches) if works.pid is not None else {},
     )
 
@@ -124,6 +127,7 @@ def _form(told: Status) -> plain.Form:
         "queued": told.queued,
         "waiting": [plain.wait(cause) | {"jobs": len(jobs)} for cause, jobs in told.causes.items()],
         "holds": [plain.hold(hold) for hold in told.seen.holds],
+        "windows": [windows.form(meter) for meter in told.meters],
         "budgets": budgets.forms(told.balances),
         "needs_human": [plain.hold(hold) for hold in told.for_a_person],
     }
@@ -157,6 +161,7 @@ def _screen(told: Status, page: Page) -> Iterator[str]:
     yield from _batches(told, page)
     yield from _running(told, page)
     yield from _waiting(told, page)
+    yield from _windows(told.meters, page)
     yield from _budgets(told.balances, page)
     yield from _for_a_person(told, page)
 
@@ -198,6 +203,18 @@ def _batches(told: Status, page: Page) -> Iterator[str]:
         yield f"  and {counted(len(unfinished) - OPEN, 'later batch', 'later batches')}, not ended"
     if len(ended) > ENDED:
         yield f"  and {counted(len(ended) - ENDED, 'earlier batch', 'earlier batches')}, ended"
+
+
+def _windows(meters: Sequence[Meter], page: Page) -> Iterator[str]:
+    """How much is used of what is drawn from just now."""
+    present = [meter for meter in meters if not meter.is_over(page.now)]
+    if present:
+        yield page.paint("windows", "bold")
+    for meter in present[:WINDOWS]:
+        account = clean(meter.scope.partition("/")[0])
+        yield from page.wrap(f"{account} {windows.line(meter, page)}", indent=2, hang=6)
+    if len(present) > WINDOWS:
+        yield f"  and {len(present) - WINDOWS} more: tidegate accounts"
 
 
 def _budgets(balances: Sequence[Balance], page: Page) -> Iterator[str]:
