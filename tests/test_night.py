@@ -513,6 +513,7 @@ def test_what_was_left_of_a_window_is_told_with_when_that_ends(world: World, tmp
     assert words.delayed(report, one) == shut
     assert words.resets(report, one) == "stated reset 20:31:00, still shut, until 20:31:03"
     assert report.picture.standing.status == "paused_reserve"
+    assert words.STATUS.keys() >= {*status.PAUSED.values()}
     resume = "use the rest of acct, which stop_at leaves"
     assert dict(words.commands(report))[resume].endswith(" resume acct")
     world.wait(7200)

@@ -30,6 +30,7 @@ STATUS = {
     "paused_hours": "outside its hours",
     "paused_disk": "waits for room on the disk",
     "paused_budget": "held by a budget",
+    "paused_reserve": "leaves the rest of a window to its owner",
     "needs_human": "needs a person",
     "interrupted": "interrupted: nobody works on it",
     "completed": "completed: every job has a valid result",
