@@ -260,7 +260,7 @@ class GateWatch:
                 if data["origin"] == "limit" and event["job"] is not None:  # else a person has ended the wait
                     yield from self._refused(event, refusals)
                 self.ends[key] = data
-            case "gate reopening" | "gate opened" | "gate lifted":
+            case "gate reopening" | "gate tried" | "gate opened" | "gate lifted":
                 self.ends.pop(key, None)
             case "attempt claimed" if not data.get("found"):  # else it was taken up, and ran already
                 scopes = ("*", f"host:{host}", f"job:{event['job']}", accounts.get(event["job"], ""))
@@ -276,7 +276,8 @@ class GateWatch:
         said = refusals.get(who)
         if data["resets_at"] is None or said is None or datetime.fromisoformat(data["resets_at"]).timestamp() != said:
             yield Violation("gate", f"{event['name']} by {who} until {data['resets_at']}; its agent said {said}")
-        if data["until"] != data["resets_at"] and data["resets_at"] > event["at"]:
+        rests = "rests" in data["reason"] and data["until"] > data["resets_at"]
+        if data["until"] != data["resets_at"] > event["at"] and not rests:
             yield Violation("gate", f"{event['name']} by {who} until {data['until']}, not {data['resets_at']}")
         self.shuts[*who, data["resets_at"]] += 1
         if self.shuts[*who, data["resets_at"]] > 1:

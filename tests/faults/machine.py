@@ -472,7 +472,10 @@ class Orders:
         if hold is None:
             return None
         end, told = hold.until, hold.resets_at
-        return Shut(hold.scope, hold.origin, hold.allow, end, 0, hold.ramp, resets_at=told, exact=hold.exact)
+        early = hold.early_at
+        return Shut(
+            hold.scope, hold.origin, hold.allow, end, 0, hold.ramp, resets_at=told, exact=hold.exact, early=early
+        )
 
     def _held(self, key: Key) -> Hold | None:
         return next((hold for hold in self.store.holds() if (hold.scope, hold.origin, hold.window) == key), None)

@@ -79,6 +79,7 @@ class Try:
     since: datetime
     session: str | None = None
     progressed: bool = False
+    canary: bool = False
 
 
 @dataclass(slots=True)
@@ -94,6 +95,7 @@ class Shut:
     canary: int | None = None
     resets_at: datetime | None = None
     exact: bool = False
+    early: datetime | None = None  # when it is tried ahead of its end
 
 
 @dataclass(slots=True)
@@ -177,10 +179,23 @@ class Model:
             if hold.ramp:
                 continue
             if hold.origin == "limit":
-                hold.ramp, hold.allow, hold.turn = True, 1, self.turn()
-                self.opened[hold.scope] = (hold.turn, self.now)
+                self.open_one(hold)
             else:
                 del self.holds[key]
+        early = [one for one in self.holds.items() if one[1].early is not None and one[1].early <= self.now]
+        for _, hold in sorted(early, key=lambda one: (one[1].early, one[0])):
+            if not hold.ramp:
+                self.open_one(hold)
+
+    def open_one(self, hold: Shut) -> None:
+        hold.ramp, hold.allow, hold.turn, hold.early = True, 1, self.turn(), None
+        self.opened[hold.scope] = (hold.turn, self.now)
+
+    def went_early(self, one: Try) -> bool:
+        """Whether an attempt went ahead of a reset, and was refused: what it was to try is shut as it was before."""
+        piece, shut = self.jobs[one.job], [hold for hold in self.holds.values() if not hold.ramp]
+        mine = [hold for hold in shut if hold.origin == "limit" and hold.scope in (piece.account, piece.lane)]
+        return one.canary and not one.progressed and any(hold.turn < one.turn for hold in mine)
 
     def start_carefully(self, host: str, batch: str | None) -> None:
         for account in {one.account for one in self.free(host, batch)} & self.cautious:
@@ -212,6 +227,7 @@ class Model:
         for hold in self.holds.values():
             if self.is_reopened(hold) and hold.scope in self.scopes(piece, host):
                 hold.canary = piece.id
+                self.running[piece.id].canary = True
 
     def unclaim(self, job: int) -> None:
         del self.running[job]
@@ -244,7 +260,10 @@ class Model:
         piece.session = one.session or piece.session
         if one.progressed:
             piece.row, piece.row_since = 0, None
-        self.come_to(piece, outcome)
+        if isinstance(outcome, Limited) and self.went_early(one):
+            self.requeue(piece)
+        else:
+            self.come_to(piece, outcome)
         self.obey(piece)
         if piece.state == "queued" and piece.row >= MAX_LIMITED and self.others_got_on(piece):
             self.holds[f"job:{job}", "human", "unknown"] = Shut(f"job:{job}", "human", 0, None, self.turn())
@@ -339,12 +358,13 @@ class Model:
         assert found.until is not None
         assert found.until > self.now, "a limit's end is past"
         stands = prior is not None and not prior.ramp and prior.until is not None and prior.until > self.now
+        tried = prior is not None and self.is_reopened(prior) and prior.until is not None and prior.until > self.now
         slack = NEAR[stands and prior is not None and prior.exact and not limit.exact]
         assert limit.resets_at is None or found.until >= limit.resets_at - slack, "a limit's end is before its reset"
         if stands and prior is not None and prior.until is not None:
             better = (limit.exact and not prior.exact) or (prior.resets_at is None and limit.resets_at is not None)
             assert better or found.until >= prior.until, "a hold is shortened"
-        found.turn = prior.turn if stands and prior is not None else self.turn()
+        found.turn = prior.turn if (stands or tried) and prior is not None else self.turn()
         found.canary = prior.canary if prior is not None else None
         self.holds[key] = found
 
