@@ -152,6 +152,51 @@ def test_a_window_without_a_name_is_as_long_as_it_was_told_to_be() -> None:
     assert reopening.looked_for(replace(odd, span=1000.0), hold(300), NOW).until == at(160)
 
 
+BURSTS = [
+    ("the first", None, 32, 22),
+    ("of two", None, 2, 1),
+    ("the one that ran alone", None, 1, None),
+    ("while as many run as before it", (22, -61), 23, 22),
+    ("a moment after it", (22, -59), 20, 22),
+    ("where that was too many as well", (22, -60), 22, 15),
+    ("the clock was set back", (22, 1), 22, 15),
+]
+
+
+@pytest.mark.parametrize(("prior", "running", "allow"), [row[1:] for row in BURSTS], ids=[row[0] for row in BURSTS])
+def test_after_a_burst_fewer_run_where_it_was_more_than_one(
+    prior: tuple[int, float] | None, running: int, allow: int | None
+) -> None:
+    burst = None if prior is None else replace(BURST, allow=prior[0], since=at(prior[1]))
+    found = reopening.narrowed(burst, hold(15, evidence="no more"), running, NOW)
+    assert (None if found is None else found.allow) == allow
+    if found not in (None, burst):
+        assert found == replace(BURST, allow=allow, reason=f"too many requests from {running} at once")
+
+
+BURST = Hold(
+    scope="claude", origin=Origin.BURST, window=Window.MINUTE, since=NOW, evidence="no more", by="tidegate", allow=3
+)
+QUIET = at(1800)
+RELAXED = [
+    ("after one", 3, 0, NOW, None, (3, 1)),
+    ("after as many as may run", 3, 2, NOW, None, (4, 0)),
+    ("after a while", 3, 0, QUIET, None, (4, 0)),
+    ("as many as the account may", 3, 2, NOW, 4, None),
+    ("as many as anybody may", 63, 0, QUIET, None, None),
+]
+
+
+@pytest.mark.parametrize(
+    ("allow", "answers", "now", "most", "left"), [row[1:] for row in RELAXED], ids=[row[0] for row in RELAXED]
+)
+def test_what_is_answered_lets_one_more_run_again(
+    allow: int, answers: int, now: datetime, most: int | None, left: tuple[int, int] | None
+) -> None:
+    found = reopening.relaxed(replace(BURST, allow=allow, misses=answers), now, most=most)
+    assert (None if found is None else (found.allow, found.misses)) == left
+
+
 @pytest.mark.parametrize(
     ("of", "learned"),
     [

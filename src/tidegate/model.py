@@ -73,6 +73,7 @@ class Origin(StrEnum):
     HOURS = "hours"
     BUDGET = "budget"
     RESERVE = "reserve"  # of a window of the account so much is used that the rest is left to a person
+    BURST = "burst"  # too many requests at once: fewer run
 
 
 class Halt(StrEnum):
@@ -812,9 +813,10 @@ class Hold(Struct, frozen=True, kw_only=True):
     Known by (scope, origin, window). `allow` 0 is shut. While `ramp` is false the hold stands until `until` (None:
     until somebody lifts it); a limit hold whose `until` has passed turns into a ramp at the next claim: `ramp` true,
     `allow` 1, then 2, 4, ..., counting only attempts whose epoch is greater than the hold's. `resets_at` is what the
-    provider said, without the margin. `misses` counts refusals in a row that named no reset. `canary` is the last
-    canary's job. `halt` is what the hold does to attempts that run already. At `early_at` one goes ahead of `until`,
-    to find a reset that comes early: until it is answered the ramp's `until` lies ahead.
+    provider said, without the margin. `misses` counts refusals in a row that named no reset, and of a burst the answers
+    since it allowed one more. `canary` is the last canary's job. `halt` is what the hold does to attempts that run
+    already. At `early_at` one goes ahead of `until`, to find a reset that comes early: until it is answered the ramp's
+    `until` lies ahead.
     """
 
     scope: str

@@ -243,6 +243,11 @@ def action(limit: Limit) -> Action:
             assert_never(limit.kind)
 
 
+def is_burst(limit: Limit, now: datetime) -> bool:
+    """Whether too many ask at once, so that it is enough if fewer do; a time that a provider names is waited for."""
+    return limit.kind is Kind.RATE_LIMIT and (limit.resets_at is None or limit.resets_at <= now)
+
+
 def waits_inside(limit: Limit) -> bool:
     """Whether the agent sits out a usage limit inside its own process: end the attempt, resume it after the reset."""
     return limit.sure and not limit.final and limit.kind is Kind.USAGE_LIMIT

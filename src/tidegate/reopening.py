@@ -15,12 +15,16 @@ from typing import Final
 from msgspec.structs import replace
 
 from tidegate.model import Habit, Hold, Origin, Window
+from tidegate.policy import RAMP_END
 
 HOUR: Final = 3600.0
 LENGTHS: Final[Mapping[Window, float]] = {Window.FIVE_HOURS: 5 * HOUR, Window.DAY: 24 * HOUR, Window.WEEK: 168 * HOUR}
 SLACK: Final = timedelta(seconds=60)  # between the launch of the first that is answered and what begins a window
 SOON: Final = 1 / 15  # of a window: used up so soon after it opened
 NEAR: Final = 1 / 2  # of a window from its begin to its end: it is none that has begun anew
+MINUTE: Final = timedelta(minutes=1)  # in which requests are counted
+FEWER: Final = 0.7  # of what ran, after a burst
+QUIET: Final = timedelta(minutes=30)  # after a burst it is approached slowly again
 REST_FIRST, REST_MOST = 1 / 60, 0.4  # of a window
 
 
@@ -82,6 +86,42 @@ def _rested(habit: Habit, hold: Hold, now: datetime, began: datetime) -> tuple[H
 def _why(habit: Habit, lasted: float, more: float) -> str:
     times = {0: "", 1: "", 2: ", twice"}.get(habit.cuts, f", {habit.cuts} times")
     return f"cut off {_span(lasted)} after opening{times}: rests {_span(more)} more"
+
+
+def narrowed(prior: Hold | None, told: Hold, running: int, now: datetime) -> Hold | None:
+    """How many may run in a scope of which so many were too many at once, `running` with the one that was refused.
+
+    None where that one ran alone: then it has to wait. `prior` is what was said so before; while more run than that
+    allows, or have within the last minute, it has had no effect yet.
+    """
+    if running <= 1:
+        return None
+    if prior is not None and (running > prior.allow or timedelta(0) <= now - prior.since < MINUTE):
+        return prior
+    return Hold(
+        scope=told.scope,
+        origin=Origin.BURST,
+        window=Window.MINUTE,
+        allow=max(int(running * FEWER), 1),
+        since=now,
+        reason=f"too many requests from {running} at once",
+        evidence=told.evidence,
+        by="tidegate",
+    )
+
+
+def relaxed(hold: Hold, now: datetime, *, most: int | None) -> Hold | None:
+    """What a burst allows after one more attempt is answered that was launched since; None: it limits nothing any more.
+
+    One more may run when as many have been answered as may, or, where it has been quiet for a while, after each.
+    """
+    answers, is_quiet = hold.misses + 1, now - hold.since >= QUIET
+    if not is_quiet and answers < hold.allow:
+        return replace(hold, misses=answers)
+    allow = hold.allow + 1
+    if allow >= RAMP_END or (most is not None and allow >= most):
+        return None
+    return replace(hold, allow=allow, misses=0)
 
 
 def _span(seconds: float) -> str:

@@ -39,6 +39,8 @@ def _held(hold: Hold, host: str, page: Page) -> str:
             return f"{scope} held{end}"
         case Origin.LIMIT:
             return f"{scope} held{end} ({hold.window} window)"
+        case Origin.BURST:
+            return f"{scope} runs {hold.allow} at once{_because(hold)}"
         case Origin.OPERATOR:
             return f"{scope} paused{_by(hold)}{end}{_because(hold)}"
         case Origin.HUMAN:

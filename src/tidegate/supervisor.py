@@ -504,13 +504,13 @@ class Supervisor:
         prior = self.gate.known(scope, policy.window_of(limit))
         hold = policy.hold_for(limit, scope, now, rules=post.rules, prior=prior, jitter=random.random())  # noqa: S311
         if hold is not None:
-            await self.hold(hold, attempt)
+            await self.hold(hold, attempt, burst=policy.is_burst(limit, now))
 
-    async def hold(self, hold: Hold, attempt: Attempt | None = None) -> None:
-        """Shut a scope for every claim from now on."""
+    async def hold(self, hold: Hold, attempt: Attempt | None = None, *, burst: bool = False) -> None:
+        """Shut a scope for every claim from now on; `burst` as the port Store says."""
         self.gate.shut(hold)  # here at once, then in the row that every claim reads
         try:
-            await self._post.ask(self._post.store.hold, hold, self._post.clock.now(), attempt=attempt)
+            await self._post.ask(self._post.store.hold, hold, self._post.clock.now(), attempt=attempt, burst=burst)
             await self.look()
         finally:
             self.gate.settled(hold)  # after the look: what was claimed before the hold must not slip through between

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
-from stores.world import RULES, World, names
-from tidegate.model import Account, Hold, Origin, Window
+from stores.world import RULES, World, names, said
+from tidegate.model import Account, Hold, Kind, Origin, Window
 
 HOUR = 3600.0
 
@@ -133,3 +134,62 @@ def test_a_person_who_lifts_what_is_tried_early_opens_it(world: World) -> None:
     world.take()
     world.store.lift("acct", world.now, by="ann")
     assert names(world.claim(9)) == ["b", "c"]
+
+
+def test_a_burst_of_requests_lets_fewer_run_and_shuts_nobody_out(world: World) -> None:
+    world.submit(*"abcdefghijkl")
+    running = world.claim(10)
+    told = world.told(running[0], said(kind=Kind.RATE_LIMIT))
+    assert told is not None
+    assert (told.origin, told.allow, told.until) == (Origin.BURST, 7, None)
+    assert world.told(running[0], said(kind=Kind.RATE_LIMIT)) == told
+    assert world.told(running[1], said(kind=Kind.RATE_LIMIT, evidence="the same")) == told
+    for claim in running[:3]:
+        world.finish(claim)
+    assert world.claim(9) == []
+    world.finish(running[3])
+    later = world.take()
+    assert world.claim(9) == []
+    (event,) = world.events("gate narrowed")
+    assert (event.data["allow"], event.data["reason"]) == (7, "too many requests from 10 at once")
+    world.wait(1800)
+    world.progress(running[9])
+    assert world.hold("acct").allow == 7
+    world.progress(later)
+    assert world.hold("acct").allow == 8
+    assert len(world.claim(9)) == 1
+
+
+def test_a_burst_that_is_over_limits_nobody(world: World) -> None:
+    world.accounts(Account(name="acct", max_running=3))
+    world.submit(*"abcd")
+    running = world.claim(3)
+    world.told(running[0], said(kind=Kind.RATE_LIMIT))
+    assert world.hold("acct").allow == 2
+    world.finish(running[0])
+    world.finish(running[1])
+    world.progress(world.take())
+    assert world.hold("acct").misses == 1
+    world.wait(1800)
+    world.progress(running[2])
+    assert world.hold("acct").allow == 2, "it was launched before"
+    world.finish(running[2])
+    world.submit("e")
+    world.progress(world.take())
+    assert world.store.holds() == []
+    assert [event.data["origin"] for event in world.events("gate opened")] == ["burst"]
+
+
+@pytest.mark.parametrize(("kind", "ahead"), [(Kind.OVERLOADED, None), (Kind.RATE_LIMIT, 30)])
+def test_what_is_no_burst_shuts_the_account_for_a_moment(world: World, kind: Kind, ahead: float | None) -> None:
+    world.submit(*"abc")
+    running = world.claim(3)
+    told = world.told(running[0], said(None if ahead is None else world.ahead(ahead), kind=kind))
+    assert told is not None
+    assert (told.origin, told.allow) == (Origin.LIMIT, 0)
+
+
+def test_who_runs_alone_and_asks_too_often_waits_for_a_moment(world: World) -> None:
+    world.submit(*"abc")
+    world.limited(world.take(), kind=Kind.RATE_LIMIT)
+    assert (world.hold("acct").origin, world.hold("acct").allow) == (Origin.LIMIT, 0)

@@ -29,7 +29,7 @@ from tidegate.model import (
     Supervisor,
     Window,
 )
-from tidegate.policy import Rules, hold_for, scope_of, window_of
+from tidegate.policy import Rules, hold_for, is_burst, scope_of, window_of
 from tidegate.stores import Store
 
 START = datetime(2026, 1, 9, 18, 30, tzinfo=UTC)
@@ -108,7 +108,7 @@ class World:
         prior = [hold for hold in self.store.holds() if (hold.scope, hold.window) == (scope, window)]
         hold = hold_for(limit, scope, self.now, rules=RULES, prior=prior[0] if prior else None)
         assert hold is not None
-        return self.store.hold(hold, self.now, attempt=attempt)
+        return self.store.hold(hold, self.now, attempt=attempt, burst=is_burst(limit, self.now))
 
     def limited(self, claim: Claim, resets_at: datetime | None = None, **more: object) -> Job:
         """The attempt told a limit, and ended for it."""

@@ -23,6 +23,7 @@ BY_HAND = (
     Origin.HUMAN,
     Origin.BUDGET,
     Origin.RESERVE,
+    Origin.BURST,
 )  # what `resume` takes away; a limit it lets reopen
 SETTING = "setting"  # what --now alone says
 AGAIN = 0.1  # seconds between two looks whether a drain is over

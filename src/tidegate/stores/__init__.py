@@ -251,8 +251,10 @@ class Store(Protocol):
 
     # --- the gate ---
 
-    def hold(self, hold: Hold, now: datetime, *, attempt: Attempt | None = None) -> Hold | None:
+    def hold(self, hold: Hold, now: datetime, *, attempt: Attempt | None = None, burst: bool = False) -> Hold | None:
         """Write a hold as `policy.merged` says; the row as it is now, or None where the evidence was stale.
+
+        `burst`: too many ran in its scope at once. As long as it was more than one, fewer may run instead.
 
         What an attempt has said once (the same evidence) changes nothing when it is said again.
         """

@@ -222,7 +222,8 @@ FROM job WHERE held <> EXISTS (SELECT 1 FROM hold WHERE scope = 'job:' || job.id
 
 -- hold_origin: a hold has an origin and a window that there are
 SELECT NULL, NULL, format('the hold of %s has the origin %Q and the window %Q', scope, origin, "window") FROM hold
-WHERE origin NOT IN ('limit', 'start', 'operator', 'host', 'human', 'disk', 'hours', 'budget', 'reserve')
+WHERE origin NOT IN ('limit', 'start', 'operator', 'host', 'human', 'disk', 'hours', 'budget', 'reserve',
+  'burst')
   OR "window" NOT IN ('minute', '5h', 'day', 'week', 'month', 'spend', 'unknown');
 
 -- hold_allow: a hold allows none or some, and what has an end of its own has one

@@ -515,6 +515,8 @@ class Ledger:
         known = self._rows.known(job.account) or Known(Account(name=job.account))
         self._rows.put_known(known.progressed(job.id, now))
         for hold in self._provider_holds(job):
+            if hold.origin is Origin.BURST and hold.epoch < attempt.epoch:
+                self._relax(hold, known.account.max_running, now)
             if hold.ramp and hold.epoch < attempt.epoch:
                 if policy.is_early(hold, now):
                     data = {**about(hold), "allow": 1, "until": iso(now), "early": True}
@@ -545,8 +547,10 @@ class Ledger:
 
     # --- the gate ---
 
-    def hold(self, hold: Hold, now: datetime, *, attempt: Attempt | None = None) -> Hold | None:
+    def hold(self, hold: Hold, now: datetime, *, attempt: Attempt | None = None, burst: bool = False) -> Hold | None:
         """Write a hold as `policy.merged` says; the row as it is now, or None where the evidence was stale.
+
+        `burst`: too many ran in its scope at once. As long as it was more than one, fewer may run instead.
 
         What an attempt has said once changes nothing when it is said again: by the next incarnation, which reads all
         of its output anew, or at its end. A hold whose end has come has come, also where no claim has seen it yet.
@@ -557,6 +561,8 @@ class Ledger:
             prior = self._rows.hold(hold.scope, hold.origin, hold.window)
             if attempt is not None and self._rows.has_shut(attempt, new):
                 return prior
+            if burst and attempt is not None and (fewer := self._narrowed(new, attempt, now)) is not None:
+                return fewer
             epoch = attempt.epoch if attempt else None
             opened = self._rows.opening(hold.scope)
             merged = policy.merged(prior, new, now, attempt_epoch=epoch, opened=opened)
@@ -567,6 +573,29 @@ class Ledger:
             if attempt is not None:
                 metering.refuse(self._rows, merged, now)
             return self._write_hold(prior, merged, now, attempt)
+
+    def _narrowed(self, told: Hold, attempt: Attempt, now: datetime) -> Hold | None:
+        prior = self._rows.hold(told.scope, Origin.BURST, Window.MINUTE)
+        running = sum(told.scope in one.lane.scopes(one.host) for one in self._rows.crowd())
+        hold = reopening.narrowed(prior, told, running, now)
+        if hold is None or hold == prior or self._rows.has_shut(attempt, hold):
+            return hold and (prior or hold)
+        data = {**about(hold), "allow": hold.allow, "reason": hold.reason, "evidence": hold.evidence}
+        seq = self._rows.event(now, "gate narrowed", job=attempt.job, attempt=attempt.n, scope=hold.scope, data=data)
+        written = replace(hold, epoch=seq)
+        self._rows.put_hold(written)
+        return written
+
+    def _relax(self, hold: Hold, most: int | None, now: datetime) -> None:
+        wider = reopening.relaxed(hold, now, most=most)
+        if wider is None:
+            self._rows.drop_hold(hold)
+            self._rows.event(now, "gate opened", scope=hold.scope, data=about(hold))
+            return
+        if wider.allow > hold.allow:
+            seq = self._rows.event(now, "gate ramped", scope=hold.scope, data={**about(hold), "allow": wider.allow})
+            wider = replace(wider, epoch=seq)
+        self._rows.put_hold(wider)
 
     def _learned(self, hold: Hold, opened: tuple[int, datetime] | None, now: datetime) -> Hold:
         """A closing of a window as all that is known of its earlier ones would have it."""

@@ -259,7 +259,7 @@ class _Rows:
     def has_shut(self, attempt: Attempt, hold: Hold) -> bool:
         said = {"origin": hold.origin.value, "window": hold.window.value, "evidence": hold.evidence}
         return any(
-            event.name in ("gate shut", "gate moved") and said.items() <= event.data.items()
+            event.name in ("gate shut", "gate moved", "gate narrowed") and said.items() <= event.data.items()
             for event in self.events.values()
             if (event.job, event.attempt, event.scope) == (attempt.job, attempt.n, hold.scope)
         )

@@ -245,7 +245,8 @@ UPDATE lane SET (queued, running, succeeded, failed, error, cancelled, skipped) 
 UPDATE job SET held = EXISTS (SELECT 1 FROM hold WHERE scope = 'job:' || job.id AND allow = 0) WHERE id = :job;
 
 -- hold_origin: nobody knows what it means
-DELETE FROM hold WHERE origin NOT IN ('limit', 'start', 'operator', 'host', 'human', 'disk', 'hours', 'budget', 'reserve')
+DELETE FROM hold WHERE origin NOT IN ('limit', 'start', 'operator', 'host', 'human', 'disk', 'hours', 'budget', 'reserve',
+  'burst')
   OR "window" NOT IN ('minute', '5h', 'day', 'week', 'month', 'spend', 'unknown');
 
 -- hold_allow: a ramp begins anew, any other hold is shut

@@ -677,7 +677,7 @@ ON CONFLICT (scope, "window") DO UPDATE SET
 -- has_shut: whether an attempt has made such a hold of the same evidence before, or moved its end
 SELECT EXISTS (
   SELECT 1 FROM event
-  WHERE job = :job AND attempt = :attempt AND scope = :scope AND name IN ('gate shut', 'gate moved')
+  WHERE job = :job AND attempt = :attempt AND scope = :scope AND name IN ('gate shut', 'gate moved', 'gate narrowed')
     AND data ->> '$.origin' = :origin AND data ->> '$.window' = :window AND data ->> '$.evidence' = :evidence
 );
 
