@@ -106,6 +106,42 @@ def test_who_went_first_and_is_refused_tells_nothing_of_the_window() -> None:
     assert reopening.shut(once, hold(3 * HOUR, 3 * HOUR), at(60), at(0)) == (hold(3 * HOUR, 3 * HOUR), once)
 
 
+BOUNDS = [
+    ("at once", 0, 60, 0.0, 1, 300),
+    ("a clock was set back", -1, 60, 0.0, 0, 60),
+    ("just soon", 1199, 60, 0.0, 1, 300),
+    ("soon no more", 1200, 60, 0.0, 0, 60),
+    ("soon, and just slides", 600, 8399, 0.0, 1, 8399),
+    ("soon, but begins anew", 600, 8400, 0.0, 0, 8400),
+    ("late, and just slides", 8000, 999, 7200.0, 0, 3600),
+    ("late, but begins anew", 8000, 1000, 7200.0, 0, 1000),
+]
+
+
+@pytest.mark.parametrize(
+    ("lasted", "resets", "rest", "cuts", "shut"), [row[1:] for row in BOUNDS], ids=[row[0] for row in BOUNDS]
+)
+def test_what_is_soon_and_what_slides_is_measured_by_the_window(
+    lasted: float, resets: float, rest: float, cuts: int, shut: float
+) -> None:
+    known = replace(FRESH, opened_at=at(-lasted), span=5 * HOUR, rest=rest)
+    made, known = reopening.shut(known, hold(resets, resets), NOW, None)
+    assert (known.cuts, made.until) == (cuts, at(shut))
+    assert ("rests" in made.reason) is (shut != resets)
+
+
+def test_a_rest_that_is_over_with_the_hold_is_none_and_one_of_a_minute_is_told_in_minutes() -> None:
+    known = replace(FRESH, opened_at=at(-60), span=5 * HOUR)
+    assert reopening.shut(known, hold(300, 300), NOW, None)[0] == hold(300, 300)
+    told = reopening.shut(known, hold(240, 240), NOW, None)[0]
+    assert told.reason == "usage_limit, cut off 1 min after opening: rests 1 min more"
+
+
+def test_a_reset_that_has_come_tells_nothing_of_the_window() -> None:
+    made, known = reopening.shut(replace(FRESH, opened_at=at(-600)), hold(15, 0), NOW, None)
+    assert (made, known.span) == (hold(15, 0), 0.0)
+
+
 BEGINS = [
     ("nobody knows", None, None, None),
     ("its scope was opened", None, at(-600), at(-600)),
@@ -144,6 +180,11 @@ def test_one_goes_where_a_window_should_be_over(
     looked = reopening.looked_for(replace(FRESH, began=began), of, NOW)
     assert looked.until == (None if until is None else at(until))
     assert looked.early_at == (None if early is None else at(early))
+
+
+@pytest.mark.parametrize("of", [hold(HOUR, HOUR, early_at=at(1800)), hold(300), hold(None)])
+def test_a_hold_of_which_nothing_was_ever_learned_is_as_it_is(of: Hold) -> None:
+    assert reopening.looked_for(None, of, NOW) == of
 
 
 def test_a_window_without_a_name_is_as_long_as_it_was_told_to_be() -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from stores.world import RULES, World, names, said
+from stores.world import RULES, World, incarnation, names, said
 from tidegate.model import (
     Account,
     Failed,
@@ -256,6 +256,26 @@ def test_at_the_reset_one_canary_goes_then_two_then_four(world: World) -> None:
     assert world.hold("acct").allow == 4, "nor does its end count again"
 
 
+def test_each_turn_of_the_gate_is_told_with_its_time_its_scope_and_its_hold(world: World) -> None:
+    world.accounts(Account(name="acct", cautious=True))
+    world.submit("a", "b")
+    claim, began = world.take(), world.now
+    assert world.hold("acct").since == began
+    world.limited(claim, world.ahead(60))
+    world.pause("*", until=world.ahead(60))
+    world.wait(60)
+    assert world.claim(0) == []
+    ramped = {"origin": "start", "window": "unknown", "allow": 1, "reason": "no recent evidence that it is open"}
+    assert [
+        (event.name, event.at, event.scope, event.data)
+        for event in world.events("gate ramped", "gate reopening", "gate lifted")
+    ] == [
+        ("gate ramped", began, "acct", ramped),
+        ("gate lifted", world.now, "*", {"origin": "operator", "window": "unknown", "by": "time"}),
+        ("gate reopening", world.now, "acct", {"origin": "limit", "window": "5h", "allow": 1}),
+    ]
+
+
 def test_a_ramp_ends_at_sixty_four(world: World) -> None:
     reopened(world, 100)
     sizes = []
@@ -373,6 +393,27 @@ def test_of_two_reopenings_neither_last_canary_goes_while_another_waits(world: W
     world.wait(60)
     assert {hold.canary for hold in world.store.holds()} == {a[0].id, b[0].id}
     assert world.take()[0].name == "c"
+
+
+def test_once_it_is_answered_the_canary_is_a_job_like_any_other(world: World) -> None:
+    world.submit("a", "b")
+    world.limited(world.take(), world.ahead(60))
+    world.wait(60)
+    canary = world.take()
+    world.progress(canary)
+    world.finish(canary, Interrupted(reason="drained"))
+    assert (world.hold("acct").canary, world.hold("acct").allow) == (canary[0].id, 2)
+    assert names(world.claim()) == ["a"]
+
+
+def test_the_other_canary_is_one_that_its_supervisor_may_start(world: World) -> None:
+    world.submit("x", "mine", "mine too")
+    world.store.enter(replace(incarnation("part"), only=("mine*",)))
+    world.limited(world.take(by="part"), world.ahead(60))
+    world.wait(60)
+    world.limited(world.take(by="part"), world.ahead(60))
+    world.wait(60)
+    assert names(world.claim(by="part")) == ["mine too"]
 
 
 def test_the_same_canary_goes_again_where_no_other_waits(world: World) -> None:

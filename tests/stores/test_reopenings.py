@@ -39,6 +39,9 @@ def test_one_goes_ahead_of_a_reset_that_is_far_and_its_refusal_is_no_new_closing
         "gate tried",
         "gate moved",
     ]
+    (tried,) = world.events("gate tried")
+    assert (tried.at, tried.scope, tried.seq) == (attempt.started_at, "acct", attempt.epoch - 1)
+    assert tried.data == {"origin": "limit", "window": "5h", "allow": 1}
     assert len(world.store.shuts()) == 1
 
 
