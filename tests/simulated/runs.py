@@ -58,7 +58,17 @@ def serve(
 ) -> Service:
     """The same through tidegate."""
     with opened(store) as where, lacking(without):
-        service = Service(work, allowances, scenario, where, tally, rules=rules(without), seed=seed)
+        service = Service(
+            tasks=work,
+            allowances=allowances,
+            scenario=scenario,
+            store=where,
+            slots=scenario.slots,
+            tally=tally,
+            rules=rules(without),
+            seed=seed,
+        )
+        service.submit()
         service.run(HORIZON)
     return service
 

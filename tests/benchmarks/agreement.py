@@ -1,0 +1,99 @@
+"""Benchmark: does the simulator agree with the real program?
+
+    python tests/benchmarks/agreement.py [--jobs 40] [--slots 8] [--step 1.0] [--allowance 80] [--reset-after 30]
+
+The same batch for the shipped demo agent, whose account runs out and says its exact reset: once through `tidegate run`
+with real processes and real time, and through the simulator some times, which differ in tidegate's own jitter. Hours
+are seconds here; steps are long beside what a launch takes, which is measured first, with jobs that do nothing, and
+told to the simulator. Compared are the makespan, from the first claim to the last end, the launches, the cut-offs and
+the closings. It exits with 1 where a makespan is more than 5 % off the other.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from dataclasses import asdict, fields, replace
+from datetime import datetime
+from pathlib import Path
+from statistics import fmean
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from installed import OWN, Tidegate
+from simulated.demo import Came, Night, came_to, drawn, simulated
+from timeless.ground import LAUNCH, READ
+
+AGREES = 0.05
+NOTHING_TO_DO = 5  # jobs
+
+
+def real(night: Night, place: Path) -> Came:
+    """Through the program itself."""
+    tidegate = Tidegate(place, program=OWN)
+    env = {
+        "DEMO_ACCOUNT": str(place / "account"),
+        "DEMO_STEP_SECONDS": str(night.seconds),
+        "DEMO_ALLOWANCE": str(night.allowance),
+        "DEMO_RESET_AFTER": str(night.reset_after),
+    }
+    jobs = [
+        {"id": f"{n:03}", "agent": "demo", "prompt": "do it", "env": env | {"DEMO_STEPS": str(steps)}}
+        for n, steps in enumerate(night.steps)
+    ]
+    lines = [json.dumps(line) for line in ({"batch": {"name": "night"}}, *jobs)]
+    batch = tidegate.batch("\n".join(lines) + "\n", "night.jsonl")
+    done = tidegate("run", batch, "--slots", str(night.slots), timeout=3600)
+    assert done.returncode == 0, done.stderr
+    return came_to((one["event"], datetime.fromisoformat(one["at"]), one["data"]) for one in tidegate.events())
+
+
+def launching(place: Path) -> float:
+    """Seconds that an attempt takes beside its steps, on this machine as busy as it is."""
+    idle = Night(steps=(1,) * NOTHING_TO_DO, seconds=0.0, allowance=100, reset_after=1.0, slots=1)
+    return real(idle, place).makespan / NOTHING_TO_DO
+
+
+def mean(all_of_them: list[Came]) -> Came:
+    return Came(**{one.name: fmean(getattr(came, one.name) for came in all_of_them) for one in fields(Came)})
+
+
+def agreement(night: Night, seeds: int) -> tuple[Came, Came, float]:
+    """What the program came to, what the simulator, and by how much their makespans differ."""
+    with tempfile.TemporaryDirectory(prefix="tidegate-agreement-") as folder:
+        for name in ("idle", "night"):
+            (Path(folder) / name).mkdir()
+        took = launching(Path(folder) / "idle")
+        one = real(night, Path(folder) / "night")
+    beside = replace(night, starts=max(took - LAUNCH - READ, 0.0), ends=0.0)
+    other = mean([simulated(beside, seed) for seed in range(seeds)])
+    return one, other, other.makespan / one.makespan - 1
+
+
+def main() -> int:
+    made = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    made.add_argument("--jobs", type=int, default=40)
+    made.add_argument("--slots", type=int, default=8)
+    made.add_argument("--step", type=float, default=1.0, help="seconds")
+    made.add_argument("--allowance", type=int, default=80, help="steps in each window")
+    made.add_argument("--reset-after", type=float, default=30.0, help="seconds")
+    made.add_argument("--seed", type=int, default=1, help="of the jobs")
+    made.add_argument("--runs", type=int, default=10, help="of the simulator")
+    args = made.parse_args()
+    night = Night(
+        steps=drawn(args.seed, args.jobs, 30),
+        seconds=args.step,
+        allowance=args.allowance,
+        reset_after=args.reset_after,
+        slots=args.slots,
+    )
+    program, simulator, off = agreement(night, args.runs)
+    print("| | " + " | ".join(asdict(program)) + " |", "|---" * 6 + "|", sep="\n")
+    for name, came in (("the program", program), ("the simulator", simulator)):
+        print(f"| {name} | " + " | ".join(f"{value:.1f}" for value in asdict(came).values()) + " |")
+    print(f"the simulator's makespan is {off:+.1%} off")
+    return 0 if abs(off) <= AGREES else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
