@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -19,15 +20,18 @@ from simulated.figures import Figures, figures
 from simulated.scenario import Scenario
 from simulated.service import Service
 from simulated.work import Task, tasks
-from tidegate import policy
-from tidegate.model import Hold
+from tidegate import admission, costs, policy, reopening
+from tidegate.model import Admission, Hold
 from tidegate.policy import RAMP_END, Rules
-from tidegate.stores import Store, sqlite
+from tidegate.stores import Store, admitting, sqlite
 from tidegate.stores.memory import MemoryStore
 
 HORIZON = 21 * 24 * 3600.0
 TIDEGATE = "tidegate"
-TRIES = TIDEGATE, f"{TIDEGATE}, no resume"
+GATE = f"{TIDEGATE}, gate alone"
+NO_RESUME = f"{TIDEGATE}, no resume"
+OBSERVING = f"{TIDEGATE}, observing"
+TRIES = {GATE: Admission.OFF, OBSERVING: Admission.OBSERVE, NO_RESUME: Admission.ON, TIDEGATE: Admission.ON}
 
 
 def run(
@@ -41,8 +45,8 @@ def run(
     if who in BASELINES:
         BASELINES[who](work, allowances, scenario, tally, Random(seed)).run(HORIZON)
     else:
-        resumes = scenario.resumes and who == TIDEGATE
-        serve(work, allowances, replace(scenario, resumes=resumes), tally, seed, without=without, store=store)
+        does = replace(scenario, resumes=scenario.resumes and who != NO_RESUME)
+        serve(work, allowances, does, tally, seed, admission=TRIES[who], without=without, store=store)
     return figures(work, allowances, scenario, tally)
 
 
@@ -53,6 +57,7 @@ def serve(
     tally: Tally,
     seed: int,
     *,
+    admission: Admission = Admission.ON,
     without: tuple[str, ...] = (),
     store: str = "memory",
 ) -> Service:
@@ -67,6 +72,7 @@ def serve(
             tally=tally,
             rules=rules(without),
             seed=seed,
+            admission=Admission.OFF if "admission" in without else admission,
         )
         service.submit()
         service.run(HORIZON)
@@ -91,12 +97,29 @@ def _at_once(real: Callable[..., Hold]) -> Callable[..., Hold]:
     return lambda *args: with_rules(real(*args), allow=RAMP_END)
 
 
+def _uncensored(patch: pytest.MonkeyPatch) -> None:
+    """As if those that are not done, or were cut off, told nothing of what jobs take."""
+    real = costs.believed
+    patch.setattr(costs, "believed", lambda known, group, unfinished=(): real(known, group))
+
+
+def _unlooked(patch: pytest.MonkeyPatch) -> None:
+    for room in (admission, admitting):
+        patch.setattr(room, "LOOK", 1)
+
+
 PARTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "canary": lambda patch: patch.setattr(policy, "reopening", _at_once(policy.reopening)),
     "ramp": lambda patch: patch.setattr(policy, "widened", lambda hold, most: None),
     "start": lambda patch: patch.setattr(policy, "starting", _at_once(policy.starting)),
     "margin": lambda patch: None,
     "jitter": lambda patch: None,
+    "early": lambda patch: None,
+    "rest": lambda patch: patch.setattr(reopening, "REST_MOST", 0.0),
+    "admission": lambda patch: None,
+    "backfill": _unlooked,
+    "censoring": _uncensored,
+    "caution": lambda patch: patch.setattr(admitting, "Outlook", partial(admission.Outlook, caution=0.0)),
 }
 
 
@@ -112,4 +135,6 @@ def rules(without: tuple[str, ...]) -> Rules:
     made = Rules()
     if "margin" in without:
         made = with_rules(made, margin_exact=0.0, margin_printed=0.0)
+    if "early" in without:
+        made = with_rules(made, early=None)
     return with_rules(made, spread=0.0) if "jitter" in without else made

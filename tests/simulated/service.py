@@ -19,7 +19,7 @@ from simulated.supervised import HOST, Supervised
 from simulated.words import Words
 from simulated.work import Task
 from tidegate import policy
-from tidegate.model import Account, Batch, NewJob, Spec, scopes
+from tidegate.model import Account, Admission, Batch, NewJob, Spec, scopes
 
 SELDOM = 600.0  # seconds
 
@@ -32,13 +32,14 @@ class Service(Supervised):
     allowances: dict[str, Allowance]
     scenario: Scenario
     tally: Tally
+    admission: Admission = Admission.ON
     tick: float = SELDOM
     behind: int = 0  # launches behind a shut gate
     _ids: dict[int, Task] = field(default_factory=dict)
 
     def submit(self) -> None:
         """Hand everything in, batch by batch."""
-        accounts = [Account(name=name, cautious=True) for name in self.allowances]
+        accounts = [Account(name=name, cautious=True, admission=self.admission) for name in self.allowances]
         self.store.set_accounts(accounts, self.time.now())
         for batch in dict.fromkeys(task.batch for task in self.tasks):
             some = [task for task in self.tasks if task.batch == batch]
