@@ -17,7 +17,7 @@ LAPS = [Lap(batch=1, account="acct", group="", seconds=90.0, spent=100.0, drawn=
 
 
 def meter(window: Window = Window.FIVE_HOURS, **more: object) -> Meter:
-    said = {"begins_at": NOW - HOUR, "drawn": 30_000.0, "drawn_at_reading": 20_000.0, "used": 0.2, **more}
+    said = {"begins_at": NOW - HOUR, "drawn": 30_000.0, "drawn_at_reading": 20_000.0, "used": 0.195, **more}
     return Meter(scope="acct", window=window, **said)  # type: ignore[arg-type]
 
 
@@ -39,7 +39,7 @@ def test_what_was_drawn_since_the_last_reading_is_used_too() -> None:
 
 
 def test_windows_that_are_over_tell_how_much_fits_into_one() -> None:
-    past = (tide(used=0.5, drawn=90_000.0, drawn_at_reading=80_000.0), tide(refused=True, drawn=170_000.0))
+    past = (tide(used=0.495, drawn=90_000.0, drawn_at_reading=80_000.0), tide(refused=True, drawn=170_000.0))
     one = found(meter(), tides=past)
     assert one.rate == pytest.approx(10 / ((20_000 + 80_000 + 170_000) / 1.7))
     assert one.doubt < found(meter()).doubt

@@ -18,7 +18,7 @@ from tidegate.lengths import Drawn, Length
 
 HORIZON: Final = 60 * 86400.0
 REOPENS: Final = 120.0  # seconds that a canary and the ramp after it take
-LAST: Final = 2  # jobs for each slot that are drawn one by one; those before them are as good as a fluid
+LAST: Final = 4  # jobs for each slot that are drawn one by one; those before them are as good as a fluid
 STEPS: Final = 4000
 NEAR: Final = 1e-6
 

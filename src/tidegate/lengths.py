@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 LEAST: Final = 0.05  # seconds: less cannot be told from the cost of a launch
-SIGMA, DEGREES = 0.7, 3.0  # of the spread before anything is known, and how many jobs that is worth
+SIGMA, DEGREES = 0.8, 2.0  # of the spread before anything is known, and how many jobs that is worth
 SIGMA_LEAST, SIGMA_MOST = 0.02, 1.5  # a wider spread says that a mean is anybody's guess
 PULL = 2.0  # jobs that what is known of all groups together is worth for one of them
 HALF = 0.5  # of a job that has ended: what one is worth of which only a part is seen

@@ -12,7 +12,8 @@ from tidegate.model import LENGTHS, Meter, Tide
 from tidegate.prospect import Lap
 
 LEAST: Final = 0.03  # of a window: from less nothing is learned
-DOUBT, DOUBT_LEAST = 0.15, 0.03  # what one whole window leaves in doubt of how much fits into one, and the best ones
+FLOORED: Final = 0.005  # by which what is told is less in the mean: hundredths are floored
+DOUBT, COARSE = 0.06, 0.012  # how far the capacity of one window is from that of others, and a reading of it from true
 
 
 def quotas(meters: Iterable[Meter], tides: Iterable[Tide], laps: Iterable[Lap], now: datetime) -> list[Quota]:
@@ -40,14 +41,14 @@ def _quota(meter: Meter, tides: Sequence[Tide], per_second: float, now: datetime
         ends=None if over or ends is None else (ends - now).total_seconds(),
         length=length.total_seconds(),
         rate=per_second / capacity,
-        doubt=max(DOUBT / math.sqrt(whole), DOUBT_LEAST),
+        doubt=math.hypot(DOUBT, COARSE / whole),
     )
 
 
 def _seen(one: Meter | Tide) -> Iterator[tuple[float, float]]:
     """How much was drawn while how much of a window was used, where that tells anything."""
     refused = one.refused if isinstance(one, Tide) else one.refused_at is not None
-    drawn, used = (one.drawn, 1.0) if refused else (one.drawn_at_reading, one.used or 0.0)
+    drawn, used = (one.drawn, 1.0) if refused else (one.drawn_at_reading, (one.used or 0.0) + FLOORED)
     if drawn > 0 and used >= LEAST:
         yield drawn, used
 
@@ -56,4 +57,5 @@ def _used(meter: Meter, capacity: float) -> float:
     """What is used by now, of which a part may not have been read yet."""
     if meter.refused_at is not None:
         return 1.0
-    return min((meter.used or 0.0) + (meter.drawn - meter.drawn_at_reading) / capacity, 1.0)
+    told = 0.0 if meter.used is None else meter.used + FLOORED
+    return min(told + (meter.drawn - meter.drawn_at_reading) / capacity, 1.0)

@@ -9,13 +9,15 @@ from datetime import datetime
 from msgspec import Struct
 
 from tidegate.model import Attempt, Balance, Batch, Event, Hold, Job, State, Supervisor
-from tidegate.night import closings, cost, ends, groups, spells, status, steps
+from tidegate.night import closings, cost, ends, groups, hindsight, spells, status, steps
 from tidegate.night.closings import Closing
 from tidegate.night.cost import Cost
 from tidegate.night.ends import Ends, Failures
 from tidegate.night.groups import Row
+from tidegate.night.hindsight import Hindsight
 from tidegate.night.status import Standing
 from tidegate.night.steps import Cause, Step
+from tidegate.prospect import Forecast
 
 
 class Facts(Struct, frozen=True, kw_only=True):
@@ -23,6 +25,7 @@ class Facts(Struct, frozen=True, kw_only=True):
 
     `events` are those of its jobs, of every scope, and of supervisors, since the batch was submitted; `needed` says for
     each job that needs others until when it waited for them (None: it still does). `works`: somebody works on it.
+    `forecasts` are those of its end.
     """
 
     batch: Batch
@@ -36,6 +39,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     balances: Sequence[Balance] = ()
     supervisors: Sequence[Supervisor] = ()
     needed: Mapping[int, datetime | None] = {}
+    forecasts: Sequence[Forecast] = ()
 
 
 class Picture(Struct, frozen=True, kw_only=True):
@@ -58,6 +62,7 @@ class Picture(Struct, frozen=True, kw_only=True):
     waited: Mapping[Cause, float]
     failures: Sequence[Failures]
     cost: Cost
+    hindsight: Hindsight | None = None
 
 
 def draw(facts: Facts) -> Picture:
@@ -88,6 +93,7 @@ def draw(facts: Facts) -> Picture:
         waited=steps.waited(walked, end),
         failures=ends.folded(facts.jobs, facts.attempts),
         cost=cost.total(facts.attempts, facts.jobs),
+        hindsight=hindsight.of(facts.forecasts, end if _is_over(facts) else None),
     )
 
 
@@ -95,5 +101,8 @@ def _bounds(facts: Facts) -> tuple[datetime, datetime]:
     """From the first job's submission to the last one's end, or to now where some have not ended."""
     begin = min((job.created_at for job in facts.jobs), default=facts.now)
     ended = [job.ended_at for job in facts.jobs if job.ended_at is not None]
-    over = len(ended) == len(facts.jobs) and ended
-    return begin, max(begin, max(ended) if over else facts.now)
+    return begin, max(begin, max(ended) if _is_over(facts) else facts.now)
+
+
+def _is_over(facts: Facts) -> bool:
+    return bool(facts.jobs) and all(job.ended_at is not None for job in facts.jobs)

@@ -40,6 +40,7 @@ def _facts(desk: Desk, batch: Batch) -> Facts:
         balances=_balances(store, batch, jobs, desk.page.now),
         supervisors=store.supervisors(),
         needed=_needed(store, jobs),
+        forecasts=store.forecasts(batch.id),
     )
 
 

@@ -18,7 +18,16 @@ STATES = tuple(State)
 
 def text(told: Told) -> str:
     """The whole report."""
-    parts = [_head(told), _verdict(told), _groups(told), _gate(told), _time(told), _failures(told), _work(told)]
+    parts = [
+        _head(told),
+        _verdict(told),
+        _groups(told),
+        _gate(told),
+        _time(told),
+        _foretold(told),
+        _failures(told),
+        _work(told),
+    ]
     parts.append(_cost(told))
     parts += [_going_on(told), _versions(told)]
     return "\n\n".join("\n".join(lines) for part in parts if (lines := list(part))) + "\n"
@@ -118,6 +127,14 @@ def _time(told: Told) -> Iterator[str]:
     for cause in words.told_causes(told):
         spent, waited = picture.spent.get(cause, 0.0), picture.waited.get(cause, 0.0)
         yield _line([plainly(words.cause(cause)), span(spent), f"{spent / whole:.0%}", span(waited) if waited else ""])
+
+
+def _foretold(told: Told) -> Iterator[str]:
+    lines = list(words.foretold(told))
+    if lines:
+        yield "## What was foretold"
+        yield ""
+        yield from (f"- {plainly(line)}" for line in lines)
 
 
 def _failures(told: Told) -> Iterator[str]:

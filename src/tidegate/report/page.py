@@ -24,7 +24,7 @@ STATES = tuple(State)
 
 def text(told: Told) -> str:
     """The whole page."""
-    parts = [_verdict, _time, _gate, _groups, _failures, _work, _cost, _going_on]
+    parts = [_verdict, _time, _foretold, _gate, _groups, _failures, _work, _cost, _going_on]
     body = "".join(line for part in parts for line in part(told))
     name, path = words.title_of(told.batch)
     return whole(name, (f'<p class="dim">{plainly(path)}</p>' if path else "") + body)
@@ -177,6 +177,13 @@ def _groups(told: Told) -> Iterator[str]:
     if trials:
         yield '<p class="dim">Shares are of the valid results (succeeded or failed), with Wilson\'s 95 % interval.</p>'
     yield "</section>"
+
+
+def _foretold(told: Told) -> Iterator[str]:
+    if lines := list(words.foretold(told)):
+        yield "<section><h2>What was foretold</h2>"
+        yield "".join(f"<p>{plainly(words.sentence(line))}.</p>" for line in lines)
+        yield "</section>"
 
 
 def _failures(told: Told) -> Iterator[str]:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from tidegate import __version__, codes
-from tidegate.look import budgets, plain
+from tidegate.look import budgets, foretold, plain
 from tidegate.model import Batch, Hold, Origin, State
 from tidegate.night.cost import Known
+from tidegate.night.hindsight import Hindsight
 from tidegate.night.status import Standing
 from tidegate.report import words
 from tidegate.report.told import Told
@@ -51,6 +52,7 @@ def form(told: Told) -> plain.Form:
             "input_tokens": _known(cost.input_tokens),
             "output_tokens": _known(cost.output_tokens),
         },
+        "foretold": _foretold(picture.hindsight),
         "budgets": budgets.forms(picture.facts.balances),
         "versions": {name: list(some) or None for name, some in told.versions.items()},
         "state_dir": str(told.state),
@@ -71,6 +73,18 @@ def standing(batch: Batch, now: datetime, counts: Mapping[State, int], stands: S
         "pause_count": pauses,
         "code": codes.ended(counts) if _is_over(counts) else None,
         "jobs": {"total": sum(jobs.values()), **jobs},
+    }
+
+
+def _foretold(found: Hindsight | None) -> plain.Form | None:
+    """What was foretold on the way; how good that was is null until the batch is over."""
+    if found is None:
+        return None
+    return {
+        "forecasts": [foretold.form(one) for one in found.forecasts],
+        "mean_error_seconds": None if found.error is None else round(found.error, 3),
+        "ended_by_p50": found.by_p50,
+        "ended_by_p90": found.by_p90,
     }
 
 

@@ -17,9 +17,11 @@ from tidegate.night.closings import Closing
 from tidegate.night.cost import Known
 from tidegate.night.ends import Failures
 from tidegate.night.groups import Share
+from tidegate.night.hindsight import picked
 from tidegate.night.steps import HELD, OPENING, Cause
 from tidegate.report.told import Told
 
+FORETOLD_MOST = 6  # forecasts that are told one by one
 WORK_MOST = 50  # directories and branches that are told one by one
 LEAST = 0.5  # seconds: less is told as 0 s
 STATUS = {
@@ -230,6 +232,29 @@ def effects(one: Closing) -> str:
     back = f"; {counted(one.refused, 'launch', 'launches')} taken back between claim and start" if one.refused else ""
     launched = f"{one.launched} launched" if one.launched else "nothing was launched"
     return f"{cut}{went_on}{back}; {launched} while it was shut"
+
+
+# --- what was foretold ---
+
+
+def foretold(told: Told) -> Iterator[str]:
+    """What was foretold on the way, and how good that was."""
+    found = told.picture.hindsight
+    if found is None:
+        return
+    for one in picked(found, FORETOLD_MOST):
+        yield f"forecast at {_minute(told, one.at)}: {_minute(told, one.p50)} (p90 {_minute(told, one.p90)})"
+    if len(found.forecasts) > FORETOLD_MOST:
+        yield f"these are {FORETOLD_MOST} of {len(found.forecasts)} forecasts"
+    if found.error is not None:
+        several = len(found.forecasts)
+        by = f"it had ended by p50 in {found.by_p50} of {several} and by p90 in {found.by_p90}"
+        yield f"it ended at {_minute(told, told.picture.end)}: the mean error was {span(found.error)}, {by}"
+
+
+def _minute(told: Told, instant: datetime | None) -> str:
+    """A local time to the minute: nobody knows it better ahead."""
+    return at(told, instant).rpartition(":")[0]
 
 
 # --- failures ----------------------------------------------------------------------------------
