@@ -10,7 +10,8 @@ from simulated.agent import Tally
 from simulated.allowance import Allowance
 from simulated.runs import HORIZON, opened
 from simulated.scenario import Scenario
-from simulated.service import HOST, Service
+from simulated.service import Service
+from simulated.supervised import HOST
 from simulated.work import tasks
 from tidegate.forecast import foresee
 from tidegate.foretell import scene
@@ -21,21 +22,24 @@ SHARES = 0.1, 0.25, 0.5  # of the jobs that have ended
 LOOK = 300.0  # seconds between two looks at how many have
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, kw_only=True)
 class Foreseeing(Service):
     """A run of which the end is foretold when so many of the jobs have ended."""
 
     told: dict[float, list[Forecast]] = field(default_factory=dict)
+    _looks: bool = False
 
-    def _submit(self) -> None:
-        Service._submit(self)
-        self.loop.call_later(LOOK, self._look)
+    def asked(self, job: int, n: int, session: str | None) -> None:
+        Service.asked(self, job, n, session)
+        if not self._looks:
+            self._looks = True
+            self.loop.call_later(LOOK, self._look)
 
     def _look(self) -> None:
         counts = self.store.counts()
         done = 1 - (counts[State.QUEUED] + counts[State.RUNNING]) / sum(counts.values())
         if (due := [share for share in SHARES if done >= share and share not in self.told]) and done < 1:
-            found = foresee(scene(self.store, self.time.now(), host=HOST, slots=self.scenario.slots))
+            found = foresee(scene(self.store, self.time.now(), host=HOST, slots=self.slots))
             self.told |= dict.fromkeys(due, found)
         self.loop.call_later(LOOK, self._look)
 
@@ -60,7 +64,16 @@ def foreseen(workload: str, scenario: Scenario, seed: int) -> list[Told]:
     work = tasks(scenario.workload or workload, seed, scenario)
     allowances = {name: Allowance(scenario, Random(f"{name}-{seed}")) for name in {task.account for task in work}}
     with opened("memory") as store:
-        run = Foreseeing(work, allowances, scenario, store, Tally(), seed=seed)
+        run = Foreseeing(
+            tasks=work,
+            allowances=allowances,
+            scenario=scenario,
+            store=store,
+            slots=scenario.slots,
+            tally=Tally(),
+            seed=seed,
+        )
+        run.submit()
         run.run(HORIZON)
         ends = {job.batch: job.ended_at for job in sorted(store.jobs(most=10_000), key=lambda job: str(job.ended_at))}
     found = []
