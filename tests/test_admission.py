@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from test_costs import known
 
-from tidegate import admission
+from tidegate import admission, costs
 from tidegate.admission import Lack, Load, Outlook, decide
 from tidegate.model import Attempt, Share, Window
 from tidegate.windows import Left
@@ -60,6 +60,40 @@ def test_a_fresh_window_takes_the_first_however_large_it_is() -> None:
     assert isinstance(decide(seeing(left(85.0), running=crowd), [LARGE, SMALL]), Lack)
 
 
+def test_what_is_fresh_and_what_is_left_over_is_measured_by_the_window() -> None:
+    crowd = (LARGE,) * 8
+    assert isinstance(decide(seeing(left(89.9), running=crowd), [LARGE]), Lack)
+    assert decide(seeing(left(90.0), running=crowd), [LARGE]) == 0
+    assert isinstance(decide(seeing(left(3.0, stale=900.0), running=()), [LARGE]), Lack)
+    assert decide(seeing(left(3.01, stale=900.0), running=()), [LARGE]) == 0
+    assert decide(seeing(left(3.0, stale=901.0), running=()), [LARGE]) == 0
+
+
+def test_what_just_fits_goes() -> None:
+    """Both draw 8 until the reset, one in each second, for they are far from their ends."""
+    paced = {"b/g": known(20.0, 25.0, 30.0, pace=1.0)}
+    long = Load(group="b/g", least=1000.0)
+    tight = seeing(left(16.0, seconds=8.0, spread=0.0), costs=paced, running=(replace(long, seconds=0.0),))
+    assert decide(tight, [long]) == 0
+    assert isinstance(decide(replace(tight, windows=(left(15.9, seconds=8.0, spread=0.0),)), [long]), Lack)
+    alone = seeing(left(8.0, seconds=8.0, spread=1.0, kept=30.0), costs=paced, running=())
+    assert decide(alone, [long]) == 0
+    assert isinstance(decide(replace(alone, windows=(left(7.9, seconds=8.0, spread=1.0, kept=30.0),)), [long]), Lack)
+
+
+def test_what_jobs_that_are_not_done_have_shown_counts_for_their_own_group_alone() -> None:
+    outlook = seeing(left(20.0), costs={"b/small": known(2.0, 3.0, 2.5)}, caution=0.0)
+    assert decide(outlook, [SMALL]) == 0
+    assert isinstance(decide(outlook, [*[replace(SMALL, least=12.0)] * 5, SMALL]), Lack)
+    assert decide(outlook, [*[Load(group="c/other", least=12.0)] * 5, SMALL]) == 5
+
+
+def test_a_job_that_begins_anew_is_expected_to_take_what_its_attempts_have_shown() -> None:
+    outlook = seeing(left(30.0), caution=0.0)
+    assert decide(outlook, [LARGE]) == 0
+    assert isinstance(decide(outlook, [replace(LARGE, least=30.0)]), Lack)
+
+
 def test_of_what_is_kept_for_a_person_nothing_is_taken_though_nothing_runs() -> None:
     """But a fresh window takes what no part of it that may be used would hold."""
     kept = {"kept": 30.0, "seconds": math.inf}
@@ -86,6 +120,22 @@ def test_what_a_person_expects_of_a_job_counts_until_its_group_has_told() -> Non
     assert isinstance(decide(seeing(FIVE, week, costs={}), [replace(said, share=Share(0.9))]), Lack)
 
 
+def test_half_of_what_a_person_expects_is_how_far_it_may_be_off() -> None:
+    small = costs.rest(costs.believed(COSTS, "b/small") or costs.told(1.0, 1.0, 1.0), 0.0)
+    for share, spread in ((Share(0.2), 10.0), (Share(0.2, 0.04), 4.0)):
+        lack = decide(seeing(left(20.0, spread=3.0)), [Load(group="b/new", share=share)])
+        assert isinstance(lack, Lack)
+        assert lack.needed == pytest.approx((small.mean + 20.0) / 100)
+        assert lack.spread == pytest.approx(math.sqrt(small.variance + spread**2 + 3.0**2) / 100)
+
+
+def test_what_a_person_expects_comes_at_the_pace_of_what_is_known_and_ends_with_three_jobs_that_are_done() -> None:
+    said = Load(group="b/new", share=Share(0.9))
+    assert decide(seeing(left(20.0, seconds=60.0), costs=SLOW), [said]) == 0
+    three = COSTS | {"b/new": known(2.0, 2.5, 3.0)}
+    assert decide(replace(OUTLOOK, costs=three), [said]) == 0
+
+
 def test_attempts_show_what_a_job_has_done_and_takes_at_least() -> None:
     one = Attempt(job=1, n=1, supervisor="me", epoch=1, started_at=UNTIL, outcome="limited", drawn=5.0)
     on, anew = replace(one, resumes=True, drawn=2.0), replace(one, drawn=1.0)
@@ -93,10 +143,9 @@ def test_attempts_show_what_a_job_has_done_and_takes_at_least() -> None:
     assert admission.shown([one, on], goes_on=True) == (7.0, 7.0)
     assert admission.shown([one, on, anew], goes_on=True) == (1.0, 7.0)
     assert admission.shown([one, on, anew], goes_on=False) == (0.0, 7.0)
-    assert admission.shown([one, replace(one, stage="check"), replace(one, outcome="unclaimed")], goes_on=True) == (
-        5.0,
-        5.0,
-    )
+    judged, unclaimed = replace(one, stage="check", drawn=9.0), replace(one, outcome="unclaimed", drawn=8.0)
+    assert admission.shown([one, judged, unclaimed], goes_on=True) == (5.0, 5.0)
+    assert admission.shown([anew, replace(one, drawn=7.0), anew, on], goes_on=True) == (3.0, 7.0)
 
 
 def test_every_window_must_have_room() -> None:
@@ -124,6 +173,7 @@ def test_what_goes_on_in_its_session_reads_again_what_it_has_done() -> None:
 def test_while_nothing_is_known_of_such_jobs_half_of_a_window_is_for_finding_out() -> None:
     knows_nothing = replace(OUTLOOK, costs={})
     assert decide(replace(knows_nothing, windows=(left(51.0),)), [NEW]) == 0
+    assert isinstance(decide(replace(knows_nothing, windows=(left(50.0),)), [NEW]), Lack)
     assert decide(replace(knows_nothing, windows=(left(49.0),)), [NEW]) == Lack(
         window=Window.FIVE_HOURS, left=0.49, until=UNTIL
     )
@@ -164,6 +214,7 @@ def test_a_pace_that_nobody_knows_is_no_hindrance() -> None:
             "16:00",
             "nobody knows yet what such jobs take, 40 % left until 16:00",
         ),
+        (Lack(window=Window.FIVE_HOURS, left=0.89), "", "nobody knows yet what such jobs take, 89 % left"),
     ],
 )
 def test_the_reason_has_the_numbers(lack: Lack, until: str, said: str) -> None:
