@@ -50,8 +50,7 @@ def test_a_batch_whose_name_is_a_path_is_believed_as_soon_as_three_of_its_jobs_a
 def test_what_few_jobs_tell_is_believed_to_be_wider_and_their_pace_is_that_of_all_their_seconds() -> None:
     two = known(*[math.exp(-1), math.exp(1)] * 2, pace=100.0)
     found = belief({"b/g": two}, "b/g")
-    assert (found.mu, found.sigma) == (pytest.approx(0.0), pytest.approx(1.25))
-    assert found.pace == pytest.approx(100.0)
+    assert (found.mu, found.sigma, found.pace) == pytest.approx((0.0, 1.25, 100.0))
 
 
 def test_nothing_is_believed_before_three_jobs_of_an_account_are_done() -> None:
@@ -179,7 +178,7 @@ def test_a_job_that_begins_anew_draws_at_least_what_it_has_drawn_before() -> Non
 
 def test_what_refutes_a_belief_is_told_by_what_was_drawn_alone() -> None:
     rest = costs.rest(Belief(0.0, 0.15, 1.0), 1e9)
-    assert (rest.mean, rest.variance) == (pytest.approx(0.5e9), pytest.approx(0.1 * 1.5e9**2))
+    assert (rest.mean, rest.variance) == pytest.approx((0.5e9, 0.1 * 1.5e9**2))
     assert costs.rest(Belief(0.0, 0.15, 1.0), 1e9, 1e8).mean == pytest.approx(1e8)
 
 

@@ -199,6 +199,7 @@ BURSTS = [
     ("the one that ran alone", None, 1, None),
     ("while as many run as before it", (22, -61), 23, 22),
     ("a moment after it", (22, -59), 20, 22),
+    ("in the same moment", (22, 0), 20, 22),
     ("where that was too many as well", (22, -60), 22, 15),
     ("the clock was set back", (22, 1), 22, 15),
 ]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from msgspec.structs import replace
 
-from stores.world import Claim, World, names
+from stores.world import Claim, World, incarnation, names
 from tidegate.admission import LOOK
 from tidegate.look import plain, why
 from tidegate.look.words import Page
@@ -68,6 +68,15 @@ def test_a_job_that_does_not_fit_waits_and_one_behind_it_that_fits_goes(world: W
     in_group(world, "small", "s1")
     assert names(world.claim(3)) == ["s1"]
     assert world.claim(3) == []
+
+
+def test_behind_a_job_that_does_not_fit_one_goes_that_its_supervisor_may_start(world: World, ends: datetime) -> None:
+    runs(world)
+    read(world, 0.9, ends)
+    in_group(world, "large", "mine", priority=1)
+    in_group(world, "small", "another's", "mine too")
+    world.store.enter(replace(incarnation("part"), only=("mine*",)))
+    assert names(world.claim(3, by="part")) == ["mine too"]
 
 
 def test_why_a_job_waits_is_known_and_told_once_for_each_window(world: World, ends: datetime) -> None:

@@ -32,6 +32,10 @@ def test_the_epoch_of_an_attempt_is_the_seq_of_its_claim(world: World) -> None:
     (_, first), (_, second) = world.claim(2)
     claimed = world.events("attempt claimed")
     assert [event.seq for event in claimed] == [first.epoch, second.epoch]
+    assert [(event.at, event.job, event.attempt, event.scope) for event in claimed] == [
+        (START, first.job, 1, None),
+        (START, second.job, 1, None),
+    ]
     assert claimed[0].data == {"n": 1, "canary": False, "resumes": False, "account": "acct"}
 
 

@@ -245,6 +245,8 @@ def test_at_the_reset_one_canary_goes_then_two_then_four(world: World) -> None:
     (canary,) = world.claim(99)
     assert canary[1].canary
     assert world.hold("acct").canary == canary[0].id
+    told = world.events("attempt claimed")[-1]
+    assert (told.job, told.attempt, told.scope, told.data["canary"]) == (canary[0].id, canary[1].n, "acct", True)
     assert world.claim(99) == []
     assert [hold.allow for hold in world.progress(canary)] == [2]
     (second,) = world.claim(99)

@@ -73,6 +73,7 @@ def test_after_its_agent_a_job_waits_for_its_check_in_the_lane_of_that_account(w
     ended = world.finish(check(world))
     assert (ended.state, ended.account, ended.model, ended.session) == (State.SUCCEEDED, "claude", "opus", "s-1")
     assert [one.stage for one in world.store.attempts(ended.id)] == ["", "check"]
+    assert [one.data.get("stage") for one in world.events("attempt claimed")] == [None, "check"]
     assert world.store.counts(account="claude")[State.SUCCEEDED] == 1
 
 
