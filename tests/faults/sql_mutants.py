@@ -23,11 +23,16 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from faults.trials import End, Quiet, Trials
 
 TESTS = Path(__file__).parents[1]
-FILES = ("claims", "gates", "needs", "finishes", "groups", "steering", "hours", "submits", "looking", "forgetting")
+FILES = (
+    *("claims", "gates", "needs", "finishes", "groups", "steering", "hours", "submits", "looking", "forgetting"),
+    *("reopenings", "admitting", "metering", "reserves"),
+)
 CLAIM = (  # who decides what is claimed
-    *("due_holds", "next_end", "wide_holds", "put_hold", "drop_hold", "opening", "put_opening", "has_shut"),
-    *("promote", "next_job", "waiting", "waiting_of", "ready", "heads", "busy", "crowd", "account", "put_account"),
-    *("put_job", "put_attempt", "count_met", "meet"),
+    *("due_holds", "early_holds", "next_end", "next_early", "wide_holds", "put_hold", "drop_hold"),
+    *("opening", "put_opening", "has_shut", "habit", "put_habit"),
+    *("promote", "next_job", "waiting", "waiting_of", "ready", "ready_only", "heads", "busy", "crowd"),
+    *("account", "put_account", "put_job", "put_attempt", "count_met", "meet"),
+    *("meters_on", "tides", "costs", "drafts", "underway", "held", "put_held", "drop_held"),
 )
 OPTIONS = ["-qqs", "-n0", "--timeout=60", "-p", "no:cacheprovider", "-m", "not slow and not hypothesis", "-k", "sqlite"]
 SLOW = 0.5  # seconds on a processor: a test that takes longer is not asked
