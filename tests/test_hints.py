@@ -112,6 +112,11 @@ def test_what_is_expected_of_several_jobs_is_added_up_and_their_spreads_as_indep
     assert hints.total([job("a")]) == (Hint(), 0)
 
 
+def test_jobs_of_a_group_are_of_one_kind_where_about_as_much_is_expected_of_them() -> None:
+    kinds = [hints.kind("b/g", share) for share in (None, Share(0.02), Share(0.022, 0.01), Share(0.4), Share(0.0001))]
+    assert kinds == ["b/g", "b/g ~2.2%", "b/g ~2.2%", "b/g ~38%", "b/g ~0.012%"]
+
+
 FILE = """
 [groups.g]
 command = ["true"]

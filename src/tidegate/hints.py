@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from math import sqrt
+from math import log, sqrt
 from typing import Final
 
 from msgspec import Struct
@@ -15,6 +15,7 @@ from tidegate.budget import length
 from tidegate.model import NewJob, Share
 
 MOST: Final = 1000  # percent of a window
+STEP: Final = 1.5  # by which shares differ that are not about the same
 DIGITS: Final = 6  # behind the point, in what is read again
 PERCENT: Final = r"(\d{1,4}(?:\.\d{1,6})?)\s*%"
 SHARE: Final = re.compile(rf"{PERCENT}(?:\s*(?:±|\+-|\+/-)\s*{PERCENT})?", re.ASCII)
@@ -85,6 +86,11 @@ def said(seconds: float | None, share: Share | None) -> str:
     """The same in a sentence: "10 min, 2% ± 1% of a 5-hour window"; "" where nothing is said."""
     parts = (length(seconds) if seconds is not None else "", f"{words(share, 2)} of a 5-hour window" if share else "")
     return ", ".join(part for part in parts if part)
+
+
+def kind(group: str, share: Share | None) -> str:
+    """A name for the jobs of a group of which about as much is expected: what these have cost tells of one another."""
+    return group if share is None else f"{group} ~{STEP ** round(log(share.mean * 100, STEP)):.2g}%"
 
 
 def total(jobs: Iterable[NewJob]) -> tuple[Hint, int]:

@@ -12,7 +12,7 @@ from stores.world import Claim, World, incarnation, names
 from tidegate.admission import LOOK
 from tidegate.look import plain, why
 from tidegate.look.words import Page
-from tidegate.model import Account, Admission, Batch, Held, Interrupted, NewJob, Reading, Spec, Window
+from tidegate.model import Account, Admission, Batch, Held, Interrupted, NewJob, Reading, Share, Spec, Window
 from tidegate.stores.admitting import AGAIN
 
 HOURS = 3600.0
@@ -217,3 +217,29 @@ def test_of_many_lanes_of_an_account_only_some_are_looked_through(world: World, 
         new = [NewJob(name=f"{n}{i}", account="acct", group="large", spec=Spec(prompt="x")) for i in range(LOOK)]
         world.store.submit(Batch(f"b{n}"), new, world.now, whole=False)
     assert world.claim() == []
+
+
+def hinted(world: World, share: float, *jobs: str) -> None:
+    new = [
+        NewJob(name=job, account="acct", group="g", share=Share(share, share / 10), spec=Spec(prompt="do it"))
+        for job in jobs
+    ]
+    world.store.submit(Batch("b"), new, world.now, whole=False)
+
+
+def test_a_job_of_which_more_is_expected_than_of_others_of_its_group_is_not_taken_for_one_of_them(
+    world: World, ends: datetime
+) -> None:
+    hinted(world, 0.01, "h0", "h1", "h2")
+    for _ in range(3):
+        claim = world.take()
+        world.wait(60)
+        world.finish(claim, drawn=100.0)
+    assert [(one.group, one.jobs) for one in world.store.costs("acct")][:1] == [("b/g ~1%", 3)]
+    runs(world)
+    read(world, 0.9, ends)
+    hinted(world, 0.4, "big")
+    assert world.claim() == []
+    assert held(world).needed == pytest.approx(0.43, abs=0.05)
+    hinted(world, 0.01, "h3")
+    assert names(world.claim(2)) == ["h3"]

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from tidegate import admission, reserve, windows
+from tidegate import admission, hints, reserve, windows
 from tidegate.admission import LOOK, Lack, Load, Outlook
 from tidegate.model import Account, Admission, Held, Meter
 from tidegate.stores.rows import Candidate, Draft, Lane, Rows, iso_or_none
@@ -89,13 +89,26 @@ class Admitting:
 
     def _queued(self, one: Draft) -> Load:
         drawn, least = self._shown(one, goes_on=one.session)
-        return Load(group=one.group, drawn=drawn, least=least, goes_on=one.session and drawn > 0, share=one.share)
+        return Load(
+            group=hints.kind(one.group, one.share),
+            drawn=drawn,
+            least=least,
+            goes_on=one.session and drawn > 0,
+            share=one.share,
+        )
 
     def _running(self, one: Draft) -> Load:
         assert one.started_at is not None, "it runs"
         drawn, least = self._shown(one, goes_on=True) if one.launches > 1 else (one.drawn, one.drawn)
         seconds = max((self._now - one.started_at).total_seconds(), 0.0)
-        return Load(group=one.group, drawn=drawn, least=least, seconds=seconds, lately=one.drawn, share=one.share)
+        return Load(
+            group=hints.kind(one.group, one.share),
+            drawn=drawn,
+            least=least,
+            seconds=seconds,
+            lately=one.drawn,
+            share=one.share,
+        )
 
     def _shown(self, one: Draft, *, goes_on: bool) -> tuple[float, float]:
         return admission.shown(self._rows.attempts_of(one.job) if one.launches else (), goes_on=goes_on)

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from tidegate import runs, tides
+from tidegate import hints, runs, tides
 from tidegate.model import (
     LENGTHS,
     Attempt,
@@ -93,7 +93,7 @@ def count(rows: Rows, job: Job, now: datetime) -> None:
     run = [one for one in runs.last(rows.attempts_of(job.id)) if one.ended_at is not None]
     drawn = math.fsum(one.drawn for one in run)
     if drawn > 0:
-        group = f"{job.batch_name}/{job.group}"
+        group = hints.kind(f"{job.batch_name}/{job.group}", job.share)
         before = rows.cost(job.account, group) or Cost(account=job.account, group=group)
         rows.put_cost(tides.cost(before, drawn, math.fsum(one.seconds or 0.0 for one in run)), now)
 
