@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
@@ -62,6 +62,9 @@ class Odd:
 
     def reader(self, zone: tzinfo) -> Reader:
         return OddReader(self.name)
+
+    def aside(self, session: str, environment: Mapping[str, str]) -> Iterable[Sighting]:
+        return ()
 
 
 @dataclass(frozen=True, slots=True)

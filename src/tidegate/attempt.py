@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
 from functools import cached_property, lru_cache, partial
@@ -433,7 +433,7 @@ class Running:
 
     async def _judge(self, exit: Exit) -> Ended:
         assert self._reader is not None, "what is judged was read"
-        for sighting in (*self._reader.end(exit, self._means.clock.now()), *self._left_behind(exit)):
+        for sighting in (*self._reader.end(exit, self._means.clock.now()), *self._left_behind(exit), *self._aside()):
             await self._sighted(sighting)
         self._seen = policy.heard(self._seen, self._reader.last_words, resumed=self._resumes)
         short = self._child.shortage if self._child is not None else None
@@ -467,6 +467,13 @@ class Running:
             limit = results.refusal(self._cwd, spec.result_files, began, now, self._zone())
             if limit is not None:
                 yield limit
+
+    def _aside(self) -> Iterable[Sighting]:
+        """What the CLI has told in files of its own."""
+        session = self._seen.session or self._session
+        if session is None or not self.draws:
+            return ()
+        return self._agent.aside(session, {**self._means.environment, **self._spec.env})
 
     def _zone(self) -> tzinfo:
         """The zone that the agent prints clock times in."""

@@ -555,7 +555,7 @@ class Supervisor:
             log.exception("directory not removed")
 
     async def _finish(self, attempt: Attempt, ended: Ended) -> Job:
-        if self._gauge.has_heard:
+        if ended.drawn is not None and self._gauge.has_heard:
             await self._gauge.write(self._running.values())
         self._free(attempt)  # before its end is on the disk: the claim that this brings is made after it
         self._unrecorded += 1

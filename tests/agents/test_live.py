@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
@@ -56,6 +57,9 @@ class Replay:
 
     def reader(self, zone: tzinfo) -> Reader:
         return self.agent.reader(zone)
+
+    def aside(self, session: str, environment: Mapping[str, str]) -> Iterable[Sighting]:
+        return self.agent.aside(session, environment)
 
 
 async def lived(recording: Recording, folder: Path) -> tuple[Ended, list[Sighting]]:

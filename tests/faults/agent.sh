@@ -36,10 +36,11 @@ work() { # work LINES PAUSE: two lines for each step, the one on stderr first
 frame() { echo "{\"type\":\"$1\",\"session_id\":\"$session\",$2}"; }
 
 answer() { # answer LINES PAUSE: goes on behind what the session has done
-  read -r _ done <"sessions/$session"
+  read -r _ done _ <"sessions/$session"
   while [ "$done" -lt "$1" ]; do
     n=$((n + 1)) done=$((done + 1))
-    frame assistant "\"message\":{\"model\":\"m\",\"content\":[{\"type\":\"text\",\"text\":\"line $done\"}]}"
+    frame assistant "\"message\":{\"id\":\"msg_$n\",\"model\":\"m\",\"content\":[{\"type\":\"text\",\"text\":\"line $done\"}],\"usage\":{\"input_tokens\":10}}"
+    frame rate_limit_event "\"rate_limit_info\":{\"status\":\"allowed\",\"rateLimitType\":\"five_hour\",\"utilization\":0.0$((done % 10))}"
     echo "$TIDEGATE_JOB $done" >"sessions/$session"
     sleep "$2"
   done

@@ -61,6 +61,7 @@ class Books:
     lanes: list[Row]
     requests: list[Row]
     faults: list[str] = field(default_factory=list)
+    drawn: float = 0.0
 
     @property
     def names(self) -> dict[int, str]:
@@ -86,10 +87,12 @@ def read(database: Path, *, whole: bool = True) -> Books:
         if not list(db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'event'")):
             return Books([], [], [], [], [], [])  # whoever was to make the tables was killed before
         jobs, attempts, events, holds, lanes, requests = (_rows(db, f'SELECT * FROM "{name}"') for name in TABLES)
+        drawn = float(next(db.execute("SELECT total(tokens) FROM draw"))[0])
         faults = [str(row[0]) for row in db.execute("PRAGMA integrity_check")] if whole else ["ok"]
         faults += [f"foreign key of {row[0]}" for row in db.execute("PRAGMA foreign_key_check")] if whole else []
         db.execute("COMMIT")
-    return Books(jobs, attempts, events, holds, lanes, requests, faults=[fault for fault in faults if fault != "ok"])
+    faults = [fault for fault in faults if fault != "ok"]
+    return Books(jobs, attempts, events, holds, lanes, requests, faults=faults, drawn=drawn)
 
 
 def _rows(db: apsw.Connection, sql: str) -> list[Row]:
@@ -164,10 +167,25 @@ def of_output(attempts: Path, said: Sequence[Stamp]) -> Iterator[Violation]:
                 yield Violation("lines", facts)
 
 
+def of_draws(books: Books, attempts: Path) -> Iterator[Violation]:
+    """What an agent has told that it draws is counted once, whoever has read it, and how often."""
+    for row in books.attempts:
+        out = _lines(attempts / f"{row['job']}/{row['n']}/stdout.log")
+        told = 10.0 * sum('"input_tokens":10' in line for line in out)
+        known = row["outcome"] in ("succeeded", "limited")
+        if row["drawn"] > told or (known and row["drawn"] != told):
+            yield Violation("draws", f"job {row['job']} attempt {row['n']} told of {told}, counted are {row['drawn']}")
+    if (whole := sum(row["drawn"] for row in books.attempts)) != books.drawn:
+        yield Violation("draws", f"attempts have drawn {whole}, accounts {books.drawn}")
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text().splitlines() if file.exists() else []
+
+
 def _numbers(file: Path) -> list[int]:
-    text = file.read_text() if file.exists() else ""
     numbers = []
-    for line in text.splitlines():
+    for line in _lines(file):
         if line.startswith("line "):
             numbers.append(int(line[5:]))
         elif '"text":"line ' in line:

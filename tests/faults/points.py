@@ -42,6 +42,7 @@ TRANSACTIONS: Final = {  # methods of the store, with who is killed and what pro
     "note_session": (SUPERVISOR, ""),
     "note_progress": (SUPERVISOR, ""),
     "note_rest": (SUPERVISOR, "freeze"),
+    "note_signals": (SUPERVISOR, ""),
     "hold": (SUPERVISOR, ""),
     "lift": (SUPERVISOR, ""),
     "finish": (SUPERVISOR, ""),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime, tzinfo
 from pathlib import Path
@@ -159,6 +159,9 @@ class Scripted:
 
     def reader(self, zone: tzinfo) -> Any:
         return self
+
+    def aside(self, session: str, environment: Mapping[str, str]) -> tuple[Sighting, ...]:
+        return ()
 
     def read(self, stream: Stream, line: Any, at: datetime) -> tuple[Sighting, ...]:
         return (line,)

@@ -242,6 +242,7 @@ class World:
         self.found += invariants.of_books(books)
         self.found += invariants.of_agents(books, said)
         self.found += invariants.of_output(places.attempts(self.state), said)
+        self.found += invariants.of_draws(books, places.attempts(self.state))
         self.found += invariants.orphans(self.place)
         self.found += [Violation("audit", str(finding)) for finding in audit(self.state)]
         self._check_jobs(books)

@@ -77,6 +77,9 @@ class Agent(Protocol):
     def reader(self, zone: tzinfo) -> Reader:
         """A reader for one attempt whose agent prints clock times in `zone`."""
 
+    def aside(self, session: str, environment: Mapping[str, str]) -> Iterable[Sighting]:
+        """What the CLI has told in files of its own about a session, by the end of an attempt in this environment."""
+
 
 # --- who is who --------------------------------------------------------------------------------
 

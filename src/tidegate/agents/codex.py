@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from msgspec.structs import replace
 
 from tidegate.agents import Command, Reader
-from tidegate.agents.reading import argv, frames
+from tidegate.agents.reading import argv, frames, rollout
 from tidegate.agents.reading.argv import Grammar, Part
 from tidegate.agents.reading.draws import weight_of_all
 from tidegate.agents.reading.frames import Json
@@ -87,6 +87,10 @@ class Codex:
     def reader(self, zone: tzinfo) -> Reader:
         """A reader of `--json` events and of text."""
         return CodexReader(zone)
+
+    def aside(self, session: str, environment: Mapping[str, str]) -> Iterable[Sighting]:
+        """How much of the account's windows is used, by the file of the session."""
+        return rollout.warnings(session, environment)
 
 
 def _is_exec(args: list[Part], place: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 
@@ -36,6 +36,10 @@ class Program:
     def reader(self, zone: tzinfo) -> Reader:
         """A reader of both streams' ends."""
         return ProgramReader(zone)
+
+    def aside(self, session: str, environment: Mapping[str, str]) -> Iterable[Sighting]:  # noqa: ARG002 - the port's
+        """Nothing: all that it tells is in its output."""
+        return ()
 
 
 class ProgramReader:

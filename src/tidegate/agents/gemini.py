@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
@@ -96,6 +96,10 @@ class Gemini:
     def reader(self, zone: tzinfo) -> Reader:
         """A reader of `stream-json`, `json` and text."""
         return GeminiReader(zone)
+
+    def aside(self, session: str, environment: Mapping[str, str]) -> Iterable[Sighting]:  # noqa: ARG002 - the port's
+        """Nothing: all that it tells is in its output."""
+        return ()
 
 
 def _is_subcommand(args: list[Part]) -> bool:

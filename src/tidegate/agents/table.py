@@ -134,6 +134,10 @@ class Table:
         """A reader by this table."""
         return TableReader(self, zone)
 
+    def aside(self, session: str, environment: Mapping[str, str]) -> Iterable[Sighting]:  # noqa: ARG002 - the port's
+        """Nothing: all that it tells is in its output."""
+        return ()
+
 
 PLACE = re.compile(r"\{(\w*)\}")
 PLACES = ("prompt", "session", "args")
