@@ -64,9 +64,9 @@ def test_what_is_fresh_and_what_is_left_over_is_measured_by_the_window() -> None
     crowd = (LARGE,) * 8
     assert isinstance(decide(seeing(left(89.9), running=crowd), [LARGE]), Lack)
     assert decide(seeing(left(90.0), running=crowd), [LARGE]) == 0
-    assert isinstance(decide(seeing(left(3.0, stale=900.0), running=()), [LARGE]), Lack)
-    assert decide(seeing(left(3.01, stale=900.0), running=()), [LARGE]) == 0
-    assert decide(seeing(left(3.0, stale=901.0), running=()), [LARGE]) == 0
+    assert isinstance(decide(seeing(left(3.0, stale=admission.STALE), running=()), [LARGE]), Lack)
+    assert decide(seeing(left(3.01, stale=admission.STALE), running=()), [LARGE]) == 0
+    assert decide(seeing(left(3.0, stale=admission.STALE + 1), running=()), [LARGE]) == 0
 
 
 def test_what_just_fits_goes() -> None:

@@ -18,7 +18,7 @@ LOOK = 24  # candidates of an account that are looked at
 FRESH = 0.9  # of a window: with so much left the first in the queue goes, however much it takes
 HALF = 0.5  # of a window that is left while nothing is known of what jobs take
 HEADROOM = 0.03  # of a window that is too much to leave where nothing runs
-STALE = 900.0  # seconds after which what was told is no reason to let nothing run
+STALE = 6 * 3600.0  # seconds after which what was told is no reason to let nothing run: longer than most windows last
 SETTLES = 300.0  # seconds of an attempt that outweigh the pace of its kind
 AGAIN = 0.15  # of what it has drawn: what a job that goes on in its session reads again
 

@@ -176,6 +176,13 @@ def test_no_statement_reads_through_all_jobs_attempts_or_events(tmp_path: Path) 
     store.close()
 
 
+def test_what_runs_with_an_account_is_found_among_what_runs(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "t.db")
+    plan = [row[3] for row in store._file._db.execute(f"EXPLAIN QUERY PLAN {SQL['underway']}", {"account": "a"})]
+    assert [line for line in plan if line.startswith("SCAN")] == ["SCAN attempt USING INDEX attempt_running"]
+    store.close()
+
+
 # --- what is wrong with a file, in one line ---
 
 

@@ -919,7 +919,7 @@ FROM json_each(:jobs) AS asked CROSS JOIN job ON job.id = asked.value JOIN batch
 -- underway: and of those that run with an account
 SELECT job.id, batch.name || '/' || job."group", job.launches, job.session IS NOT NULL, job.share, job.spread,
   attempt.started_at, attempt.drawn
-FROM attempt JOIN job ON job.id = attempt.job JOIN batch ON batch.id = job.batch
+FROM attempt CROSS JOIN job ON job.id = attempt.job CROSS JOIN batch ON batch.id = job.batch
 WHERE attempt.ended_at IS NULL AND job.account = :account ORDER BY job.id;
 
 -- held: why nothing of an account may start
