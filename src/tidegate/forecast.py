@@ -14,12 +14,13 @@ from msgspec import Struct
 from tidegate import policy
 from tidegate.ahead import HORIZON, Course, End, Flow, Load, Quota
 from tidegate.hours import Hours
-from tidegate.lengths import SIGMA, Length, learn
+from tidegate.lengths import Length, learn
 from tidegate.model import Account, Batch, Group, Hold, Origin, Stand
 from tidegate.prospect import Forecast, Lap, Pile, Week
 
 DRAWS: Final = 80
 SEED: Final = 1  # the same chance at each look: only facts move an end
+HOPED: Final = 0.6  # the spread of what people expect
 SHORT: Final = 5.0  # seconds: of shorter jobs more than their own length counts
 SLOWEST: Final = 20.0  # times the length of a job, for what is around it
 AHEAD: Final = timedelta(days=14)  # for which hours are looked up
@@ -161,7 +162,7 @@ def _expected(piles: Iterable[Pile]) -> Length | None:
     if not said:
         return None
     mean = sum(seconds * jobs for seconds, jobs in said) / sum(jobs for _, jobs in said)
-    return Length(math.log(mean) - SIGMA**2 / 2, SIGMA, 1.0)
+    return Length(math.log(mean) - HOPED**2 / 2, HOPED, 1.0)
 
 
 def _waste(ended: Sequence[Lap], slots: int) -> float:

@@ -10,10 +10,10 @@ from typing import Final
 from msgspec import Struct
 
 LEAST: Final = 0.05  # seconds: less cannot be told from the cost of a launch
-SIGMA, DEGREES = 0.8, 2.0  # of the spread before anything is known, and how many jobs that is worth
+SIGMA, DEGREES = 1.0, 3.0  # of the spread before anything is known, and how many jobs that is worth
 SIGMA_LEAST, SIGMA_MOST = 0.02, 1.5  # a wider spread says that a mean is anybody's guess
 PULL = 2.0  # jobs that what is known of all groups together is worth for one of them
-HALF = 0.5  # of a job that has ended: what one is worth of which only a part is seen
+PART = 0.2  # of a job that has ended: what one is worth of which only a part is seen
 ROUNDS: Final = 12
 
 
@@ -81,7 +81,7 @@ def learn(ended: Sequence[float], under_way: Sequence[float], above: Length | No
         squares += math.fsum(_square(one, mean, sigma, after) for _, one in seen)
         sigma = math.sqrt((squares + DEGREES * least**2) / (number - pull + DEGREES))
         mean = after
-    return Length(mean, sigma, len(logs) + pull + HALF * len(open_))
+    return Length(mean, sigma, len(logs) + pull + PART * len(open_))
 
 
 def _square(least: float, mean: float, sigma: float, around: float) -> float:
