@@ -132,7 +132,7 @@ def test_an_account_runs_no_more_than_it_may() -> None:
 
 def test_accounts_share_the_slots() -> None:
     both = [load(100, account="one"), load(100, batch=2, account="two")]
-    assert ends(both, 4, one=Flow(), two=Flow()) == {1: about(5000), 2: about(5000)}
+    assert ends(both, 4, one=Flow(), two=Flow()) == {1: pytest.approx(5000, rel=0.12), 2: pytest.approx(5000, rel=0.12)}
     assert ends(both, 4, one=Flow(most=1), two=Flow()) == {1: about(10_000), 2: about(3333)}
 
 
@@ -180,6 +180,12 @@ def test_what_waits_for_others_begins_when_they_have_ended() -> None:
     waves = [load(4, wave=1), load(4), load(4, wave=2)]
     assert ends(waves, 4) == {1: about(300)}
     assert ends([*waves, load(4, batch=2)], 8) == {1: about(300), 2: about(100)}
+
+
+def test_loads_take_turns() -> None:
+    """Long jobs among short ones are not left to the end."""
+    long = Load(batch=1, account="acct", length=Length(math.log(1000), 0.02, 1e6), fresh=8)
+    assert ends([load(800), long], 8) == {1: pytest.approx(11_000, rel=0.08)}
 
 
 def test_a_job_with_a_time_of_its_own_waits_for_that() -> None:
@@ -286,7 +292,7 @@ def test_of_short_jobs_what_is_around_them_counts() -> None:
     """A job of 10 ms that is launched every 100 ms in four slots is as good as one of 400 ms."""
     short = [lap(0.05, ended_at=NOW - timedelta(seconds=0.1 * place)) for place in range(100)]
     assert seconds(scene(pile(4000), laps=short)) == about(400)
-    assert seconds(scene(pile(4000), laps=[lap(0.05)])) == pytest.approx(50, rel=0.7)
+    assert 25 < seconds(scene(pile(4000), laps=[lap(0.05)])) < 200, "of one job nothing of the kind is known"
 
 
 def test_nothing_that_took_no_time_is_divided_by() -> None:

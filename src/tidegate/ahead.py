@@ -134,22 +134,29 @@ class Course:
         for load, length in drawn:
             for gone in load.begun:
                 self._add(load, length.rest(gone, rng) * load.waste)
+        kinds: dict[tuple[int, str, int], list[tuple[Load, Drawn]]] = {}
         for load, length in drawn:
-            self._spread(load, length)
+            kinds.setdefault((load.batch, load.account, load.wave), []).append((load, length))
+        for some in kinds.values():
+            self._spread(some)
 
     def _add(self, load: Load, seconds: float, *, many: bool = False, due: float = 0.0) -> None:
         wave = (load.batch, load.wave)
         self._left[wave] = self._left.get(wave, 0) + 1
         self._streams[load.account].queue.append(_Part(wave, seconds, due, many))
 
-    def _spread(self, load: Load, length: Drawn) -> None:
-        """The fresh jobs of a load: most of them together, the last ones one by one."""
-        last = min(load.fresh, LAST * self._slots)
-        if load.fresh > last:
-            self._add(load, length.sum(load.fresh - last, self._rng) * load.waste, many=True)
-        for place in range(last):
-            due = load.due if place == last - 1 else 0.0
-            self._add(load, length.one(self._rng) * load.waste, due=due)
+    def _spread(self, some: Sequence[tuple[Load, Drawn]]) -> None:
+        """The fresh jobs of loads that take turns: most of each together, the last of all of them one by one."""
+        whole = sum(load.fresh for load, _ in some)
+        last, ones = min(whole, LAST * self._slots), []
+        for load, length in some:
+            own = -(-load.fresh * last // max(whole, 1))
+            if load.fresh > own:
+                self._add(load, length.sum(load.fresh - own, self._rng) * load.waste, many=True)
+            ones += [(load, length.one(self._rng), load.due if place == 0 else 0.0) for place in range(own)]
+        self._rng.shuffle(ones)
+        for load, seconds, due in ones:
+            self._add(load, seconds * load.waste, due=due)
 
     def run(self) -> Mapping[int, End]:
         """Each batch's end; one that never comes is not among them."""
