@@ -198,3 +198,4 @@ def test_the_times_between_openings_are_closed() -> None:
     assert list(parse("00:00-24:00", BERLIN).closed(noon, noon.replace(day=11))) == []
     late = noon.replace(hour=23)
     assert list(nightly.closed(late, late.replace(minute=30))) == []
+    assert list(nightly.closed(late, late.replace(day=10, hour=7))) == []

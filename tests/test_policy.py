@@ -534,6 +534,20 @@ def test_each_kind_asks_for_one_action(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize(
+    ("seen", "burst"),
+    [
+        (limit(kind=Kind.RATE_LIMIT), True),
+        (limit(at(1), kind=Kind.RATE_LIMIT), False),
+        (limit(NOW, kind=Kind.RATE_LIMIT), True),
+        (limit(kind=Kind.OVERLOADED), False),
+        (limit(), False),
+    ],
+)
+def test_only_a_rate_limit_that_names_no_time_ahead_is_a_burst(seen: Limit, burst: bool) -> None:
+    assert policy.is_burst(seen, NOW) is burst
+
+
+@pytest.mark.parametrize(
     ("seen", "waits"),
     [
         (limit(final=False), True),
