@@ -24,8 +24,8 @@ def in_group(world: World, group: str, *jobs: str, priority: int = 0) -> None:
     world.store.submit(Batch("b"), new, world.now, whole=False)
 
 
-def read(world: World, used: float, ends: datetime, window: Window = Window.FIVE_HOURS) -> None:
-    one = Reading(scope="acct", window=window, used=used, at=world.now, resets_at=ends)
+def read(world: World, used: float, ends: datetime, window: Window = Window.FIVE_HOURS, account: str = "acct") -> None:
+    one = Reading(scope=account, window=window, used=used, at=world.now, resets_at=ends)
     world.store.note_signals([], [one], world.now)
 
 
@@ -77,6 +77,30 @@ def test_behind_a_job_that_does_not_fit_one_goes_that_its_supervisor_may_start(w
     in_group(world, "small", "another's", "mine too")
     world.store.enter(replace(incarnation("part"), only=("mine*",)))
     assert names(world.claim(3, by="part")) == ["mine too"]
+
+
+def test_of_several_accounts_that_are_held_back_the_first_is_looked_at_first_unless_a_hold_ends_before(
+    world: World, ends: datetime
+) -> None:
+    runs(world)
+    read(world, 0.9, ends)
+    in_group(world, "large", "l1")
+    assert world.claim() == []
+    world.wait(10)
+    world.accounts(CLAUDE, replace(CLAUDE, name="other"))
+    world.submit("o1", "o2", "o3", account="other")
+    claim = world.take()
+    read(world, 0.0, ends, account="other")
+    world.progress(claim)
+    world.finish(claim, drawn=100.0)
+    read(world, 0.6, ends, account="other")
+    assert names(world.claim()) == ["o2"]
+    assert world.claim() == []
+    first, second = (one.again for one in world.store.held())
+    assert first < second
+    assert [world.store.next_due(now) for now in (world.now, first, second)] == [first, second, None]
+    world.pause("x", until=world.ahead(20))
+    assert world.store.next_due(world.now) == world.ahead(20)
 
 
 def test_why_a_job_waits_is_known_and_told_once_for_each_window(world: World, ends: datetime) -> None:
