@@ -106,7 +106,7 @@ BOOKS = [
     ("UPDATE hold SET origin = 'reserve', until = since", {"reserve_hold"}, "of which nobody says"),
     ("UPDATE hold SET epoch = 99999", {"hold_epoch"}, "event 99999, which is not here yet"),
     ("INSERT INTO opening VALUES ('x', 99999, '2026-01-01T00:00:00.000000Z')", {"hold_epoch"}, "the opening of x"),
-    ("INSERT INTO habit VALUES ('x', '5h', NULL, NULL, NULL, -1.0, 0, 0.0)", {"habit"}, "of the 5h window of x cannot"),
+    ("INSERT INTO habit VALUES ('x', '5h', NULL, NULL, NULL, -1.0, 0, 0.0, 0)", {"habit"}, "the 5h window of x cannot"),
     ("UPDATE attempt SET usage = '{\"cost_usd\":1.5}' WHERE job = 1", {"money"}, "tell of $1.500000 and 0"),
     (
         "INSERT INTO meter VALUES ('acct', '5h', '2026-01-01T00:00:00.000000Z', NULL, 1.5, NULL, 0, 0, NULL)",

@@ -55,6 +55,7 @@ def test_a_window_that_begins_anew_never_waits_for_longer_than_it_is_told_to() -
         told = 5 * HOUR - lasted
         assert account.cut(lasted, told, after=shut) == told
         shut = told
+    assert not account.habit.slides
     assert (account.habit.cuts, account.habit.rest, account.habit.span) == (0, 0.0, 5 * HOUR)
 
 
@@ -67,7 +68,8 @@ def test_a_window_that_slides_rests_for_twice_as_long_each_time_that_it_is_used_
     for _ in range(7):
         rests.append(account.cut(4 * minute, minute, after=shut) / minute)
         shut = rests[-1] * minute
-    assert rests == pytest.approx([5, 10, 20, 40, 80, 120, 120])
+    assert account.habit.slides
+    assert rests == pytest.approx([5, 10, 20, 30, 30, 30, 30])
 
 
 def test_a_rest_says_why() -> None:
@@ -140,6 +142,26 @@ def test_a_rest_that_is_over_with_the_hold_is_none_and_one_of_a_minute_is_told_i
 def test_a_reset_that_has_come_tells_nothing_of_the_window() -> None:
     made, known = reopening.shut(replace(FRESH, opened_at=at(-600)), hold(15, 0), NOW, None)
     assert (made, known.span) == (hold(15, 0), 0.0)
+
+
+READS = [
+    ("soon after it opened, much", at(-60), at(0), False, 0.5, True),
+    ("soon after it opened, little", at(-60), at(0), True, 0.49, False),
+    ("not so soon", at(-1200), at(0), False, 0.9, False),
+    ("of the window before", at(1), at(0), False, 0.9, False),
+    ("while nobody was answered yet", None, at(0), False, 0.9, False),
+]
+
+
+@pytest.mark.parametrize(
+    ("opened", "when", "slid", "used", "slides"), [row[1:] for row in READS], ids=[row[0] for row in READS]
+)
+def test_a_window_that_is_much_used_as_it_opens_has_not_begun_anew(
+    opened: datetime | None, when: datetime, slid: bool, used: float, slides: bool
+) -> None:
+    known = replace(FRESH, opened_at=opened, cut_at=at(-HOUR), slides=slid)
+    assert reopening.read(known, used, when).slides is slides
+    assert not reopening.read(replace(known, cut_at=None, slides=False), used, when).slides, "it was never shut"
 
 
 BEGINS = [

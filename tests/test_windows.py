@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tidegate.model import Meter, Tide, Window
-from tidegate.windows import Left, left
+from tidegate.windows import Left, left, sliding
 
 NOW = datetime(2026, 1, 9, 18, 30, tzinfo=UTC)
 BEGAN, ENDS = NOW - timedelta(hours=2), NOW + timedelta(hours=3)
@@ -41,6 +41,34 @@ def test_a_reading_and_what_was_drawn_since_tell_what_is_left() -> None:
     assert now.free == pytest.approx(500.0)
     assert (now.seconds, now.until, now.stale) == (3 * 3600.0, ENDS, 60.0)
     assert 2.0 < now.spread < 5.0  # a step of what is told
+
+
+def test_of_a_window_that_slides_there_is_left_what_is_free_and_what_returns_soon() -> None:
+    draws = [(NOW - timedelta(minutes=ago), tokens) for ago, tokens in ((301.5, 70), (290, 30), (281, 10), (90, 450))]
+    now = sliding(TOLD, draws, NOW, most=0.9)
+    assert now is not None
+    assert [now.whole, now.usable] == pytest.approx([490 / 0.495, 441 / 0.495])
+    assert now.free == pytest.approx((0.9 - 0.495 - 0.03) / 0.495 * 490 - 5 + 40)
+    assert (now.seconds, now.until, now.stale) == (1200.0, None, 60.0)
+
+
+NOBODY_KNOWS = [
+    ("nobody told", UNTOLD, 100.0),
+    ("little is used", replace(TOLD, used=0.01), 100.0),
+    ("we have drawn nothing", TOLD, 0.0),
+    ("it was refused since", replace(TOLD, refused_at=NOW), 100.0),
+    ("it has no length", replace(TOLD, window=Window.SPEND), 100.0),
+]
+
+
+@pytest.mark.parametrize(("meter", "tokens"), [row[1:] for row in NOBODY_KNOWS], ids=[row[0] for row in NOBODY_KNOWS])
+def test_of_a_window_that_slides_nobody_may_know(meter: Meter, tokens: float) -> None:
+    assert sliding(meter, [(NOW - timedelta(hours=1), tokens)], NOW) is None
+
+
+def test_a_window_that_slides_and_was_refused_before_it_was_read_is_known() -> None:
+    meter = replace(TOLD, refused_at=NOW - timedelta(minutes=2))
+    assert sliding(meter, [(NOW - timedelta(hours=1), 100.0)], NOW) is not None
 
 
 def test_of_a_window_part_of_which_is_for_others_the_rest_alone_is_left() -> None:

@@ -845,6 +845,7 @@ class Habit(Struct, frozen=True, kw_only=True):
     window before that; `opened_at` is the same for the present one, None where nobody has been answered yet. `span` is
     the longest time, in seconds, from such a begin to the reset that was told: about as long as the window is. It was
     used up again soon after it had opened, though told to end soon, `cuts` times in a row, and rests `rest` seconds.
+    It `slides` where it does not begin anew: what was used returns after the window's length, bit by bit.
     """
 
     scope: str
@@ -855,6 +856,7 @@ class Habit(Struct, frozen=True, kw_only=True):
     span: float = 0.0
     cuts: int = 0
     rest: float = 0.0
+    slides: bool = False
 
 
 class Request(Struct, frozen=True, kw_only=True):

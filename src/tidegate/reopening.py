@@ -22,10 +22,11 @@ LENGTHS: Final[Mapping[Window, float]] = {Window.FIVE_HOURS: 5 * HOUR, Window.DA
 SLACK: Final = timedelta(seconds=60)  # between the launch of the first that is answered and what begins a window
 SOON: Final = 1 / 15  # of a window: used up so soon after it opened
 NEAR: Final = 1 / 2  # of a window from its begin to its end: it is none that has begun anew
+MUCH: Final = 0.5  # of a window that has just opened: it has not begun anew
 MINUTE: Final = timedelta(minutes=1)  # in which requests are counted
 FEWER: Final = 0.7  # of what ran, after a burst
 QUIET: Final = timedelta(minutes=30)  # after a burst it is approached slowly again
-REST_FIRST, REST_MOST = 1 / 60, 0.4  # of a window
+REST_FIRST, REST_MOST = 1 / 60, 0.1  # of a window
 
 
 def is_learned_from(hold: Hold) -> bool:
@@ -50,6 +51,14 @@ def shut(habit: Habit, hold: Hold, now: datetime, started: datetime | None) -> t
     if began is None or hold.resets_at is None or hold.resets_at <= now:
         return hold, known
     return _rested(known, hold, now, began)
+
+
+def read(habit: Habit, used: float, at: datetime) -> Habit:
+    """After it is told how much of a window is used: one that has just opened is little used, unless it slides."""
+    length, opened_at = _length(habit), habit.opened_at
+    if habit.cut_at is None or opened_at is None or not 0 <= (at - opened_at).total_seconds() < length * SOON:
+        return habit
+    return replace(habit, slides=used >= MUCH)
 
 
 def _began(habit: Habit, started: datetime | None) -> datetime | None:
@@ -77,6 +86,8 @@ def _rested(habit: Habit, hold: Hold, now: datetime, began: datetime) -> tuple[H
         rest = min(max(known.rest * 2, known.span * REST_FIRST), known.span * REST_MOST)
         known = replace(known, cuts=known.cuts + 1, rest=rest)
     until = now + timedelta(seconds=known.rest)
+    if lasts < known.span * NEAR:
+        known = replace(known, slides=True)
     if lasts >= known.span * NEAR or hold.until is None or until <= hold.until:
         return hold, known
     more = (until - hold.until).total_seconds()

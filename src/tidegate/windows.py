@@ -14,6 +14,8 @@ STEP = 0.01  # of a window: what is told is floored to it
 FADES = 0.6  # what a window tells of the worth of a draw, beside the next one
 LITTLE = 0.02  # of a window: less tells nothing of that
 DOUBT = 0.03  # of what was drawn since the last reading
+NEXT = timedelta(minutes=20)  # which what is left of a window that slides is meant for
+SLIDES = 0.03  # of a window that slides is left, or whoever takes each bit at once is cut off at the next moment
 REFUTED = 1.1  # windows: with so much drawn by what is believed, and no refusal, it is not so
 
 
@@ -65,6 +67,32 @@ def left(meter: Meter, tides: Iterable[Tide], now: datetime, *, most: float = 1.
         seconds=math.inf if end is None else max((end - now).total_seconds(), 0.0),
         until=end,
         stale=math.inf if meter.read_at is None else max((now - meter.read_at).total_seconds(), 0.0),
+        kept=(1.0 - most) / value,
+    )
+
+
+def sliding(meter: Meter, draws: Sequence[tuple[datetime, float]], now: datetime, *, most: float = 1.0) -> Left | None:
+    """The same of a window that slides, by what was drawn of it in as much time as it is long; None where nobody knows.
+
+    What is drawn in the near future may be as much as returns by then. `draws` are in order.
+    """
+    length = LENGTHS.get(meter.window)
+    if length is None or meter.used is None or meter.read_at is None:
+        return None
+    begin, seen = meter.read_at - length, now - length
+    within = math.fsum(tokens for at, tokens in draws if begin <= at <= meter.read_at)
+    if within <= 0 or meter.used < LITTLE or (meter.refused_at is not None and meter.refused_at >= meter.read_at):
+        return None
+    value = (meter.used + STEP / 2) / within
+    returns = math.fsum(tokens for at, tokens in draws if begin <= at < seen + NEXT)
+    unread = max(meter.drawn - meter.drawn_at_reading, 0.0)
+    return Left(
+        window=meter.window,
+        free=(most - meter.used - STEP / 2 - SLIDES) / value - unread + returns,
+        spread=math.hypot(STEP / math.sqrt(12), DOUBT * unread * value) / value,
+        whole=1.0 / value,
+        seconds=NEXT.total_seconds(),
+        stale=max((now - meter.read_at).total_seconds(), 0.0),
         kept=(1.0 - most) / value,
     )
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from stores.world import RULES, World, names, said
-from tidegate.model import Account, Hold, Kind, Origin, Window
+from stores.world import RULES, Claim, World, names, said
+from tidegate.model import Account, Drawn, Hold, Kind, Origin, Reading, Window
 
 HOUR = 3600.0
 
@@ -111,6 +111,7 @@ def test_a_window_that_slides_is_remembered(world: World) -> None:
         rests.append((hold.until - world.now).total_seconds())
         world.wait(rests[-1])
     assert rests == [300, 600, 1200]
+    assert world.hold("acct").until == world.now
     assert world.hold("acct").reason == "usage_limit, cut off 1 min after opening, 3 times: rests 20 min more"
 
 
@@ -196,3 +197,31 @@ def test_who_runs_alone_and_asks_too_often_waits_for_a_moment(world: World) -> N
     world.submit(*"abc")
     world.limited(world.take(), kind=Kind.RATE_LIMIT)
     assert (world.hold("acct").origin, world.hold("acct").allow) == (Origin.LIMIT, 0)
+
+
+def used(world: World, much: float) -> None:
+    reading = Reading(scope="acct", window=Window.FIVE_HOURS, used=much, at=world.now)
+    world.store.note_signals([], [reading], world.now)
+
+
+def drew(world: World, claim: Claim, tokens: float) -> None:
+    world.store.note_signals([(claim[1], Drawn(tokens=tokens))], [], world.now)
+
+
+@pytest.mark.parametrize("much", [0.02, 0.6])
+def test_of_a_window_that_slides_what_returns_may_be_used(world: World, much: float) -> None:
+    world.accounts(Account(name="acct", cautious=True))
+    world.submit(*"abcdefgh")
+    first = world.take()
+    world.progress(first)
+    drew(world, first, 1000)
+    used(world, 0.99)
+    world.limited(first, world.ahead(5 * HOUR - 60))
+    world.now = world.hold("acct").until or world.now
+    canary = world.take()
+    world.progress(canary)
+    used(world, much)
+    for n in range(3):
+        drew(world, canary, 10 + n)
+    world.finish(canary)
+    assert len(world.claim(9)) > 1

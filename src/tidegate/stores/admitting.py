@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from tidegate import admission, hints, reserve, windows
 from tidegate.admission import LOOK, Lack, Load, Outlook
-from tidegate.model import Account, Admission, Held, Meter
+from tidegate.model import LENGTHS, Account, Admission, Held, Meter
+from tidegate.stores import metering
 from tidegate.stores.rows import Candidate, Draft, Lane, Rows, iso_or_none
 from tidegate.windows import Left
 
@@ -78,6 +79,11 @@ class Admitting:
     def _left(self, meter: Meter) -> Left | None:
         tides = self._rows.tides_of(meter.scope, meter.window, TIDES)
         most = reserve.usable(self._rows.reserves(meter.scope), meter.window, self._now)
+        habit = self._rows.habit(meter.scope, meter.window)
+        if habit is not None and habit.slides and meter.window in LENGTHS:
+            account, model = metering.part(meter.scope)
+            draws = self._rows.draws(account, model, self._now - 2 * LENGTHS[meter.window])
+            return windows.sliding(meter, draws, self._now, most=most)
         return windows.left(meter, tides, self._now, most=most)
 
     def _load(self, job: int) -> Load:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from tidegate import hints, runs, tides
+from tidegate import hints, reopening, runs, tides
 from tidegate.model import (
     LENGTHS,
     Attempt,
@@ -69,7 +69,15 @@ def read(rows: Rows, readings: Iterable[Reading], now: datetime) -> None:
         meter = turned.meter
         if tides.is_news(meter, before) and meter.used is not None:
             rows.add_reading(replace(reading, used=meter.used, drawn=meter.drawn))
+            _learn(rows, reading)
         reserves.heed(rows, reading.scope, reading.window, now)
+
+
+def _learn(rows: Rows, reading: Reading) -> None:
+    """What was told soon after a window opened says whether it has begun anew."""
+    habit = rows.habit(reading.scope, reading.window)
+    if habit is not None and (known := reopening.read(habit, reading.used, reading.at)) != habit:
+        rows.put_habit(known)
 
 
 def refuse(rows: Rows, hold: Hold, now: datetime) -> None:
@@ -80,7 +88,7 @@ def refuse(rows: Rows, hold: Hold, now: datetime) -> None:
     before = rows.meter(hold.scope, window)
     turned = tides.refused(before, hold.scope, window, now, hold.resets_at)
     if before is None and turned.meter.resets_at is None:
-        account, model = _part(hold.scope)
+        account, model = part(hold.scope)
         draws = [at for at, _ in rows.draws(account, model, now - 2 * LENGTHS[window])]
         turned = Turned(replace(turned.meter, begins_at=tides.begun(draws, window, now)))
     _put(rows, before, _counted(rows, before, turned), now)
@@ -111,14 +119,14 @@ def _counted(rows: Rows, before: Meter | None, turned: Turned) -> Turned:
     since = tides.bucket(meter.begins_at)
     if last is not None and tides.bucket(last.ended_at) == since:
         since += BUCKET  # of which the greater part may be the last window's
-    account, model = _part(meter.scope)
+    account, model = part(meter.scope)
     drawn = math.fsum(tokens for _, tokens in rows.draws(account, model, since))
     is_read = before is None or meter.read_at != before.read_at or tide is not None
     reading = drawn if is_read else min(meter.drawn_at_reading, drawn)
     return Turned(replace(meter, drawn=drawn, drawn_at_reading=reading if meter.read_at else 0.0), tide)
 
 
-def _part(scope: str) -> tuple[str, str | None]:
+def part(scope: str) -> tuple[str, str | None]:
     """The account and the model of a scope; None for all of its models."""
     account, slash, model = scope.partition("/")
     return account, model if slash else None

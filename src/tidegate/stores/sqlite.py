@@ -1233,6 +1233,7 @@ def _habit(row: Row) -> Habit:
         span=row[5],
         cuts=row[6],
         rest=row[7],
+        slides=bool(row[8]),
     )
 
 

@@ -530,6 +530,9 @@ CREATE TABLE reserve (  -- an account is shut once so much of a window is used; 
   PRIMARY KEY (account, "window", source)
 ) STRICT, WITHOUT ROWID;
 
+-- migration_16: which windows do not begin anew
+ALTER TABLE habit ADD COLUMN slides INTEGER NOT NULL DEFAULT 0;
+
 -- salvaged: what hangs on a row that is lost goes, and nothing gets a number that one of them may have had
 DELETE FROM job WHERE id NOT IN (SELECT job FROM definition);
 DELETE FROM definition WHERE job NOT IN (SELECT id FROM job);
@@ -669,10 +672,11 @@ ON CONFLICT (scope) DO UPDATE SET epoch = :epoch, at = :at;
 SELECT * FROM habit WHERE scope = :scope AND "window" = :window;
 
 -- put_habit: remember that
-INSERT INTO habit (scope, "window", opened_at, began, cut_at, span, cuts, rest)
-VALUES (:scope, :window, :opened_at, :began, :cut_at, :span, :cuts, :rest)
+INSERT INTO habit (scope, "window", opened_at, began, cut_at, span, cuts, rest, slides)
+VALUES (:scope, :window, :opened_at, :began, :cut_at, :span, :cuts, :rest, :slides)
 ON CONFLICT (scope, "window") DO UPDATE SET
-  opened_at = :opened_at, began = :began, cut_at = :cut_at, span = :span, cuts = :cuts, rest = :rest;
+  opened_at = :opened_at, began = :began, cut_at = :cut_at, span = :span, cuts = :cuts, rest = :rest,
+  slides = :slides;
 
 -- has_shut: whether an attempt has made such a hold of the same evidence before, or moved its end
 SELECT EXISTS (
