@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -69,7 +70,11 @@ def test_what_binds_a_batch_is_looked_up(world: World) -> None:
 def test_whoever_works_on_a_batch_foretells_its_end(tidegate: Tidegate) -> None:
     """The first look is after some seconds: most of what ends sooner needs none."""
     jobs = "".join(f'[[job]]\nid = "{name}"\ncommand = ["sleep", "{seconds}"]\n' for name, seconds in LENGTHS.items())
-    tidegate.start("run", tidegate.batch(f'[batch]\nname = "b"\n{jobs}'), "--slots", "2")
+    run = tidegate.start("run", tidegate.batch(f'[batch]\nname = "b"\n{jobs}'), "--slots", "2")
     until(lambda: tidegate.state.exists() and "done by about" in tidegate("status").stdout, within=120)
     (told,) = tidegate.events("forecast made")
     assert told["scope"] == "batch:b"
+    assert tidegate("cancel", "c", "d").returncode == 0
+    run.wait(30)
+    printed = (tidegate.place / "started.0").read_text()
+    assert re.search(r"^  forecast at \d\d:\d\d: .*\(p90 .*\); it ended at ", printed, re.MULTILINE)

@@ -225,6 +225,13 @@ def test_a_forecast_that_nobody_has_renewed_is_not_told() -> None:
     ]
 
 
+def test_a_batch_that_is_over_is_told_with_what_was_foretold_of_it() -> None:
+    unknown = foretold(None, why="no job has ended yet")
+    line = "forecast at 13:00: 13:20 (p90 13:40); it ended at 13:00"
+    assert telling.in_the_end([unknown, foretold(20), foretold(90)], PAGE) == line
+    assert telling.in_the_end([unknown], PAGE) == telling.in_the_end([], PAGE) == ""
+
+
 def test_status_tells_when_a_batch_is_done(tidegate: Tidegate, worked: Night) -> None:
     now = datetime.now(UTC)
     forecast = foretold(100, at=now, p50=now + timedelta(days=30), p90=now + timedelta(days=31), windows=3)

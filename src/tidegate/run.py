@@ -30,9 +30,11 @@ from tidegate.daemon import CONFIGURATION, LISTENED, PATIENCE, Duty, Shift, make
 from tidegate.errors import AlreadyRunning
 from tidegate.look import plain
 from tidegate.look.desk import note
-from tidegate.look.words import counted
+from tidegate.look.foretold import in_the_end
+from tidegate.look.words import counted, page
 from tidegate.model import Batch, NewJob, State, Submission
 from tidegate.narrate import Tally
+from tidegate.needs import unfinished
 from tidegate.over import Over, View, left_in_words, status_line
 from tidegate.report import keeping
 from tidegate.report.files import ready
@@ -44,13 +46,17 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """How a batch stands when its supervisor leaves; `left` are lines that say why jobs are still queued."""
+    """How a batch stands when its supervisor leaves; `left` are lines that say why jobs are still queued.
+
+    `foretold` says when it was to be done, where it is and where that was foretold.
+    """
 
     batch: str
     counts: Mapping[State, int]
     tally: Tally
     left: Sequence[str] = ()
     code: int = codes.OK
+    foretold: str = ""
 
 
 async def supervise(
@@ -86,8 +92,9 @@ async def supervise(
             why_left = await over.why_left(view)
             waits = why_left or (again.only and counts.get(State.QUEUED))  # for what is not selected
             left = [*(await left_in_words(view) if waits else []), *_runs_on(duty)]
+            then = await _foretold(view, counts)
         code = exit_code(counts, why_left, duty.ended_by)
-    return Report(batch=batch.name, counts=counts, tally=duty.narrator.tally, left=left, code=code)
+    return Report(batch=batch.name, counts=counts, tally=duty.narrator.tally, left=left, code=code, foretold=then)
 
 
 async def followed(
@@ -113,10 +120,19 @@ async def followed(
         counts = await following.view.counts()
         why_left = await over.why_left(following.view)
         left = await left_in_words(following.view) if why_left else []
+        then = await _foretold(following.view, counts)
     if following.ended_by is not None:
         left = [f"left to the service, which goes on with it: pid {follow.pid_of(shift)}"]
     code = exit_code(counts, why_left, following.ended_by)
-    return Report(batch=batch.name, counts=counts, tally=following.narrator.tally, left=left, code=code)
+    tally = following.narrator.tally
+    return Report(batch=batch.name, counts=counts, tally=tally, left=left, code=code, foretold=then)
+
+
+async def _foretold(view: View, counts: Mapping[State, int]) -> str:
+    """When a batch that is over now was to be done."""
+    if unfinished(counts):
+        return ""
+    return in_the_end(await view.ask(view.store.forecasts, view.batch), replace(page(), now=view.clock.now()))
 
 
 def _view(duty: Duty, batch: int, only: Sequence[str]) -> View:
@@ -223,6 +239,7 @@ def summary(report: Report, state: Path) -> str:
     lines += [
         f"  the gate of {scope} shut {_times(shuts)}, {_held(tally, scope)}" for scope, shuts in tally.shuts.items()
     ]
+    lines += [f"  {report.foretold}"] if report.foretold else []
     lines += [f"  {line}" for line in report.left]
     lines.append(f"  state: {state}")
     return "\n".join(lines)

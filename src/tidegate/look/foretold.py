@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from tidegate.look import plain
@@ -29,6 +29,15 @@ def lines(one: Forecast, page: Page) -> Iterator[str]:
     latest = f", {clock(one.p90, page)} at the latest nine times in ten" if one.p90 > page.now else ""
     yield said + latest + (f": {counted(one.windows, 'more window')}" if one.windows else "")
     yield from (_week(name, week, page) for name, week in one.weeks.items())
+
+
+def in_the_end(forecasts: Sequence[Forecast], page: Page) -> str:
+    """What was foretold first of a batch that has ended now, and when that was; "" where no end was named."""
+    first = next((one for one in forecasts if one.p50 is not None and one.p90 is not None), None)
+    if first is None or first.p50 is None or first.p90 is None:
+        return ""
+    named = f"{clock(first.p50, page)} (p90 {clock(first.p90, page)})"
+    return f"forecast at {clock(first.at, page)}: {named}; it ended at {clock(page.now, page)}"
 
 
 def _week(account: str, week: Week, page: Page) -> str:
