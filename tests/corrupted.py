@@ -119,6 +119,11 @@ BOOKS = [
         {"held"},
         "acct holds back job 1, of whose window -1.00 are left",
     ),
+    (
+        "INSERT INTO forecast VALUES (1, '2026-01-01T00:00:00.000000Z', 3, 4, NULL, NULL, NULL, '{}', '')",
+        {"forecast"},
+        "batch 1 was foretold at 2026-01-01",
+    ),
     ("UPDATE attempt SET drawn = -5 WHERE job = 1", {"draws"}, "attempt 1 of job 1 has drawn -5"),
     (
         "INSERT INTO request (at, verb, target, by) VALUES ('2026-01-01T00:00:00.000000Z', 'cancel', 5, 'ann')",

@@ -100,6 +100,7 @@ def uses(store: SqliteStore) -> Iterator[Callable[[], object]]:
         store.counts,
         store.hours,
     )
+    yield from (store.piles, lambda: store.laps(NOW, most=9), lambda: store.forecasts(1))
     yield from (store.meters, lambda: store.costs("codex"), lambda: store.tides("codex", Window.WEEK))
     yield lambda: store.readings("codex", Window.WEEK, NOW)
     yield from (store.jobs, store.running, store.supervisors, store.events, store.last_seq, store.version)

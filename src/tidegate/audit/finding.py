@@ -45,6 +45,7 @@ MENDS = {  # what a repair does about each kind of fault of the database; what i
     "costs": "they are forgotten: they are learned again",
     "held": "it is forgotten: the next claim finds out",
     "draws": "nothing counts as drawn there",
+    "forecast": "it is forgotten",
     "request_cancel": "the request is dropped",
     "index": "the indexes are built again",
     "schema_part": "it is made again",

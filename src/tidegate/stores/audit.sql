@@ -297,6 +297,11 @@ SELECT job, n, format('has drawn %.0f by %d answers', drawn, answers) FROM attem
 UNION ALL
 SELECT NULL, NULL, format('%.0f was drawn of %s at %s', tokens, account, at) FROM draw WHERE tokens < 0;
 
+-- forecast: what is foretold is an end that there can be, or why nobody knows one
+SELECT NULL, NULL, format('batch %d was foretold at %s to end by %Q or %Q', batch, at, p50, p90) FROM forecast
+WHERE "left" < 0 OR slots < 0 OR coalesce(windows, 0) < 0 OR NOT json_valid(weeks)
+  OR (p50 IS NULL) <> (p90 IS NULL) OR (p50 IS NULL AND why = '') OR p90 < p50 OR p50 < at;
+
 -- request_cancel: only the end of a running job is asked for
 SELECT target, NULL, format('is to be cancelled, but is %s', coalesce(job.state, 'not here'))
 FROM request LEFT JOIN job ON job.id = request.target
@@ -319,7 +324,8 @@ WITH written (at) AS (
   UNION ALL SELECT begins_at FROM meter UNION ALL SELECT resets_at FROM meter UNION ALL SELECT read_at FROM meter
   UNION ALL SELECT refused_at FROM meter UNION ALL SELECT began_at FROM tide UNION ALL SELECT ended_at FROM tide
   UNION ALL SELECT at FROM reading UNION ALL SELECT resets_at FROM reading UNION ALL SELECT at FROM cost
-  UNION ALL SELECT heeded FROM reserve
+  UNION ALL SELECT heeded FROM reserve UNION ALL SELECT at FROM forecast UNION ALL SELECT p50 FROM forecast
+  UNION ALL SELECT p90 FROM forecast
 )
 SELECT NULL, NULL, format('%Q is no instant', at) FROM written
 WHERE at IS NOT NULL AND (datetime(at) IS NULL OR at NOT GLOB '????-??-??T??:??:??.??????Z') LIMIT 5;

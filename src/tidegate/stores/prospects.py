@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import groupby
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec.structs import asdict
@@ -20,22 +21,32 @@ UNCLAIMED: Final = "unclaimed"
 Row = Sequence[object]
 
 
+T = TypeVar("T")
+
+
+def _said(value: object, kind: type[T]) -> T:
+    """A value of a kind. Raises ValueError where it is none."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from error
+
+
 def pile(row: Row) -> Pile:
-    """A pile from its columns."""
-    said = dict(zip(Pile.__struct_fields__, row, strict=True))
-    return msgspec.convert(said, Pile)
+    """A pile from its columns. Raises ValueError where they make none, as the others."""
+    return _said(dict(zip(Pile.__struct_fields__, row, strict=True)), Pile)
 
 
 def lap(row: Row) -> Lap:
     """A lap from its columns; a clock that was set back makes none shorter than nothing."""
     batch, account, group, seconds, spent, drawn, stays, ended_at = row
     return Lap(
-        batch=msgspec.convert(batch, int),
+        batch=_said(batch, int),
         account=str(account),
         group=str(group),
-        seconds=max(msgspec.convert(seconds, float), 0.0),
-        spent=max(msgspec.convert(spent, float), 0.0),
-        drawn=msgspec.convert(drawn, float),
+        seconds=max(_said(seconds, float), 0.0),
+        spent=max(_said(spent, float), 0.0),
+        drawn=_said(drawn, float),
         stays=bool(stays),
         ended_at=None if ended_at is None else datetime.fromisoformat(str(ended_at)),
     )
@@ -44,8 +55,7 @@ def lap(row: Row) -> Lap:
 def forecast(row: Row) -> Forecast:
     """A forecast from its columns."""
     said = dict(zip(COLUMNS, row, strict=True))
-    weeks = msgspec.json.decode(str(said.pop("weeks")), type=dict[str, Week])
-    return msgspec.convert({**said, "weeks": weeks}, Forecast)
+    return _said({**said, "weeks": json.loads(str(said["weeks"]))}, Forecast)
 
 
 def columns(one: Forecast) -> dict[str, str | int | None]:

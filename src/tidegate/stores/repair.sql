@@ -316,6 +316,10 @@ DELETE FROM held WHERE left < 0 OR coalesce(needed, 0) < 0 OR spread < 0 OR obse
 UPDATE attempt SET drawn = max(drawn, 0), answers = max(answers, 0) WHERE drawn < 0 OR answers < 0;
 DELETE FROM draw WHERE tokens < 0;
 
+-- forecast: nobody believes it any more
+DELETE FROM forecast WHERE "left" < 0 OR slots < 0 OR coalesce(windows, 0) < 0 OR NOT json_valid(weeks)
+  OR (p50 IS NULL) <> (p90 IS NULL) OR (p50 IS NULL AND why = '') OR p90 < p50 OR p50 < at;
+
 -- request_cancel: nothing is left to cancel
 DELETE FROM request WHERE verb = 'cancel' AND target IS NOT NULL
   AND target NOT IN (SELECT id FROM job WHERE state = 'running');
