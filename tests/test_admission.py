@@ -104,6 +104,16 @@ def test_of_what_is_kept_for_a_person_nothing_is_taken_though_nothing_runs() -> 
     assert decide(seeing(left(20.0, seconds=math.inf), running=()), [LARGE]) == 0, "where none is kept that is a waste"
 
 
+def test_how_long_a_person_expects_a_job_to_take_counts_by_the_pace_of_the_others() -> None:
+    """Small ones draw 2.5 in ten minutes here, large ones 25: the mean of both is 13.75."""
+    hour = replace(NEW, expect=3600.0)
+    outlook = seeing(left(20.0, seconds=9e9), costs=SLOW)
+    assert isinstance(decide(outlook, [hour]), Lack)
+    assert decide(outlook, [replace(hour, expect=60.0)]) == 0
+    assert decide(outlook, [replace(hour, group="b/small")]) == 0, "which has told what it takes"
+    assert isinstance(decide(outlook, [replace(hour, share=Share(0.9))]), Lack)
+
+
 def test_what_runs_is_reckoned_with_until_the_reset_alone() -> None:
     assert decide(seeing(left(20.0, seconds=90.0), running=(LARGE,) * 3, costs=SLOW), [LARGE]) == 0
     assert isinstance(decide(seeing(left(20.0), running=(LARGE,) * 3, costs=SLOW), [LARGE]), Lack)

@@ -113,8 +113,10 @@ def test_what_is_expected_of_several_jobs_is_added_up_and_their_spreads_as_indep
 
 
 def test_jobs_of_a_group_are_of_one_kind_where_about_as_much_is_expected_of_them() -> None:
-    kinds = [hints.kind("b/g", share) for share in (None, Share(0.02), Share(0.022, 0.01), Share(0.4), Share(0.0001))]
+    shares = (None, Share(0.02), Share(0.022, 0.01), Share(0.4), Share(0.0001))
+    kinds = [hints.kind("b/g", None, share) for share in shares]
     assert kinds == ["b/g", "b/g ~2.2%", "b/g ~2.2%", "b/g ~38%", "b/g ~0.012%"]
+    assert [hints.kind("b/g", 600.0, share) for share in shares[:2]] == ["b/g ~6.6e+02s", "b/g ~2.2%"]
 
 
 FILE = """

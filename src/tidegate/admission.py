@@ -23,15 +23,15 @@ SETTLES = 300.0  # seconds of an attempt that outweigh the pace of its kind
 AGAIN = 0.15  # of what it has drawn: what a job that goes on in its session reads again
 
 
-Kind = tuple[str, Share | None]
+Kind = tuple[str, float | None, Share | None]
 
 
 class Load(Struct, frozen=True, kw_only=True):
     """A job that runs, or would: its group "batch/name", and what it has `drawn` of its work so far.
 
     `least` is more than that where an attempt of it has shown that it takes more. `seconds` is how long this attempt
-    has run, in which it drew `lately`; None for a job that is queued. `goes_on`: it would begin in its session. `share`
-    is what a person expects of it.
+    has run, in which it drew `lately`; None for a job that is queued. `goes_on`: it would begin in its session. A
+    person expects it to take `expect` seconds, and a `share` of a window.
     """
 
     group: str
@@ -40,12 +40,13 @@ class Load(Struct, frozen=True, kw_only=True):
     seconds: float | None = None
     lately: float = 0.0
     goes_on: bool = False
+    expect: float | None = None
     share: Share | None = None
 
     @property
     def kind(self) -> Kind:
         """All that are alike in it are believed to take the same."""
-        return self.group, self.share
+        return self.group, self.expect, self.share
 
 
 class Outlook(Struct, frozen=True, kw_only=True):
@@ -111,12 +112,16 @@ def _beliefs(outlook: Outlook, candidates: Sequence[Load]) -> dict[Kind, Belief 
 
 
 def _hinted(load: Load, learned: Belief | None, outlook: Outlook, whole: float | None) -> Belief | None:
-    """What a person expects of a job counts until its group has told what it takes."""
-    known = outlook.costs.get(load.group)
-    if load.share is None or whole is None or (known is not None and known.jobs >= costs.LEAST):
+    """What a person expects of a job counts until its group has told what it takes: a share, or a length of time."""
+    known, pace = outlook.costs.get(load.group), learned.pace if learned else math.inf
+    if known is not None and known.jobs >= costs.LEAST:
         return learned
-    spread = load.share.mean / 2 if load.share.spread is None else load.share.spread
-    return costs.told(load.share.mean * whole, spread * whole, learned.pace if learned else math.inf)
+    if load.share is not None and whole is not None:
+        spread = load.share.mean / 2 if load.share.spread is None else load.share.spread
+        return costs.told(load.share.mean * whole, spread * whole, pace)
+    if load.share is None and load.expect is not None and pace < math.inf:
+        return costs.told(load.expect * pace, load.expect * pace / 2, pace)
+    return learned
 
 
 class _Plan:

@@ -88,9 +88,15 @@ def said(seconds: float | None, share: Share | None) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def kind(group: str, share: Share | None) -> str:
+def kind(group: str, expect: float | None, share: Share | None) -> str:
     """A name for the jobs of a group of which about as much is expected: what these have cost tells of one another."""
-    return group if share is None else f"{group} ~{STEP ** round(log(share.mean * 100, STEP)):.2g}%"
+    if share is not None:
+        return f"{group} ~{_about(share.mean * 100)}%"
+    return group if expect is None else f"{group} ~{_about(expect)}s"
+
+
+def _about(number: float) -> str:
+    return f"{STEP ** round(log(number, STEP)):.2g}"
 
 
 def total(jobs: Iterable[NewJob]) -> tuple[Hint, int]:

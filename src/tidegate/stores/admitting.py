@@ -96,10 +96,11 @@ class Admitting:
     def _queued(self, one: Draft) -> Load:
         drawn, least = self._shown(one, goes_on=one.session)
         return Load(
-            group=hints.kind(one.group, one.share),
+            group=hints.kind(one.group, one.expect, one.share),
             drawn=drawn,
             least=least,
             goes_on=one.session and drawn > 0,
+            expect=one.expect,
             share=one.share,
         )
 
@@ -108,11 +109,12 @@ class Admitting:
         drawn, least = self._shown(one, goes_on=True) if one.launches > 1 else (one.drawn, one.drawn)
         seconds = max((self._now - one.started_at).total_seconds(), 0.0)
         return Load(
-            group=hints.kind(one.group, one.share),
+            group=hints.kind(one.group, one.expect, one.share),
             drawn=drawn,
             least=least,
             seconds=seconds,
             lately=one.drawn,
+            expect=one.expect,
             share=one.share,
         )
 

@@ -665,7 +665,7 @@ class _Rows:
 
     def _draft(self, job: Job, attempt: Attempt | None = None) -> Draft:
         group = f"{job.batch_name}/{job.group}"
-        draft = Draft(job.id, group, job.launches, job.session is not None, job.share)
+        draft = Draft(job.id, group, job.launches, job.session is not None, job.expect, job.share)
         return draft._replace(started_at=attempt.started_at, drawn=attempt.drawn) if attempt else draft
 
     def tides_of(self, scope: str, window: Window, most: int) -> list[Tide]:

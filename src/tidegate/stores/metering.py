@@ -101,7 +101,7 @@ def count(rows: Rows, job: Job, now: datetime) -> None:
     run = [one for one in runs.last(rows.attempts_of(job.id)) if one.ended_at is not None]
     drawn = math.fsum(one.drawn for one in run)
     if drawn > 0:
-        group = hints.kind(f"{job.batch_name}/{job.group}", job.share)
+        group = hints.kind(f"{job.batch_name}/{job.group}", job.expect, job.share)
         before = rows.cost(job.account, group) or Cost(account=job.account, group=group)
         rows.put_cost(tides.cost(before, drawn, math.fsum(one.seconds or 0.0 for one in run)), now)
 

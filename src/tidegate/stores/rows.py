@@ -150,6 +150,7 @@ class Draft(NamedTuple):
     group: str
     launches: int
     session: bool
+    expect: float | None
     share: Share | None
     started_at: datetime | None = None
     drawn: float = 0.0

@@ -1274,9 +1274,8 @@ def _account(name: str, most: int | None, cautious: int, admission: str) -> Acco
 
 @_whole
 def _draft(row: Row) -> Draft:
-    job, group, launches, session, mean, spread, *running = row
-    share = None if mean is None else Share(mean, spread)
-    draft = Draft(job, group, launches, bool(session), share)
+    job, group, launches, session, expect, mean, spread, *running = row
+    draft = Draft(job, group, launches, bool(session), expect, _share(mean, spread))
     return draft._replace(started_at=_instant(running[0]), drawn=running[1]) if running else draft
 
 

@@ -917,11 +917,11 @@ UPDATE attempt SET
 WHERE job = :job AND n = :n;
 
 -- drafts: what admission asks of these jobs
-SELECT job.id, batch.name || '/' || job."group", job.launches, job.session IS NOT NULL, job.share, job.spread
+SELECT job.id, batch.name || '/' || job."group", job.launches, job.session IS NOT NULL, job.expect, job.share, job.spread
 FROM json_each(:jobs) AS asked CROSS JOIN job ON job.id = asked.value JOIN batch ON batch.id = job.batch;
 
 -- underway: and of those that run with an account
-SELECT job.id, batch.name || '/' || job."group", job.launches, job.session IS NOT NULL, job.share, job.spread,
+SELECT job.id, batch.name || '/' || job."group", job.launches, job.session IS NOT NULL, job.expect, job.share, job.spread,
   attempt.started_at, attempt.drawn
 FROM attempt CROSS JOIN job ON job.id = attempt.job CROSS JOIN batch ON batch.id = job.batch
 WHERE attempt.ended_at IS NULL AND job.account = :account ORDER BY job.id;
