@@ -6,6 +6,7 @@ from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from heapq import nsmallest
 from itertools import islice
 from threading import RLock
 from typing import Any
@@ -360,8 +361,11 @@ class _Rows:
 
     def waiting(self, batch: int | None) -> list[Lane]:
         queued = [job for job in self.jobs.values() if job.state is State.QUEUED and batch in (None, job.batch)]
-        free = [job for job in queued if self._is_open(job)]
-        return list({lane.id: lane for lane in map(self._lane, free)}.values())
+        firsts: dict[int, Job] = {}
+        for job in queued:
+            if self._is_open(job):
+                firsts.setdefault(self._lane_id(job), job)
+        return list(map(self._lane, firsts.values()))
 
     def _is_open(self, job: Job) -> bool:
         group = self.tied.get((job.batch, job.group))
@@ -371,20 +375,22 @@ class _Rows:
         return {lane: best for lane in lanes for best in self.ready(lane, 1, only)}
 
     def ready(self, lane: Lane, most: int, only: Sequence[str]) -> list[Candidate]:
+        held = {hold.scope for hold in self.holds.values() if hold.allow == 0}
         found = [
             Candidate(-job.priority, 1 - job.resumed, job.id)
             for job in self.jobs.values()
-            if self._is_ready(job) and self._lane(job) == lane and fits(job.name, job.group, only)
+            if job.state is State.QUEUED and self._lane_id(job) == lane.id
+            if job.not_before is None and not job.unmet and f"job:{job.id}" not in held
+            if fits(job.name, job.group, only)
         ]
-        return sorted(found)[:most]
-
-    def _is_ready(self, job: Job) -> bool:
-        free = job.state is State.QUEUED and job.not_before is None and not job.unmet
-        return free and not any(hold.allow == 0 for hold in self.holds_on(f"job:{job.id}"))
+        return nsmallest(most, found)
 
     def _lane(self, job: Job) -> Lane:
-        what = (job.batch, job.batch_name, job.account, family(job.model))
-        return Lane(self._lanes.setdefault((*what, self._tied(job)), len(self._lanes) + 1), *what)
+        return Lane(self._lane_id(job), job.batch, job.batch_name, job.account, family(job.model))
+
+    def _lane_id(self, job: Job) -> int:
+        what = (job.batch, job.batch_name, job.account, family(job.model), self._tied(job))
+        return self._lanes.setdefault(what, len(self._lanes) + 1)
 
     def _tied(self, job: Job) -> int:
         group = self.tied.get((job.batch, job.group))
