@@ -1,16 +1,19 @@
 """A batch of simulated agents through the real supervisor, policy, gate, ledger and reader of claude.
 
-Two shortcuts make ten days cheap, and change nothing: without them a run that is the same to the last figure where no
-jitter is drawn in between takes about five times as long. `SELDOM`: a supervisor looks now and then at what it is not
-told, time-outs and what other processes wrote, of which there is nothing here.
+Two shortcuts make ten days cheap. `SELDOM`: a supervisor looks now and then at what it is not told, time-outs and what
+other processes wrote, of which there is nothing here. `Steady`: it does not look at the clock while it waits for an
+instant. Neither changed a figure of the seeds that were run without them, where nothing is drawn by chance in between.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from random import Random
 
+import anyio
 from timeless.ground import Process
+from timeless.loop import Time
 
 from simulated.agent import Agent, Answered, Finished, Heard, Tally
 from simulated.allowance import Allowance
@@ -24,6 +27,13 @@ from tidegate.model import Account, Admission, Batch, NewJob, Spec, scopes
 SELDOM = 600.0  # seconds
 
 
+class Steady(Time):
+    """The clock of a machine that is never suspended: whoever waits for an instant need not look again before it."""
+
+    def move_on_at(self, when: datetime | None) -> anyio.CancelScope:
+        return anyio.move_on_after(3600.0 if when is None else max((when - self.now()).total_seconds(), 0.0))
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class Service(Supervised):
     """One run: the tasks are jobs in the store, and each launch of the supervisor is a simulated agent."""
@@ -34,6 +44,7 @@ class Service(Supervised):
     tally: Tally
     admission: Admission = Admission.ON
     tick: float = SELDOM
+    time: Time = field(default_factory=lambda: Steady(BEGIN))
     behind: int = 0  # launches behind a shut gate
     _ids: dict[int, Task] = field(default_factory=dict)
 

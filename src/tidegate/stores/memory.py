@@ -107,7 +107,7 @@ class _Rows:
         self.forecasts: dict[tuple[int, datetime], Forecast] = {}
         self.last: dict[str, int] = {}
         self.is_open = True
-        self._lanes: dict[tuple[int, str, str, str, int], int] = {}
+        self._lanes: dict[tuple[int, str, str | None, int], int] = {}
         self._written: list[Old] = []
         self._depth = 0
 
@@ -389,7 +389,7 @@ class _Rows:
         return Lane(self._lane_id(job), job.batch, job.batch_name, job.account, family(job.model))
 
     def _lane_id(self, job: Job) -> int:
-        what = (job.batch, job.batch_name, job.account, family(job.model), self._tied(job))
+        what = (job.batch, job.account, job.model and family(job.model), self._tied(job))
         return self._lanes.setdefault(what, len(self._lanes) + 1)
 
     def _tied(self, job: Job) -> int:
