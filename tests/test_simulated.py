@@ -8,16 +8,20 @@ from statistics import fmean
 
 import msgspec
 import pytest
+from benchmarks import agreement
+from simulated import service
 from simulated.agent import Agent, Answered, Finished, Tally
 from simulated.allowance import Allowance, Told
 from simulated.baselines import BASELINES
-from simulated.runs import TIDEGATE, run, serve
-from simulated.scenario import BEGIN, SCENARIOS, WEEK, Scenario
+from simulated.demo import Night, drawn
+from simulated.figures import optimum
+from simulated.runs import GATE, OBSERVING, TIDEGATE, run, serve
+from simulated.scenario import BEGIN, DAY, HOUR, SCENARIOS, WEEK, Scenario
 from simulated.words import TOKENS, Words, usage
 from simulated.work import tasks
 from timeless.loop import Loop, Time
 
-TIGHT = replace(SCENARIOS["plain"], capacity=12.0)  # for a few jobs to come to its end
+TIGHT = replace(SCENARIOS["plain"], capacity=20.0)  # for a few jobs to come to its end
 
 
 def test_the_same_seed_gives_the_same_figures_and_another_others() -> None:
@@ -58,3 +62,41 @@ def test_those_without_tidegate_come_to_an_end() -> None:
         told = run(name, "few", TIGHT, 1)
         assert 0 < told.done <= 1
         assert told.launches >= 12
+
+
+def test_to_observe_holds_nothing_back() -> None:
+    gate, observing = (run(who, "few", TIGHT, 1) for who in (GATE, OBSERVING))
+    assert gate == observing
+
+
+@pytest.mark.slow
+def test_the_shortcuts_of_the_simulator_change_nothing() -> None:
+    quick, whole = (tasks("few", 1, TIGHT) for _ in range(2))
+    serve(quick, {"claude-0": Allowance(TIGHT, Random(1))}, TIGHT, Tally(), 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(service.Steady, "move_on_at", Time.move_on_at)
+        patch.setattr(service, "SELDOM", 5.0)
+        serve(whole, {"claude-0": Allowance(TIGHT, Random(1))}, TIGHT, Tally(), 1)
+    assert [task.finished for task in quick] == [task.finished for task in whole]
+
+
+def test_the_optimum_knows_what_is_used_at_the_start_and_when_a_human_works() -> None:
+    work, best = tasks("refactor", 1, SCENARIOS["plain"]), {}
+    for name in ("plain", "half-used", "week-nearly-used", "human-by-day"):
+        scenario = SCENARIOS[name]
+        best[name] = optimum(work, {"claude-0": Allowance(scenario, Random(1))}, scenario) / 3600
+    assert best["half-used"] < best["plain"] < best["human-by-day"] < best["week-nearly-used"]
+    office = SCENARIOS["human-by-day"]
+    assert office.humanly(0.0, DAY) == 7 * HOUR
+    assert office.turns_after(0.0) == 14.5 * HOUR
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_real_program_takes_as_long_for_a_small_night_as_the_simulator_says() -> None:
+    night = Night(steps=drawn(1, 10, 12), seconds=1.0, allowance=34, reset_after=12.0, slots=4)
+    program, runs = agreement.agreement(night, 6)
+    shortest, longest = (choose(one.makespan for one in runs) for choose in (min, max))  # by tidegate's jitter
+    assert shortest / 1.05 <= program.makespan <= longest * 1.05
+    assert {program.closings} == {one.closings for one in runs} == {1}
+    assert program.done == 10

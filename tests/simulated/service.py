@@ -43,7 +43,7 @@ class Service(Supervised):
     scenario: Scenario
     tally: Tally
     admission: Admission = Admission.ON
-    tick: float = SELDOM
+    tick: float = field(default_factory=lambda: SELDOM)
     time: Time = field(default_factory=lambda: Steady(BEGIN))
     behind: int = 0  # launches behind a shut gate
     _ids: dict[int, Task] = field(default_factory=dict)
