@@ -43,6 +43,12 @@ def test_a_reading_and_what_was_drawn_since_tell_what_is_left() -> None:
     assert 2.0 < now.spread < 5.0  # a step of what is told
 
 
+def test_what_was_told_of_a_window_without_a_reset_is_no_reason_to_wait_for_one_that_is_only_guessed() -> None:
+    now = some(replace(TOLD, resets_at=None))
+    assert now.until == BEGAN + timedelta(hours=5)
+    assert now.stale == math.inf
+
+
 def test_of_a_window_that_slides_there_is_left_what_is_free_and_what_returns_soon() -> None:
     draws = [(NOW - timedelta(minutes=ago), tokens) for ago, tokens in ((301.5, 70), (290, 30), (281, 10), (90, 450))]
     now = sliding(TOLD, draws, NOW, most=0.9)

@@ -66,7 +66,7 @@ def left(meter: Meter, tides: Iterable[Tide], now: datetime, *, most: float = 1.
         whole=1.0 / value,
         seconds=math.inf if end is None else max((end - now).total_seconds(), 0.0),
         until=end,
-        stale=math.inf if meter.read_at is None else max((now - meter.read_at).total_seconds(), 0.0),
+        stale=_age(meter, now),
         kept=(1.0 - most) / value,
     )
 
@@ -95,6 +95,13 @@ def sliding(meter: Meter, draws: Sequence[tuple[datetime, float]], now: datetime
         stale=max((now - meter.read_at).total_seconds(), 0.0),
         kept=(1.0 - most) / value,
     )
+
+
+def _age(meter: Meter, now: datetime) -> float:
+    """Of what was told; nobody has told of a window whose reset is not known: it may be over already."""
+    if meter.read_at is None or meter.resets_at is None:
+        return math.inf
+    return max((now - meter.read_at).total_seconds(), 0.0)
 
 
 def _fresh(meter: Meter, most: float, value: float) -> Left:
