@@ -160,6 +160,15 @@ def test_a_window_that_is_used_up_stands_still_until_it_opens_again() -> None:
     assert found[1].used == {("acct", "5h"): about(0.5)}
 
 
+def test_a_window_whose_rest_is_left_to_its_owner_stands_still_before_it_is_used_up() -> None:
+    quota = Quota(name="5h", used=0.25, ends=1000.0, length=1000.0, rate=1 / 1600, most=0.75)
+    found = course([load(16)], 4, Flow(quotas=[quota]))
+    assert found[1].at == about(1000 + REOPENS + 200)
+    assert found[1].full == {("acct", "5h"): about(200)}
+    beyond = Quota(name="5h", used=0.8, ends=1000.0, length=1000.0, rate=1 / 1600, most=0.75)
+    assert course([load(8)], 4, Flow(quotas=[beyond]))[1].at == about(1000 + REOPENS + 200)
+
+
 def test_a_window_that_ends_before_it_is_used_up_begins_anew() -> None:
     quota = Quota(name="5h", used=0.0, ends=None, length=1000.0, rate=1 / 8000)
     found = course([load(80)], 4, Flow(quotas=[quota]))

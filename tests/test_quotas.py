@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tidegate.ahead import Quota
-from tidegate.model import Meter, Tide, Window
+from tidegate.model import Meter, Reserve, Tide, Window
 from tidegate.prospect import Lap
 from tidegate.quotas import quotas
 
@@ -59,6 +59,9 @@ def test_a_window_that_is_over_begins_with_the_next_use() -> None:
 
 
 def test_nothing_is_made_of_nothing() -> None:
+    kept = Reserve(account="acct", source="configuration", window=Window.WEEK, stop_at=0.75)
+    found = quotas([meter(), meter(Window.WEEK)], [], LAPS, NOW, [kept])
+    assert [(one.name, one.most) for one in found] == [("5h", 1.0), ("week", 0.75)]
     assert quotas([meter()], [], [], NOW) == []
     assert quotas([meter(used=0.01)], [], LAPS, NOW) == []
     assert quotas([meter(drawn_at_reading=0.0)], [], LAPS, NOW) == []

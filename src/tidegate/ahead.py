@@ -26,7 +26,8 @@ NEAR: Final = 1e-6
 class Quota(Struct, frozen=True, kw_only=True):
     """One window of an account: how much is `used` of it, 0..1, when it `ends` (None: it has not begun), its length.
 
-    A job that runs uses `rate` of it in a second; `doubt` is the spread of that, as a share of it.
+    A job that runs uses `rate` of it in a second; `doubt` is the spread of that, as a share of it. Once `most` of it is
+    used nothing is launched.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Quota(Struct, frozen=True, kw_only=True):
     length: float
     rate: float
     doubt: float = 0.0
+    most: float = 1.0
 
 
 class Flow(Struct, frozen=True, kw_only=True):
@@ -226,7 +228,7 @@ class Course:
         if one.opens > self._now + NEAR:
             at.append(one.opens - self._now)
         elif one.busy:
-            at += [(1 - window.used) / (window.rate * one.busy) for window in one.windows]
+            at += [(window.quota.most - window.used) / (window.rate * one.busy) for window in one.windows]
             if one.ends:
                 at.append(one.ends[0][0] - one.clock)
             if one.fluid is not None and one.share:
@@ -249,7 +251,7 @@ class Course:
 
     def _use(self, one: _Stream, window: _Window, work: float) -> None:
         window.used += work * window.rate
-        if window.used >= 1 - NEAR and window.ends is not None:
+        if window.used >= window.quota.most - NEAR and window.ends is not None:
             window.full = self._now if window.full is None else window.full
             one.opens = max(one.opens, window.ends + REOPENS)
         if window.ends is not None and window.ends <= self._now + NEAR:

@@ -89,4 +89,5 @@ def _quotas(store: Store, account: str, laps: Sequence[Lap], now: datetime) -> l
     """The windows of an account, by what its jobs have drawn of them."""
     meters = store.meters(account)
     past = [tide for meter in meters for tide in store.tides(account, meter.window, TIDES)]
-    return quotas(meters, past, [lap for lap in laps if lap.account == account], now)
+    kept = [one for one in store.reserves() if one.account == account]
+    return quotas(meters, past, [lap for lap in laps if lap.account == account], now, kept)

@@ -8,26 +8,32 @@ from datetime import datetime
 from typing import Final
 
 from tidegate.ahead import Quota
-from tidegate.model import LENGTHS, Meter, Tide
+from tidegate.model import LENGTHS, Meter, Reserve, Tide
 from tidegate.prospect import Lap
+from tidegate.reserve import least
 
 LEAST: Final = 0.03  # of a window: from less nothing is learned
 FLOORED: Final = 0.005  # by which what is told is less in the mean: hundredths are floored
 DOUBT, COARSE = 0.06, 0.012  # how far the capacity of one window is from that of others, and a reading of it from true
 
 
-def quotas(meters: Iterable[Meter], tides: Iterable[Tide], laps: Iterable[Lap], now: datetime) -> list[Quota]:
-    """The windows of one account of which enough is known; `tides` and `laps` are its own, too."""
+def quotas(
+    meters: Iterable[Meter], tides: Iterable[Tide], laps: Iterable[Lap], now: datetime, kept: Sequence[Reserve] = ()
+) -> list[Quota]:
+    """The windows of one account of which enough is known; `tides`, `laps` and what is `kept` are its own, too."""
     known = [lap for lap in laps if lap.drawn > 0 and lap.spent > 0]
     if not known:
         return []
     per_second = math.fsum(lap.drawn for lap in known) / math.fsum(lap.spent for lap in known)
     past = list(tides)
-    found = (_quota(meter, [one for one in past if one.window is meter.window], per_second, now) for meter in meters)
+    found = (
+        _quota(meter, [one for one in past if one.window is meter.window], per_second, now, least(kept, meter.window))
+        for meter in meters
+    )
     return [one for one in found if one is not None]
 
 
-def _quota(meter: Meter, tides: Sequence[Tide], per_second: float, now: datetime) -> Quota | None:
+def _quota(meter: Meter, tides: Sequence[Tide], per_second: float, now: datetime, most: float) -> Quota | None:
     length = LENGTHS.get(meter.window)
     seen = [*_seen(meter), *(pair for tide in tides for pair in _seen(tide))]
     whole = math.fsum(used for _, used in seen)
@@ -42,6 +48,7 @@ def _quota(meter: Meter, tides: Sequence[Tide], per_second: float, now: datetime
         length=length.total_seconds(),
         rate=per_second / capacity,
         doubt=math.hypot(DOUBT, COARSE / whole),
+        most=most,
     )
 
 
