@@ -8,6 +8,8 @@ from datetime import timedelta
 import pytest
 from installed import Tidegate, until
 from msgspec.structs import replace
+from simulated.foreseen import fit, foreseen
+from simulated.scenario import PLAIN
 from stores.world import START, World, new
 
 from tidegate.forecast import UNKNOWN
@@ -78,3 +80,15 @@ def test_whoever_works_on_a_batch_foretells_its_end(tidegate: Tidegate) -> None:
     run.wait(30)
     printed = (tidegate.place / "started.0").read_text()
     assert re.search(r"^  forecast at \d\d:\d\d: .*\(p90 .*\); it ended at ", printed, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_what_is_foretold_of_a_simulated_batch_is_near_its_end() -> None:
+    """How near it is over many seeds and workloads tests/benchmarks/foretold.py measures."""
+    told = foreseen("ci", PLAIN, 3)
+    assert [one.share for one in told] == [0.1, 0.25, 0.5]
+    last = told[-1]
+    assert last.off is not None
+    assert abs(last.off) < 0.3
+    assert fit(told).unknown == 0
+    assert fit(told).by_p90 >= 2 / 3

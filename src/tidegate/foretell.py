@@ -35,10 +35,15 @@ ENDED = 400  # jobs that have ended last: of these it is learned how long one ta
 
 
 async def keep(duty: Duty) -> None:
-    """Look again and again at what is left, and keep each forecast that is news; never returns."""
+    """Look again and again at what is left, and keep each forecast that is news, until nothing new is started.
+
+    Where only a part of a batch is started nobody knows its end.
+    """
     pause = FIRST
-    while True:
+    while not duty.me.only:
         await anyio.sleep(pause)
+        if duty.supervisor.draining.is_set():
+            return
         shift = duty.shift
         try:
             told, pause = await run_sync(_look, shift.state, duty.me.host, shift.slots, duty.batch, shift.clock.now())
