@@ -137,6 +137,26 @@ async def test_what_is_drawn_is_asked_for_now_and_then_while_somebody_draws() ->
         assert not place.gauge.is_due, "nobody draws any more"
 
 
+async def test_what_answers_tell_only_at_the_end_is_expected_of_those_that_run() -> None:
+    async with placed() as place:
+        one = place.running[0]
+        place.gauge.settle(one.job, Drawn(100.0, 3))
+        one.drawn = Drawn(100.0, 3)
+        await place.write()
+        assert place.store.attempts(1)[0].drawn == 100.0, "nobody has told anything late"
+        place.gauge.settle(one.job, Drawn(125.0, 3, late=25.0))
+        one.drawn = Drawn(200.0, 4)
+        await place.write()
+        assert place.store.attempts(1)[0].drawn == 250.0
+        one.drawn = Drawn(280.0, 5, late=60.0)
+        await place.write()
+        assert place.store.attempts(1)[0].drawn == 280.0, "what is told is better than what is likely"
+        place.gauge.settle(one.job, Drawn(9999.0, 3, late=9998.0))
+        place.running[1].drawn = Drawn(100.0, 1)
+        await place.write()
+        assert place.store.attempts(2)[0].drawn == 200.0, "and twice as much is the most"
+
+
 async def test_attempts_that_draw_on_no_allowance_are_not_asked() -> None:
     async with placed() as place:
         place.running[0].draws, place.running[0].drawn = False, Drawn(100.0, 3)

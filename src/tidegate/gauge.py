@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from tidegate import policy
 from tidegate.clock import Clock
 from tidegate.errors import StoreBlocked
@@ -15,12 +17,15 @@ from tidegate.stores.writer import Writer
 SOON = 1.0  # seconds between two times at which news are written: agents beside one another tell the same
 EVERY = 5.0  # seconds between two looks at what is drawn
 NEWS = 0.01 - 1e-9  # of a window
+FADES = 0.9  # what a past attempt tells of the next one counts so much less with each that ends
+MOST = 2.0  # times what answers tell while they come: what they write is told at the end, and is a fifth or so
 Gate = tuple[str, Window]
 
 
 class Drawing(Protocol):
     """An attempt that runs; `drawn_told` is what is written of what it has drawn."""
 
+    job: Job
     attempt: Attempt
     drawn_told: Drawn
 
@@ -42,6 +47,7 @@ class Gauge:
         self._clock = clock
         self._unwritten: dict[Gate, Reading] = {}
         self._written: dict[Gate, Reading] = {}
+        self._ends: dict[str, tuple[float, float]] = {}  # by account: what was told at the end, and until then
         self._is_new = False
         self._next_look = float("inf")  # of the monotonic clock; never, while nobody draws
         self._last = float("-inf")
@@ -63,6 +69,19 @@ class Gauge:
         self._unwritten[gate] = reading
         self._is_new |= _is_news(reading, self._written.get(gate))
         return self.is_due
+
+    def settle(self, job: Job, drawn: Drawn) -> None:
+        """Learn from what an attempt has drawn that is over how much only the end tells."""
+        before = drawn.tokens - drawn.late
+        if drawn.late > 0 and before > 0:
+            whole, until = self._ends.get(job.account, (0.0, 0.0))
+            self._ends[job.account] = (FADES * whole + drawn.tokens, FADES * until + before)
+
+    def _likely(self, running: Drawing) -> Drawn:
+        """What an attempt has drawn so far, with what it is likely to tell only at its end."""
+        drawn = running.drawn
+        whole, until = self._ends.get(running.job.account, (1.0, 1.0))
+        return drawn if drawn.late else replace(drawn, tokens=drawn.tokens * min(whole / until, MOST))
 
     @property
     def has_heard(self) -> bool:
@@ -88,7 +107,7 @@ class Gauge:
         self._next_look = self._last + EVERY if drawing else float("inf")
         if not drawn and not readings:
             return
-        told = [(running.attempt, so_far) for running, so_far in drawn]
+        told = [(running.attempt, self._likely(running)) for running, _ in drawn]
         try:
             await self._ask.once(self._store.note_signals, told, list(readings.values()), self._clock.now())
         except StoreBlocked:  # the writer tells why

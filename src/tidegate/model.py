@@ -168,12 +168,13 @@ class Drawn(Struct, frozen=True):
     """What an attempt has drawn of an allowance so far, in token equivalents, and by how many answers of a model.
 
     A token that is written counts WRITTEN, one that goes into a cache CACHED, one that comes out of it RECALLED. What
-    is `of_session` counts from its session's begin, with the attempts before.
+    is `of_session` counts from its session's begin, with the attempts before. `late` is what of it only the end told.
     """
 
     tokens: float = 0.0
     answers: int = 0
     of_session: bool = False
+    late: float = 0.0
 
 
 NOT_DRAWN = Drawn()

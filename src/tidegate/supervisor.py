@@ -523,6 +523,10 @@ class Supervisor:
                 await self._shut(job, attempt, ended.outcome.limit)
             if job.spec.expand and not job.stage and isinstance(ended.outcome, Succeeded):
                 ended = await self._expanded(job, attempt, ended)
+            if ended.drawn is not None:
+                self._gauge.settle(job, ended.drawn)
+                if self._gauge.has_heard:
+                    await self._gauge.write(self._running.values())
             after = await self._finish(attempt, ended)
             self._breathless = 0
         except NotOwner:
@@ -555,8 +559,6 @@ class Supervisor:
             log.exception("directory not removed")
 
     async def _finish(self, attempt: Attempt, ended: Ended) -> Job:
-        if ended.drawn is not None and self._gauge.has_heard:
-            await self._gauge.write(self._running.values())
         self._free(attempt)  # before its end is on the disk: the claim that this brings is made after it
         self._unrecorded += 1
         try:

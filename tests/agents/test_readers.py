@@ -150,7 +150,7 @@ def test_the_result_tells_of_all_that_a_run_has_drawn() -> None:
         "result": "done",
         "usage": {"input_tokens": 10, "output_tokens": 900},
     }
-    assert drawn("claude", answer("msg_1"), result) == Drawn(4510.0, 1)
+    assert drawn("claude", answer("msg_1"), result) == Drawn(4510.0, 1, late=4510.0 - ONE)
     result["usage"] = {"input_tokens": 1}
     assert drawn("claude", answer("msg_1"), result) == Drawn(ONE, 1), "of a run that was cut off it may tell less"
 

@@ -41,7 +41,8 @@ class Draws:
     @property
     def drawn(self) -> Drawn:
         """What was counted, or what was told of the whole run where that is more."""
-        return Drawn(max(self._tokens, self._whole), self._answers)
+        late = max(self._whole - self._tokens, 0.0)
+        return Drawn(self._tokens + late, self._answers, late=late)
 
     def answer(self, line: bytes) -> None:
         """Count what the line of an answer tells, which is not parsed for that."""
