@@ -13,6 +13,7 @@ from tidegate.model import (
     Account,
     Attempt,
     Batch,
+    Drawn,
     Failed,
     Hold,
     Job,
@@ -111,7 +112,8 @@ def _end(made: Night, claimed: Job, attempt: Attempt) -> None:
             store.finish(attempt, Limited(limit), now, exit=1, session="0000-session", rules=RULES)
         case "train/1":
             usage = Usage(input_tokens=10, output_tokens=5, cost_usd=0.25)
-            store.finish(attempt, Succeeded("done"), now, exit=0, usage=usage, rules=RULES)
+            drawn = Drawn(35.0, 1)
+            store.finish(attempt, Succeeded("done"), now, exit=0, usage=usage, drawn=drawn, rules=RULES)
         case _:
             store.finish(attempt, Failed(reason=f"exit 1: {HOSTILE}"), now, exit=1, rules=RULES)
 

@@ -469,6 +469,8 @@ def test_show_as_json_is_one_object_with_its_history(tidegate: Tidegate, filled:
     assert told["state"] == attempt["outcome"] == "succeeded"
     assert (attempt["exit"], attempt["seconds"]) == (0, 240)
     assert attempt["usage"]["cost_usd"] == 0.25
+    assert (attempt["drawn"], attempt["answers"]) == (35, 1)
+    assert "$0.2500, drew 35 token equivalents" in tidegate("show", "train/1").stdout
     assert Path(attempt["stdout"]).read_bytes() == b"one line\n"
     (waits,) = tidegate.lines("show", "nightly:train/0")
     assert [wait["for"] for wait in waits["waits_for"]] == ["hold", "supervisor"]

@@ -192,12 +192,13 @@ def _definition(job: Job) -> Iterator[tuple[str, str]]:
 
 def _attempt(attempt: Attempt, page: Page) -> str:
     began = page.at(attempt.started_at) + (f"  {attempt.stage}" if attempt.stage else "")
+    drew = f", drew {attempt.drawn:,.0f} token equivalents" if attempt.drawn else ""
     if attempt.ended_at is None:
-        return f"{began}  runs for {page.since(attempt.started_at)}"
+        return f"{began}  runs for {page.since(attempt.started_at)}{drew}"
     took = span(attempt.seconds or 0)
     exit = "" if attempt.exit is None else policy.ended(attempt.exit)
     exit = f", {exit}" if exit and not attempt.detail.startswith(exit) else ""
     cost = attempt.usage.cost_usd if attempt.usage else None
     money = "" if cost is None else f", ${cost:.4f}"
     detail = f": {shown(attempt.detail)}" if attempt.detail else ""
-    return f"{began}  {clean(attempt.outcome or 'unknown')} after {took}{exit}{money}{detail}"
+    return f"{began}  {clean(attempt.outcome or 'unknown')} after {took}{exit}{money}{drew}{detail}"
