@@ -101,7 +101,7 @@ def uses(store: SqliteStore) -> Iterator[Callable[[], object]]:
         store.hours,
     )
     yield from (store.piles, lambda: store.laps(NOW, most=9), lambda: store.forecasts(1))
-    yield from (store.meters, lambda: store.costs("codex"), lambda: store.tides("codex", Window.WEEK))
+    yield from (store.meters, store.reserves, lambda: store.costs("codex"), lambda: store.tides("codex", Window.WEEK))
     yield lambda: store.readings("codex", Window.WEEK, NOW)
     yield from (store.jobs, store.running, store.supervisors, store.events, store.last_seq, store.version)
     yield lambda: store.jobs(states=[State.QUEUED], account="codex", newest_first=True)
@@ -117,6 +117,7 @@ def uses(store: SqliteStore) -> Iterator[Callable[[], object]]:
     yield lambda: store.adopt("me", "here", NOW)
     yield lambda: store.set_accounts([Account(name="codex", max_running=2)], NOW)
     yield lambda: store.keep_hours("batch:b", {"codex": "20:00-07:00 UTC"}, NOW)
+    yield lambda: store.keep_stops("batch:b", {"codex": {Window.WEEK: 0.1}}, NOW)
     yield lambda: store.submit(Batch("nightly"), [new("train/0"), new("fresh")], NOW, whole=False)
     yield lambda: store.hold(HOLD, NOW)
     yield lambda: store.lift(None, NOW, by="me")

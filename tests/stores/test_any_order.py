@@ -182,6 +182,15 @@ class TwoStores(RuleBasedStateMachine):
     def keep_hours(self, source: str, scopes: list[str], hours: str) -> None:
         self.both(lambda world: world.store.keep_hours(source, dict.fromkeys(scopes, hours), world.now))
 
+    @rule(
+        source=st.sampled_from(["x", "y"]),
+        accounts=st.lists(ACCOUNTS, max_size=2),
+        window=st.sampled_from([Window.FIVE_HOURS, Window.WEEK]),
+        part=st.sampled_from([0.5, 0.9, 1.0]),
+    )
+    def keep_stops(self, source: str, accounts: list[str], window: Window, part: float) -> None:
+        self.both(lambda world: world.store.keep_stops(source, {key: {window: part} for key in accounts}, world.now))
+
     @rule(jobs=st.lists(JOBS, max_size=4))
     def forget(self, jobs: list[int]) -> None:
         self.both(lambda world: world.store.forget(jobs, world.now))
@@ -342,6 +351,7 @@ class TwoStores(RuleBasedStateMachine):
         self.both(lambda world: world.store.requests())
         self.both(lambda world: world.store.hours())
         self.both(lambda world: world.store.meters())
+        self.both(lambda world: world.store.reserves())
         self.both(lambda world: [world.store.costs(account) for account in ("claude", "codex")])
         self.both(lambda world: world.store.needs(range(1, 30)))
         self.both(lambda world: world.store.groups())
