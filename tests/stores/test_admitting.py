@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
@@ -96,11 +96,15 @@ def test_of_several_accounts_that_are_held_back_the_first_is_looked_at_first_unl
     read(world, 0.6, ends, account="other")
     assert names(world.claim()) == ["o2"]
     assert world.claim() == []
-    first, second = (one.again for one in world.store.held())
-    assert first < second
+    mine, another = world.store.held()
+    assert (mine.account, mine.since, another.account, another.since) == ("acct", world.ahead(-10), "other", world.now)
+    first, second = mine.again, another.again
     assert [world.store.next_due(now) for now in (world.now, first, second)] == [first, second, None]
     world.pause("x", until=world.ahead(20))
     assert world.store.next_due(world.now) == world.ahead(20)
+    read(world, 0.0, ends + timedelta(hours=5), account="other")
+    assert names(world.claim()) == ["o3"]
+    assert world.store.held() == [mine]
 
 
 def test_why_a_job_waits_is_known_and_told_once_for_each_window(world: World, ends: datetime) -> None:

@@ -59,6 +59,24 @@ def test_a_reset_that_came_early_is_found_and_opens_the_gate(world: World) -> No
     assert len(world.claim(9)) == 1
 
 
+def test_a_hold_whose_end_comes_before_anybody_could_try_it_reopens_once(world: World) -> None:
+    shut(world)
+    world.wait(4 * HOUR)
+    assert world.claim(0) == []
+    assert [event.name for event in world.events("gate tried", "gate reopening")] == ["gate reopening"]
+
+
+def test_the_first_that_is_to_be_tried_is_looked_at_first(world: World) -> None:
+    for account, hours in (("one", 4), ("two", 5)):
+        world.submit(account, account=account)
+        world.limited(world.take(), world.ahead(hours * HOUR))
+        world.wait(600)
+    first, second, end = world.ahead(600), world.ahead(1200), world.hold("one").until
+    assert world.store.next_due(world.now) == first
+    assert world.store.next_due(first) == second
+    assert world.store.next_due(second) == end
+
+
 def test_who_goes_early_is_another_each_time_and_is_not_stuck_for_that(world: World) -> None:
     world.submit("a", "b")
     end = world.ahead(99 * HOUR)
