@@ -335,3 +335,21 @@ def test_who_starts_a_part_alone_claims_what_its_patterns_pick(world: World) -> 
     assert names(world.claim(9, by="part")) == ["T5/a", "y2"]
     assert world.claim(9, by="part") == []
     assert names(world.claim(9)) == ["T0/a", "x", "y1"]
+
+
+def test_who_starts_a_part_alone_takes_the_best_of_it_and_none_that_waits_for_something(world: World) -> None:
+    world.store.enter(replace(incarnation("part"), only=("x*",)))
+    world.submit("x failed")
+    failed = world.take(by="part")
+    world.fail(failed)
+    world.submit("x old", "x older")
+    world.submit("x cut", priority=9)
+    cut = world.take(by="part")
+    world.finish(cut, Interrupted(reason="drained"))
+    world.store.set_priority(cut[0].id, 0, world.now)
+    world.submit("x held")
+    world.pause(f"job:{world.job('x held').id}")
+    world.store.submit(Batch("b"), [replace(new("x needy"), needs=(failed[0].id,))], world.now, whole=False)
+    world.submit("x urgent", "y", priority=1)
+    world.submit("x elsewhere", account="two", priority=2)
+    assert names(world.claim(9, by="part")) == ["x elsewhere", "x urgent", "x cut", "x old", "x older"]
