@@ -20,7 +20,7 @@ UNTIL = datetime(2026, 1, 9, 16, 0, tzinfo=UTC)
 SMALL, LARGE, NEW = Load(group="b/small"), Load(group="b/large"), Load(group="b/new")
 COSTS = {"b/small": known(*[2.0, 3.0, 2.5] * 20), "b/large": known(*[20.0, 30.0, 25.0] * 20)}
 SLOW = {key: replace(one, seconds=600.0 * one.jobs) for key, one in COSTS.items()}
-FIVE = Left(window=Window.FIVE_HOURS, free=20.0, spread=0.3, whole=100.0, seconds=9000.0, until=UNTIL, stale=10.0)
+FIVE = Left(window=Window.FIVE_HOURS, free=20.0, spread=0.3, whole=100.0, seconds=3600.0, until=UNTIL, stale=10.0)
 OUTLOOK = Outlook(windows=(FIVE,), costs=COSTS, running=(SMALL,))
 
 
@@ -55,15 +55,32 @@ def test_an_account_of_whose_windows_nothing_is_known_starts_what_comes_first() 
 
 
 def test_a_fresh_window_takes_the_first_however_large_it_is() -> None:
-    crowd = (LARGE,) * 8
-    assert decide(seeing(left(95.0), running=crowd), [LARGE, SMALL]) == 0
-    assert isinstance(decide(seeing(left(85.0), running=crowd), [LARGE, SMALL]), Lack)
+    huge = replace(LARGE, least=90.0)
+    assert decide(seeing(left(95.0), running=(LARGE,)), [huge, SMALL]) == 0
+    assert decide(seeing(left(85.0), running=(LARGE,)), [huge, SMALL]) == 1
+
+
+def test_a_fresh_window_takes_no_more_than_is_likely_to_fit_though_it_is_fresh() -> None:
+    assert isinstance(decide(seeing(left(95.0), running=(LARGE,) * 8), [LARGE, SMALL]), Lack)
+    assert decide(seeing(left(95.0), running=()), [replace(LARGE, least=90.0)]) == 0
+
+
+def test_with_time_left_it_is_decided_with_care_and_boldly_near_the_reset() -> None:
+    """Two and one more take 75 %, give or take 12."""
+    for free, seconds, fits in (
+        (89.0, 7200.0, False),
+        (89.0, 3600.0, True),
+        (82.0, 3600.0, False),
+        (82.0, 600.0, True),
+    ):
+        decided = decide(seeing(left(free, seconds=seconds), running=(LARGE,) * 2), [LARGE])
+        assert (decided == 0) is fits, (free, seconds)
 
 
 def test_what_is_fresh_and_what_is_left_over_is_measured_by_the_window() -> None:
-    crowd = (LARGE,) * 8
-    assert isinstance(decide(seeing(left(89.9), running=crowd), [LARGE]), Lack)
-    assert decide(seeing(left(90.0), running=crowd), [LARGE]) == 0
+    huge = replace(LARGE, least=90.0)
+    assert isinstance(decide(seeing(left(89.9)), [huge]), Lack)
+    assert decide(seeing(left(90.0)), [huge]) == 0
     assert isinstance(decide(seeing(left(3.0, stale=admission.STALE), running=()), [LARGE]), Lack)
     assert decide(seeing(left(3.01, stale=admission.STALE), running=()), [LARGE]) == 0
     assert decide(seeing(left(3.0, stale=admission.STALE + 1), running=()), [LARGE]) == 0

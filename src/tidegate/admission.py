@@ -15,10 +15,12 @@ from tidegate.runs import NEVER_BEGUN
 from tidegate.windows import Left
 
 LOOK = 24  # candidates of an account that are looked at
-FRESH = 0.9  # of a window: with so much left the first in the queue goes, however much it takes
-HALF = 0.5  # of a window that is left while nothing is known of what jobs take
+FRESH = 0.9  # of a window: with so much left the first in the queue goes, however much it takes,
+HALF = 0.5  # and no more of it is expected of what runs; so much must be left while nothing is known of what jobs take
 HEADROOM = 0.03  # of a window that is too much to leave where nothing runs
 STALE = 6 * 3600.0  # seconds after which what was told is no reason to let nothing run: longer than most windows last
+CAREFUL, BOLD = 2.0, 0.3  # standard deviations that must fit beyond the mean: with time left, and near the reset
+UNHURRIED = 7200.0  # seconds before the reset: what is left over by then can still be used, less and less
 SETTLES = 300.0  # seconds of an attempt that outweigh the pace of its kind
 AGAIN = 0.15  # of what it has drawn: what a job that goes on in its session reads again
 
@@ -52,7 +54,7 @@ class Load(Struct, frozen=True, kw_only=True):
 class Outlook(Struct, frozen=True, kw_only=True):
     """What is known of one account: what is left of its windows, what its groups cost, and what runs.
 
-    `caution` is how many standard deviations must fit beyond the mean.
+    `caution` times as careful as usual it is decided.
     """
 
     windows: tuple[Left, ...]
@@ -89,9 +91,8 @@ def shown(attempts: Iterable[Attempt], *, goes_on: bool) -> tuple[float, float]:
 
 def decide(outlook: Outlook, candidates: Sequence[Load]) -> int | Lack:
     """Which of these queued jobs, best first, may start; or why the first may not."""
-    tight = [left for left in outlook.windows if left.free < FRESH * left.usable]
-    beliefs = _beliefs(outlook, candidates) if tight else {}
-    plans = [_Plan(left, outlook, beliefs) for left in tight]
+    beliefs = _beliefs(outlook, candidates) if outlook.windows else {}
+    plans = [_Plan(left, outlook, beliefs) for left in outlook.windows]
     first: Lack | None = None
     for place, load in enumerate(candidates[:LOOK]):
         lack = next((lack for plan in plans if (lack := plan.lacks(load)) is not None), None)
@@ -130,7 +131,7 @@ class _Plan:
     def __init__(self, left: Left, outlook: Outlook, beliefs: Mapping[Kind, Belief | None]) -> None:
         self._left = left
         self._beliefs = beliefs
-        self._caution = outlook.caution
+        self._caution = outlook.caution * max(CAREFUL * min(left.seconds / UNHURRIED, 1.0), BOLD)
         self._runs = bool(outlook.running)
         self._taken = Rest()
         for load in outlook.running:
@@ -140,6 +141,8 @@ class _Plan:
     def lacks(self, load: Load) -> Lack | None:
         """Why this one may not start as well; None where it may."""
         left, belief = self._left, self._beliefs[load.kind]
+        if left.free >= FRESH * left.usable and self._taken.mean <= HALF * left.usable:
+            return None
         if belief is None:
             may = not self._runs or left.free > HALF * left.usable
             return None if may else self._lack()
