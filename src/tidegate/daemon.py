@@ -12,13 +12,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec
 
 import anyio
 import structlog
+from anyio.to_thread import run_sync
 
-from tidegate import capacity, doorbell, expand, foretell, headroom, lock, places, settings, signals, upgrade
+from tidegate import capacity, doorbell, expand, headroom, lock, places, settings, signals, upgrade
 from tidegate.attempt import Means
 from tidegate.bell import Bell
 from tidegate.clock import SystemClock
@@ -49,6 +51,7 @@ log = structlog.get_logger()
 
 CONFIGURATION = "configuration"  # who says an account's hours, where no batch does
 DISK = 3.0  # seconds between two looks at how much room there is
+FORETELL = 20.0  # seconds before the first look ahead
 NARRATE = 0.1  # seconds over which events are gathered before they are told
 PATIENCE = 25.0  # seconds for others to unlock the database: more than a person waits, less than a watchdog's half
 ENDING = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
@@ -232,7 +235,7 @@ async def on_duty(
             around.start_soon(_narrate, duty)
             around.start_soon(_watch_disk, duty)
             around.start_soon(notifier.work)
-            around.start_soon(foretell.keep, duty)
+            around.start_soon(_foretell, duty)
             ask.endure()  # now that signals are heard
             yield duty
             ask.hurry()
@@ -310,6 +313,21 @@ async def _narrate(duty: Duty) -> None:
         with anyio.move_on_after(1.0):
             await rung.wait()
         await anyio.sleep(NARRATE)
+
+
+async def _foretell(duty: Duty) -> None:
+    """Look ahead, after some seconds: most of what ends sooner needs no forecast, nor the rooms that make one.
+
+    Whatever is wrong with it, no supervisor and no agent ends of it.
+    """
+    await anyio.sleep(FORETELL)
+    try:
+        await run_sync(import_module, "tidegate.foretell")
+        from tidegate import foretell  # noqa: PLC0415 - which is there by now
+
+        await foretell.keep(duty)
+    except Exception:
+        log.exception("nothing is foretold any more")
 
 
 async def _watch_disk(duty: Duty) -> None:

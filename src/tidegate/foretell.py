@@ -12,7 +12,7 @@ from anyio.to_thread import run_sync
 from tidegate import hours, places
 from tidegate.clock import zone
 from tidegate.errors import StoreBlocked, StoreBroken
-from tidegate.forecast import Scene, foresee, is_news, look_again
+from tidegate.forecast import LOOK_LEAST, Scene, foresee, is_news, look_again
 from tidegate.quotas import quotas
 from tidegate.stores import sqlite
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-FIRST = 20.0  # seconds before the first look: most of what ends sooner needs none
 TIDES = 6  # windows that are over, of which is learned how much fits into one
 ENDED = 400  # jobs that have ended last: of these it is learned how long one takes
 
@@ -39,11 +38,8 @@ async def keep(duty: Duty) -> None:
 
     Where only a part of a batch is started nobody knows its end.
     """
-    pause = FIRST
-    while not duty.me.only:
-        await anyio.sleep(pause)
-        if duty.supervisor.draining.is_set():
-            return
+    pause = LOOK_LEAST
+    while not duty.me.only and not duty.supervisor.draining.is_set():
         shift = duty.shift
         try:
             told, pause = await run_sync(_look, shift.state, duty.me.host, shift.slots, duty.batch, shift.clock.now())
@@ -51,6 +47,7 @@ async def keep(duty: Duty) -> None:
                 await duty.ask.once(shift.store.note_forecast, batch, forecast, shift.clock.now())
         except (StoreBlocked, StoreBroken) as error:
             log.warning("no forecast kept", error=str(error))
+        await anyio.sleep(pause)
 
 
 def _look(
