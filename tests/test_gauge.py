@@ -84,6 +84,8 @@ async def placed() -> AsyncIterator[Place]:
 async def test_news_is_due_at_once_and_the_same_again_is_not() -> None:
     async with placed() as place:
         assert not place.gauge.is_due
+        assert not place.hear(0.3), "adopted agents tell first what they said first"
+        place.clock.at += SOON
         assert place.hear(0.4)
         await place.write()
         assert (place.meter().used, place.store.told) == (0.4, 1)

@@ -50,7 +50,7 @@ class Gauge:
         self._ends: dict[str, tuple[float, float]] = {}  # by account: what was told at the end, and until then
         self._is_new = False
         self._next_look = float("inf")  # of the monotonic clock; never, while nobody draws
-        self._last = float("-inf")
+        self._last = clock.monotonic()  # of what adopted agents have printed for hours the last word counts
 
     def follow(self) -> None:
         """Somebody draws from now on."""

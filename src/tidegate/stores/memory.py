@@ -724,10 +724,11 @@ class _Rows:
     def add_reading(self, reading: Reading) -> None:
         self._put(self.heard, (reading.scope, reading.window, reading.at), reading)
 
-    def drop_old(self, scope: str, window: Window, before: datetime) -> None:
-        self._drop_all(self.heard, [key for key in self.heard if key[:2] == (scope, window) and key[2] < before])
-        account = scope.partition("/")[0]
+    def drop_draws(self, account: str, before: datetime) -> None:
         self._drop_all(self.drawn, [key for key in self.drawn if key[0] == account and key[2] < before])
+
+    def drop_readings(self, scope: str, window: Window, before: datetime) -> None:
+        self._drop_all(self.heard, [key for key in self.heard if key[:2] == (scope, window) and key[2] < before])
 
     def cost(self, account: str, group: str) -> Cost | None:
         return self.prices[account, group][0] if (account, group) in self.prices else None

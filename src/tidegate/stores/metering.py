@@ -41,8 +41,10 @@ def draw(rows: Rows, job: Job, attempt: Attempt, drawn: Drawn, now: datetime) ->
     after = replace(attempt, drawn=attempt.drawn + more, answers=answers)
     rows.put_drawn(after)
     if more:
-        model = family(job.model)
-        rows.add_draw(job.account, model, tides.bucket(now), more)
+        model, piece = family(job.model), tides.bucket(now)
+        rows.add_draw(job.account, model, piece, more)
+        if piece.minute == 0:  # now and then
+            rows.drop_draws(job.account, now - tides.KEPT)
         for scope in (job.account, f"{job.account}/{model}"):
             for meter in rows.meters_on(scope):
                 _put(rows, meter, tides.drew(meter, more, now, attempt.started_at), now)
@@ -135,7 +137,7 @@ def part(scope: str) -> tuple[str, str | None]:
 def _put(rows: Rows, before: Meter | None, turned: Turned, now: datetime) -> None:
     if turned.tide is not None:
         rows.put_tide(turned.tide)
-        rows.drop_old(turned.tide.scope, turned.tide.window, now - tides.KEPT)
+        rows.drop_readings(turned.tide.scope, turned.tide.window, now - tides.KEPT)
         rows.event(now, "window ended", scope=turned.tide.scope, data=_told(turned.tide))
     if turned.meter != before:
         rows.put_meter(turned.meter)

@@ -521,8 +521,11 @@ class Rows(Protocol):
     def add_reading(self, reading: Reading) -> None:
         """Write down what was read of a window."""
 
-    def drop_old(self, scope: str, window: Window, before: datetime) -> None:
-        """Remove the readings of a window and what was drawn of its account from before an instant."""
+    def drop_draws(self, account: str, before: datetime) -> None:
+        """Remove what was drawn of an account before an instant."""
+
+    def drop_readings(self, scope: str, window: Window, before: datetime) -> None:
+        """Remove what was read of a window before an instant."""
 
     def cost(self, account: str, group: str) -> Cost | None:
         """What the jobs of a group have cost."""

@@ -666,9 +666,11 @@ class _Rows:
             drawn=reading.drawn,
         )
 
-    def drop_old(self, scope: str, window: Window, before: datetime) -> None:
-        account = scope.partition("/")[0]
-        self._file.run("drop_old", scope=scope, window=window.value, account=account, before=iso(before))
+    def drop_draws(self, account: str, before: datetime) -> None:
+        self._file.run("drop_draws", account=account, before=iso(before))
+
+    def drop_readings(self, scope: str, window: Window, before: datetime) -> None:
+        self._file.run("drop_readings", scope=scope, window=window.value, before=iso(before))
 
     def cost(self, account: str, group: str) -> Cost | None:
         row = self._file.row("cost", account=account, group=group)

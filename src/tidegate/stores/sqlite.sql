@@ -981,9 +981,11 @@ VALUES (:scope, :window, :at, :used, :resets_at, :drawn);
 -- readings: what was told of windows from an instant on
 SELECT * FROM reading WHERE scope = :scope AND "window" = :window AND at >= :since ORDER BY at;
 
--- drop_old: what was told of a window, and drawn of its account, before an instant
-DELETE FROM reading WHERE scope = :scope AND "window" = :window AND at < :before;
+-- drop_draws: what was drawn of an account before an instant
 DELETE FROM draw WHERE account = :account AND at < :before;
+
+-- drop_readings: what was told of a window before an instant
+DELETE FROM reading WHERE scope = :scope AND "window" = :window AND at < :before;
 
 -- cost: what the jobs of a group have drawn
 SELECT account, "group", jobs, logs, squares, drawn, seconds, rates FROM cost
