@@ -172,3 +172,18 @@ def test_what_would_use_more_than_is_left_to_use_is_held_back_before(world: Worl
 
 def in_group(name: str, group: str, priority: int = 0) -> NewJob:
     return NewJob(name=name, account="acct", group=group, priority=priority, spec=Spec(prompt="do it"))
+
+
+def test_what_a_batch_says_goes_with_it_once_nothing_is_held_for_it(world: World) -> None:
+    (job,) = world.submit("a").jobs
+    world.store.keep_stops("batch:b", NINETY, world.now)
+    world.store.keep_stops("configuration", {"other": NINETY["acct"]}, world.now)
+    read(world, 0.95, ends=world.ahead(7200))
+    world.store.cancel(job, world.now, by="ann")
+    world.store.forget([job], world.now)
+    world.store.forget_past(world.now)
+    assert [one.source for one in world.store.reserves()] == ["batch:b", "configuration"]
+    world.wait(7300)
+    world.claim()
+    world.store.forget_past(world.now)
+    assert [one.source for one in world.store.reserves()] == ["configuration"]

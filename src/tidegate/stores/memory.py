@@ -613,6 +613,8 @@ class _Rows:
         gone = [name for name, id in self.batches.items() if id not in used][:most]
         self._drop_all(self.batches, gone)
         self._drop_all(self.kept, [key for key in self.kept if {f"batch:{name}" for name in gone} & {*key}])
+        mine = [key for key in self.left if key[2].startswith("batch:") and key[2][6:] not in self.batches]
+        self._drop_all(self.left, [key for key in mine if (key[0], Origin.RESERVE, Window(key[1])) not in self.holds])
         for (day, batch, account), part in list(self.ledgers.items()):
             if batch and batch not in self.batches.values():
                 self.add_spent(day, 0, account, part)

@@ -1325,6 +1325,10 @@ DELETE FROM batch WHERE id IN (
 );
 DELETE FROM budget WHERE (source GLOB 'batch:*' AND substr(source, 7) NOT IN (SELECT name FROM batch))
   OR (scope GLOB 'batch:*' AND substr(scope, 7) NOT IN (SELECT name FROM batch));
+DELETE FROM reserve WHERE source GLOB 'batch:*' AND substr(source, 7) NOT IN (SELECT name FROM batch)
+  AND NOT EXISTS (
+    SELECT 1 FROM hold WHERE scope = reserve.account AND origin = 'reserve' AND hold."window" = reserve."window"
+  );
 INSERT INTO spent (day, batch, account, attempts, usd_told, microdollars, tokens_told, tokens, milliseconds)
 SELECT day, 0, account, sum(attempts), sum(usd_told), sum(microdollars), sum(tokens_told), sum(tokens),
   sum(milliseconds)
