@@ -66,7 +66,8 @@ def test_a_job_that_does_not_fit_waits_and_one_behind_it_that_fits_goes(world: W
     read(world, 0.9, ends)  # of about 6,100
     in_group(world, "large", "l1", "l2", priority=1)
     in_group(world, "small", "s1")
-    assert names(world.claim(3)) == ["s1"]
+    world.submit("else", batch="another", account="elsewhere")
+    assert names(world.claim(3)) == ["s1", "else"]
     assert world.claim(3) == []
 
 

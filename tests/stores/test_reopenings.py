@@ -133,6 +133,30 @@ def test_a_window_that_slides_is_remembered(world: World) -> None:
     assert world.hold("acct").reason == "usage_limit, cut off 1 min after opening, 3 times: rests 20 min more"
 
 
+def test_what_is_remembered_of_a_window_says_nothing_of_another_or_of_another_account(world: World) -> None:
+    world.accounts(Account(name="acct", cautious=True), Account(name="other", cautious=True))
+    world.submit("a", "b")
+    world.submit("c", account="other")
+    claim, other = world.claim(2)
+    for one in (claim, other):
+        world.progress(one)
+    second = world.take()
+    world.wait(2 * HOUR)
+    world.limited(claim, world.ahead(3 * HOUR))
+    world.wait(3 * HOUR)
+    world.progress(again := world.take())
+    world.wait(60)
+    world.limited(again, world.ahead(30), evidence="soon")
+    assert world.hold("acct").until == world.ahead(300)
+    world.limited(other, world.ahead(30))
+    assert world.hold("other").until == world.ahead(30)
+    world.limited(second, world.ahead(30), window=Window.WEEK)
+    assert {hold.window: hold.until for hold in world.store.holds() if hold.scope == "acct"} == {
+        Window.FIVE_HOURS: world.ahead(300),
+        Window.WEEK: world.ahead(30),
+    }
+
+
 def test_a_window_that_is_told_no_reset_is_looked_at_where_it_should_be_over(world: World) -> None:
     world.accounts(Account(name="acct", cautious=True))
     world.submit("a", "b")
@@ -180,6 +204,18 @@ def test_a_burst_of_requests_lets_fewer_run_and_shuts_nobody_out(world: World) -
     world.progress(later)
     assert world.hold("acct").allow == 8
     assert len(world.claim(9)) == 1
+
+
+def test_a_burst_that_is_read_again_lets_no_fewer_run(world: World) -> None:
+    world.submit(*"abcdefghij")
+    running = world.claim(10)
+    world.told(running[9], said(kind=Kind.RATE_LIMIT))
+    for claim in running[:4]:
+        world.finish(claim)
+    world.wait(61)
+    world.told(running[9], said(kind=Kind.RATE_LIMIT))
+    assert world.hold("acct").allow == 7
+    assert len(world.events("gate narrowed")) == 1
 
 
 def test_a_burst_that_is_over_limits_nobody(world: World) -> None:
