@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -20,11 +21,12 @@ from simulated.figures import Figures, figures
 from simulated.scenario import Scenario
 from simulated.service import Service
 from simulated.work import Task, tasks
-from tidegate import admission, costs, policy, reopening
-from tidegate.model import Admission, Hold
+from tidegate import admission, costs, policy, reopening, windows
+from tidegate.model import Admission, Hold, Meter
 from tidegate.policy import RAMP_END, Rules
 from tidegate.stores import Store, admitting, sqlite
 from tidegate.stores.memory import MemoryStore
+from tidegate.windows import Left
 
 HORIZON = 21 * 24 * 3600.0
 TIDEGATE = "tidegate"
@@ -103,6 +105,10 @@ def _uncensored(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(costs, "believed", lambda known, group, unfinished=(): real(known, group))
 
 
+def _as_if_it_began_anew(meter: Meter, draws: object, now: datetime, *, most: float = 1.0) -> Left | None:
+    return windows.left(meter, (), now, most=most)
+
+
 def _unlooked(patch: pytest.MonkeyPatch) -> None:
     for room in (admission, admitting):
         patch.setattr(room, "LOOK", 1)
@@ -115,6 +121,9 @@ PARTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "margin": lambda patch: None,
     "jitter": lambda patch: None,
     "early": lambda patch: None,
+    "memory": lambda patch: patch.setattr(reopening, "looked_for", lambda habit, hold, now: hold),
+    "bursts": lambda patch: patch.setattr(policy, "is_burst", lambda limit, now: False),
+    "slides": lambda patch: patch.setattr(windows, "sliding", _as_if_it_began_anew),
     "rest": lambda patch: patch.setattr(reopening, "REST_MOST", 0.0),
     "admission": lambda patch: None,
     "backfill": _unlooked,
