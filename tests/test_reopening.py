@@ -215,6 +215,24 @@ def test_a_window_without_a_name_is_as_long_as_it_was_told_to_be() -> None:
     assert reopening.looked_for(replace(odd, span=1000.0), hold(300), NOW).until == at(160)
 
 
+OVER = [
+    ("nobody knows its begin", None, None, False),
+    ("it lasts still", at(-5 * HOUR - 59), None, False),
+    ("it should be over", at(-5 * HOUR - 60), None, True),
+    ("and so was told since", at(-5 * HOUR - 120), at(-60), False),
+    ("and was told of before", at(-5 * HOUR - 120), at(-61), True),
+    ("so should be the one after it", at(-10 * HOUR - 120), at(-61), True),
+]
+
+
+@pytest.mark.parametrize(("opened", "told", "over"), [row[1:] for row in OVER], ids=[row[0] for row in OVER])
+def test_a_window_should_be_over_by_its_begin_and_its_length(
+    opened: datetime | None, told: datetime | None, over: bool
+) -> None:
+    assert reopening.should_be_over(replace(FRESH, opened_at=opened), told, NOW) is over
+    assert not reopening.should_be_over(replace(FRESH, opened_at=opened, window=Window.UNKNOWN), told, NOW)
+
+
 BURSTS = [
     ("the first", None, 32, 22),
     ("of two", None, 2, 1),

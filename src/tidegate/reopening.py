@@ -99,6 +99,16 @@ def _why(habit: Habit, lasted: float, more: float) -> str:
     return f"cut off {_span(lasted)} after opening{times}: rests {_span(more)} more"
 
 
+def should_be_over(habit: Habit, read_at: datetime | None, now: datetime) -> bool:
+    """Whether a window should be over, by its begin and its length, and nobody has told anything of it since."""
+    length = _length(habit)
+    if habit.opened_at is None or not length:
+        return False
+    began = habit.opened_at + SLACK
+    times = (now - began) // timedelta(seconds=length)
+    return times > 0 and (read_at is None or read_at < began + timedelta(seconds=length) * times)
+
+
 def narrowed(prior: Hold | None, told: Hold, running: int, now: datetime) -> Hold | None:
     """How many may run in a scope of which so many were too many at once, `running` with the one that was refused.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
-from tidegate import admission, hints, reserve, windows
+from tidegate import admission, hints, reopening, reserve, windows
 from tidegate.admission import LOOK, Lack, Load, Outlook
 from tidegate.model import LENGTHS, Account, Admission, Held, Meter
 from tidegate.stores import metering
@@ -84,7 +85,10 @@ class Admitting:
             account, model = metering.part(meter.scope)
             draws = self._rows.draws(account, model, self._now - 2 * LENGTHS[meter.window])
             return windows.sliding(meter, draws, self._now, most=most)
-        return windows.left(meter, tides, self._now, most=most)
+        found = windows.left(meter, tides, self._now, most=most)
+        if found is not None and habit is not None and reopening.should_be_over(habit, meter.read_at, self._now):
+            return replace(found, stale=math.inf)  # whatever was told of its end: where nothing runs one may go
+        return found
 
     def _load(self, job: int) -> Load:
         return self._loads([job])[0]
