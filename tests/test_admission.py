@@ -86,6 +86,14 @@ def test_what_is_fresh_and_what_is_left_over_is_measured_by_the_window() -> None
     assert decide(seeing(left(3.0, stale=admission.STALE + 1), running=()), [LARGE]) == 0
 
 
+def test_a_week_is_used_up_rather_than_left_unused_for_days() -> None:
+    """Two and one more take 75 %, give or take 12."""
+    week = left(82.0, seconds=9e4, window=Window.WEEK)
+    assert decide(seeing(week, running=(LARGE,) * 2), [LARGE]) == 0
+    assert isinstance(decide(seeing(replace(week, window=Window.FIVE_HOURS), running=(LARGE,) * 2), [LARGE]), Lack)
+    assert decide(seeing(replace(week, free=0.5), running=()), [LARGE]) == 0
+
+
 def test_what_just_fits_goes() -> None:
     """Both draw 8 until the reset, one in each second, for they are far from their ends."""
     paced = {"b/g": known(20.0, 25.0, 30.0, pace=1.0)}

@@ -19,7 +19,8 @@ FRESH = 0.9  # of a window: with so much left the first in the queue goes, howev
 HALF = 0.5  # and no more of it is expected of what runs; so much must be left while nothing is known of what jobs take
 HEADROOM = 0.03  # of a window that is too much to leave where nothing runs
 STALE = 6 * 3600.0  # seconds after which what was told is no reason to let nothing run: longer than most windows last
-CAREFUL, BOLD = 2.0, 0.3  # standard deviations that must fit beyond the mean: with time left, and near the reset
+CAREFUL, BOLD = 2.0, 0.3  # standard deviations that must fit beyond the mean: with time left; near the reset, and of a
+# window so long that to leave some of it unused for days costs more than to be cut off once
 UNHURRIED = 7200.0  # seconds before the reset: what is left over by then can still be used, less and less
 SETTLES = 300.0  # seconds of an attempt that outweigh the pace of its kind
 AGAIN = 0.15  # of what it has drawn: what a job that goes on in its session reads again
@@ -131,7 +132,8 @@ class _Plan:
     def __init__(self, left: Left, outlook: Outlook, beliefs: Mapping[Kind, Belief | None]) -> None:
         self._left = left
         self._beliefs = beliefs
-        self._caution = outlook.caution * max(CAREFUL * min(left.seconds / UNHURRIED, 1.0), BOLD)
+        care = CAREFUL * min(left.seconds / UNHURRIED, 1.0) if left.window is Window.FIVE_HOURS else BOLD
+        self._caution = outlook.caution * max(care, BOLD)
         self._runs = bool(outlook.running)
         self._taken = Rest()
         for load in outlook.running:
@@ -159,7 +161,7 @@ class _Plan:
         """
         left, belief = self._left, self._beliefs[load.kind]
         if not left.kept:
-            return left.free > HEADROOM * left.whole or left.stale > STALE
+            return left.window is not Window.FIVE_HOURS or left.free > HEADROOM * left.whole or left.stale > STALE
         return belief is None or self._takes(load, belief).mean <= left.free
 
     def _lack(self, needed: float | None = None, spread: float = 0.0) -> Lack:
