@@ -393,6 +393,15 @@ def test_windows_and_the_week_are_told() -> None:
     assert week.then == pytest.approx(0.41 + 10_000 / 160_000, abs=0.01)
 
 
+def test_limits_of_which_nothing_is_known_are_told_to_be_possible() -> None:
+    limited = {"acct": Account(name="acct", cautious=True), "other": Account(name="other", cautious=True)}
+    found = told(scene(pile(40), accounts=limited))
+    assert found.p50 is not None
+    assert found.why == "nothing is known yet of the windows of acct"
+    assert told(scene(pile(40), accounts=limited, quotas={"acct": [FIVE]})).why == ""
+    assert told(scene(pile(40), accounts={"acct": Account(name="acct")})).why == ""
+
+
 def test_a_week_that_will_be_used_up_is_told_with_the_instant() -> None:
     found = told(scene(pile(2400), quotas={"acct": [replace(FIVE, used=0.0, rate=1e-9), WEEK], "other": [WEEK]}))
     assert found.weeks.keys() == {"acct"}

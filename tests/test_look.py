@@ -193,6 +193,7 @@ def foretold(minutes: float | None, **more: object) -> Forecast:
             ["done by about Sat 00:40, Sat 12:20 at the latest nine times in ten: 2 more windows"],
         ),
         (foretold(100, windows=0), ["done by about 14:40, 16:20 at the latest nine times in ten"]),
+        (foretold(100, why="so"), ["done by about 14:40, 16:20 at the latest nine times in ten (so)"]),
         (foretold(-1), ["was to be done by about 12:59"]),
         (foretold(None, why="no job has ended yet"), ["nobody knows when it is done: no job has ended yet"]),
         (

@@ -86,7 +86,16 @@ def _forecast(scene: Scene, batch: Batch, courses: Sequence[Mapping[int, End]], 
         p90=scene.now + timedelta(seconds=ends[DRAWS * 9 // 10].at),
         windows=sorted(end.windows for end in ends)[len(ends) // 2] if any(scene.quotas.values()) else None,
         weeks=dict(_weeks(scene, batch, ends)),
+        why=_blind(scene, batch),
     )
+
+
+def _blind(scene: Scene, batch: Batch) -> str:
+    """What may come between of which nothing is known: limits of accounts that have some."""
+    names = sorted({pile.account for pile in scene.piles if pile.batch == batch.id})
+    limited = [name for name in names if name in scene.accounts and scene.accounts[name].cautious]
+    unknown = [name for name in limited if not scene.quotas.get(name)]
+    return f"nothing is known yet of the windows of {', '.join(unknown)}" if unknown else ""
 
 
 def _weeks(scene: Scene, batch: Batch, ends: Sequence[End]) -> Iterator[tuple[str, Week]]:

@@ -57,8 +57,9 @@ class Week(Struct, frozen=True, kw_only=True):
 class Forecast(Struct, frozen=True, kw_only=True):
     """What was foretold at an instant of a batch's end: with even odds by `p50`, nine times in ten by `p90`.
 
-    Both are None where nobody can know: `why` says so. `left` jobs had not ended, `slots` could run at once; `windows`
-    are those of the account with the most that begin until then, None where nothing is known of any.
+    Both are None where nobody can know: `why` says so, or else what may come between. `left` jobs had not ended,
+    `slots` could run at once; `windows` are those of the account with the most that begin until then, None where
+    nothing is known of any.
     """
 
     batch: int

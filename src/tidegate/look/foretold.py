@@ -27,7 +27,8 @@ def lines(one: Forecast, page: Page) -> Iterator[str]:
     else:
         said = f"done by about {clock(one.p50, page)}"
     latest = f", {clock(one.p90, page)} at the latest nine times in ten" if one.p90 > page.now else ""
-    yield said + latest + (f": {counted(one.windows, 'more window')}" if one.windows else "")
+    windows = f": {counted(one.windows, 'more window')}" if one.windows else ""
+    yield said + latest + windows + (f" ({clean(one.why)})" if one.why else "")
     yield from (_week(name, week, page) for name, week in one.weeks.items())
 
 
