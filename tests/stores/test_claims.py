@@ -343,6 +343,7 @@ def test_who_starts_a_part_alone_takes_the_best_of_it_and_none_that_waits_for_so
     failed = world.take(by="part")
     world.fail(failed)
     world.submit("x old", "x older")
+    world.submit("x two", account="two")
     world.submit("x cut", priority=9)
     cut = world.take(by="part")
     world.finish(cut, Interrupted(reason="drained"))
@@ -352,4 +353,4 @@ def test_who_starts_a_part_alone_takes_the_best_of_it_and_none_that_waits_for_so
     world.store.submit(Batch("b"), [replace(new("x needy"), needs=(failed[0].id,))], world.now, whole=False)
     world.submit("x urgent", "y", priority=1)
     world.submit("x elsewhere", account="two", priority=2)
-    assert names(world.claim(9, by="part")) == ["x elsewhere", "x urgent", "x cut", "x old", "x older"]
+    assert names(world.claim(9, by="part")) == ["x elsewhere", "x urgent", "x cut", "x old", "x older", "x two"]
