@@ -284,10 +284,14 @@ class Service:
         return None
 
     def check_shut(self, job: Job, process: Process, limit: Limit) -> None:
-        """A sure limit has shut its gate, unless it tells what was over before the gate was opened again."""
+        """A sure limit has shut its gate, unless it tells what was over before the gate was opened again.
+
+        Too many requests of several at once only let fewer run.
+        """
         lane = job.account if limit.model is None else f"{job.account}/{family(limit.model if job.model else None)}"
         opened = self.disk._looks.opening(lane)
-        held = any(one.scope == lane and one.origin in (Origin.LIMIT, Origin.HUMAN) for one in self.disk.holds())
+        origins = {Origin.LIMIT, Origin.HUMAN} | ({Origin.BURST} if limit.kind is Kind.RATE_LIMIT else set())
+        held = any(one.scope == lane and one.origin in origins for one in self.disk.holds())
         assert held or (opened and opened[0] > self.attempt(job.id, process.n).epoch), f"{lane} is open after a limit"
 
     def _exit(self, one: int, code: int, ok: bool | None) -> bool | None:
