@@ -94,6 +94,15 @@ def test_a_week_is_used_up_rather_than_left_unused_for_days() -> None:
     assert decide(seeing(replace(week, free=0.5), running=()), [LARGE]) == 0
 
 
+def test_where_others_draw_nothing_is_left_for_later() -> None:
+    assert admission.caution(0.0) == 1.0
+    assert admission.caution(0.1) == pytest.approx(0.5)
+    assert admission.caution(0.5) == 0.0
+    alone = seeing(left(0.5), running=())
+    assert isinstance(decide(alone, [LARGE]), Lack)
+    assert decide(replace(alone, caution=0.0), [LARGE]) == 0
+
+
 def test_what_just_fits_goes() -> None:
     """Both draw 8 until the reset, one in each second, for they are far from their ends."""
     paced = {"b/g": known(20.0, 25.0, 30.0, pace=1.0)}

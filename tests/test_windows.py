@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tidegate.model import Meter, Tide, Window
+from tidegate import windows
+from tidegate.model import Meter, Reading, Tide, Window
 from tidegate.windows import Left, left, sliding
 
 NOW = datetime(2026, 1, 9, 18, 30, tzinfo=UTC)
@@ -128,6 +129,28 @@ def test_what_is_told_of_windows_before_counts_less_than_of_this_one() -> None:
     assert some(early, cheap).whole == pytest.approx(1980, rel=0.05)
     assert some(early, REFUSED, cheap).whole == pytest.approx(1250, rel=0.1)
     assert some(early, replace(cheap, used=None), REFUSED).whole == pytest.approx(1000, rel=0.05)
+
+
+def read(*points: tuple[float, float, float]) -> list[Reading]:
+    """Readings by the seconds since the begin, what we had drawn by then, and what was used."""
+    return [
+        Reading(scope="claude", window=Window.FIVE_HOURS, used=used, at=BEGAN + timedelta(seconds=at), drawn=drawn)
+        for at, drawn, used in points
+    ]
+
+
+def test_what_others_draw_is_told_by_use_that_grows_while_we_draw_less() -> None:
+    """Ours is worth 0.001 each, and others use 0.0001 in a second."""
+    fast, slow = (100.0, 200.0, 0.21), (1100.0, 220.0, 0.33)
+    assert windows.others(read((0.0, 0.0, 0.0), fast, slow)) == pytest.approx(0.0001)
+    assert windows.others(read((0.0, 0.0, 0.0), (100.0, 200.0, 0.2), (1100.0, 250.0, 0.25))) == 0.0
+
+
+def test_where_nothing_tells_what_others_draw_they_draw_nothing() -> None:
+    assert windows.others([]) == 0.0
+    assert windows.others(read((0.0, 0.0, 0.0), (100.0, 200.0, 0.21), (200.0, 400.0, 0.42))) == 0.0, "it is all alike"
+    assert windows.others(read((0.0, 0.0, 0.0), (9.0, 9.0, 0.04))) == 0.0, "too small a piece"
+    assert windows.others(read((0.0, 90.0, 0.5), (9.0, 0.0, 0.6), (20.0, 5.0, 0.1))) == 0.0, "other windows"
 
 
 @settings(max_examples=25)

@@ -22,6 +22,7 @@ STALE = 6 * 3600.0  # seconds after which what was told is no reason to let noth
 CAREFUL, BOLD = 2.0, 0.3  # standard deviations that must fit beyond the mean: with time left; near the reset, and of a
 # window so long that to leave some of it unused for days costs more than to be cut off once
 UNHURRIED = 7200.0  # seconds before the reset: what is left over by then can still be used, less and less
+MANY = 0.2  # windows that others draw in each: where they draw so much, nothing is gained by waiting
 SETTLES = 300.0  # seconds of an attempt that outweigh the pace of its kind
 AGAIN = 0.15  # of what it has drawn: what a job that goes on in its session reads again
 
@@ -55,7 +56,7 @@ class Load(Struct, frozen=True, kw_only=True):
 class Outlook(Struct, frozen=True, kw_only=True):
     """What is known of one account: what is left of its windows, what its groups cost, and what runs.
 
-    `caution` times as careful as usual it is decided.
+    `caution` times as careful as usual it is decided (0..1).
     """
 
     windows: tuple[Left, ...]
@@ -88,6 +89,11 @@ def shown(attempts: Iterable[Attempt], *, goes_on: bool) -> tuple[float, float]:
         if one.stage == AGENT and one.outcome != NEVER_BEGUN:
             runs = [*runs[:-1], runs[-1] + one.drawn] if runs and one.resumes else [*runs, one.drawn]
     return (runs[-1] if runs and goes_on else 0.0), max(runs, default=0.0)
+
+
+def caution(others: float) -> float:
+    """How careful to be where others draw so many windows in each: what is left for later they take meanwhile."""
+    return max(1.0 - others / MANY, 0.0)
 
 
 def decide(outlook: Outlook, candidates: Sequence[Load]) -> int | Lack:
@@ -134,6 +140,7 @@ class _Plan:
         self._beliefs = beliefs
         care = CAREFUL * min(left.seconds / UNHURRIED, 1.0) if left.window is Window.FIVE_HOURS else BOLD
         self._caution = outlook.caution * max(care, BOLD)
+        self._headroom = outlook.caution * HEADROOM * left.whole
         self._runs = bool(outlook.running)
         self._taken = Rest()
         for load in outlook.running:
@@ -161,7 +168,7 @@ class _Plan:
         """
         left, belief = self._left, self._beliefs[load.kind]
         if not left.kept:
-            return left.window is not Window.FIVE_HOURS or left.free > HEADROOM * left.whole or left.stale > STALE
+            return left.window is not Window.FIVE_HOURS or left.free > self._headroom or left.stale > STALE
         return belief is None or self._takes(load, belief).mean <= left.free
 
     def _lack(self, needed: float | None = None, spread: float = 0.0) -> Lack:

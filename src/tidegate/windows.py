@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from tidegate.model import LENGTHS, Meter, Tide, Window
+from tidegate.model import LENGTHS, Meter, Reading, Tide, Window
 
 STEP = 0.01  # of a window: what is told is floored to it
 FADES = 0.6  # what a window tells of the worth of a draw, beside the next one
@@ -16,6 +16,8 @@ LITTLE = 0.02  # of a window: less tells nothing of that
 DOUBT = 0.03  # of what was drawn since the last reading
 NEXT = timedelta(minutes=20)  # which what is left of a window that slides is meant for
 SLIDES = 0.03  # of a window that slides is left, or whoever takes each bit at once is cut off at the next moment
+PIECE = 0.05  # of a window: by less it grows unevenly, for what is drawn is told late
+ALIKE = 0.05  # where we draw as evenly as this, nobody can tell what others draw
 REFUTED = 1.1  # windows: with so much drawn by what is believed, and no refusal, it is not so
 
 
@@ -115,6 +117,25 @@ def _fresh(meter: Meter, most: float, value: float) -> Left:
         seconds=length.total_seconds(),
         kept=(1.0 - most) / value,
     )
+
+
+# --- what others draw ---
+
+
+def others(readings: Sequence[Reading]) -> float:
+    """What others use of a window in a second, by how its use has grown beside our draws; 0 where nothing tells."""
+    dd = dt = tt = du = tu = 0.0
+    begin: Reading | None = None
+    for one in readings:
+        if begin is None or one.used < begin.used or one.drawn < begin.drawn:
+            begin = one
+        elif one.used - begin.used >= PIECE:
+            used, drawn, seconds = one.used - begin.used, one.drawn - begin.drawn, (one.at - begin.at).total_seconds()
+            dd, dt, tt = dd + drawn * drawn, dt + drawn * seconds, tt + seconds * seconds
+            du, tu = du + drawn * used, tu + seconds * used
+            begin = one
+    apart = dd * tt - dt * dt
+    return max((tu * dd - du * dt) / apart, 0.0) if apart > ALIKE * dd * tt else 0.0
 
 
 # --- what a draw is worth ---

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from tidegate import admission, hints, reopening, reserve, windows
 from tidegate.admission import LOOK, Lack, Load, Outlook
-from tidegate.model import LENGTHS, Account, Admission, Held, Meter
+from tidegate.model import LENGTHS, Account, Admission, Held, Meter, Window
 from tidegate.stores import metering
 from tidegate.stores.rows import Candidate, Draft, Lane, Rows, iso_or_none
 from tidegate.windows import Left
@@ -74,8 +74,15 @@ class Admitting:
             left = tuple(one for one in found if one is not None)
             running = tuple(self._running(one) for one in self._rows.underway(account)) if left else ()
             costs = {one.group: one for one in self._rows.costs_of(account)} if left else {}
-            self._outlooks[account] = Outlook(windows=left, costs=costs, running=running)
+            caution = self._caution(account) if running else 1.0
+            self._outlooks[account] = Outlook(windows=left, costs=costs, running=running, caution=caution)
         return self._outlooks[account]
+
+    def _caution(self, account: str) -> float:
+        """Less where others draw on the account: what is left for later they take meanwhile."""
+        length = LENGTHS[Window.FIVE_HOURS]
+        readings = self._rows.readings_of(account, Window.FIVE_HOURS, self._now - 2 * length)
+        return admission.caution(windows.others(readings) * length.total_seconds())
 
     def _left(self, meter: Meter) -> Left | None:
         tides = self._rows.tides_of(meter.scope, meter.window, TIDES)

@@ -680,6 +680,10 @@ class _Rows:
         mine = [tide for key, tide in self.over.items() if key[:2] == (scope, window)]
         return sorted(mine, key=lambda tide: tide.began_at, reverse=True)[:most]
 
+    def readings_of(self, scope: str, window: Window, since: datetime) -> list[Reading]:
+        mine = [one for key, one in self.heard.items() if key[:2] == (scope, window) and one.at >= since]
+        return sorted(mine, key=lambda one: one.at)
+
     def costs_of(self, account: str) -> list[Cost]:
         return [self.prices[key][0] for key in sorted(self.prices) if key[0] == account]
 
@@ -878,8 +882,7 @@ class MemoryStore(Ledger):
     def readings(self, scope: str, window: Window, since: datetime) -> list[Reading]:
         """What was read of the windows of a scope and a kind from an instant on, in order."""
         with self._look() as rows:
-            mine = [one for key, one in rows.heard.items() if key[:2] == (scope, window) and one.at >= since]
-            return sorted(mine, key=lambda one: one.at)
+            return rows.readings_of(scope, window, since)
 
     def costs(self, account: str) -> list[Cost]:
         """What jobs that have succeeded with an account have drawn, by group."""

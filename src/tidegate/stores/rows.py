@@ -485,6 +485,9 @@ class Rows(Protocol):
     def tides_of(self, scope: str, window: Window, most: int) -> Sequence[Tide]:
         """The windows of a scope and a kind that are over, the newest first."""
 
+    def readings_of(self, scope: str, window: Window, since: datetime) -> Sequence[Reading]:
+        """What was read of the windows of a scope and a kind from an instant on, in order."""
+
     def costs_of(self, account: str) -> Sequence[Cost]:
         """What jobs that have succeeded with an account have drawn, by group."""
 

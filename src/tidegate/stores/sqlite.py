@@ -585,6 +585,10 @@ class _Rows:
     def tides_of(self, scope: str, window: Window, most: int) -> list[Tide]:
         return [_tide(row) for row in self._file.rows("tides", scope=scope, window=window.value, most=most)]
 
+    def readings_of(self, scope: str, window: Window, since: datetime) -> list[Reading]:
+        found = self._file.rows("readings", scope=scope, window=window.value, since=iso(since))
+        return [_reading(row) for row in found]
+
     def costs_of(self, account: str) -> list[Cost]:
         return [_cost(row) for row in self._file.rows("costs", account=account)]
 
@@ -873,8 +877,7 @@ class SqliteStore(Ledger):
     def readings(self, scope: str, window: Window, since: datetime) -> list[Reading]:
         """What was read of the windows of a scope and a kind from an instant on, in order."""
         with self._file.look():
-            found = self._file.rows("readings", scope=scope, window=window.value, since=iso(since))
-            return [_reading(row) for row in found]
+            return self._looks.readings_of(scope, window, since)
 
     def costs(self, account: str) -> list[Cost]:
         """What jobs that have succeeded with an account have drawn, by group."""
