@@ -173,6 +173,30 @@ def test_half_of_what_a_person_expects_is_how_far_it_may_be_off() -> None:
         assert lack.spread == pytest.approx(math.sqrt(small.variance + spread**2 + 3.0**2) / 100)
 
 
+def test_a_length_of_time_is_expected_at_the_known_pace_and_may_be_off_by_half() -> None:
+    small = costs.rest(costs.believed(COSTS, "b/small") or costs.told(1.0, 1.0, 1.0), 0.0)
+    timed = Load(group="b/new", expect=10.0)
+    lack = decide(seeing(left(20.0, spread=3.0)), [timed])
+    assert isinstance(lack, Lack)
+    assert lack.needed == pytest.approx((small.mean + 20.0) / 100)
+    assert lack.spread == pytest.approx(math.sqrt(small.variance + 10.0**2 + 3.0**2) / 100)
+    paceless = {key: replace(one, seconds=0.0) for key, one in COSTS.items()}
+    assert decide(seeing(left(85.0), costs=paceless), [timed]) == 0
+
+
+def test_nobody_is_more_careful_the_longer_the_window_lasts_still() -> None:
+    assert decide(seeing(left(43.0, seconds=9000.0)), [LARGE]) == 0
+    assert isinstance(decide(seeing(left(40.0, seconds=9000.0)), [LARGE]), Lack)
+
+
+def test_a_fresh_window_takes_the_first_until_half_of_it_is_expected_of_what_runs() -> None:
+    paced = {"b/g": known(20.0, 25.0, 30.0, pace=1.0), "c/huge": known(200.0, 250.0, 300.0, pace=0.0)}
+    one = Load(group="b/g", least=1000.0, seconds=0.0)
+    for number, goes in ((5, True), (6, False)):
+        outlook = seeing(left(95.0, seconds=10.0), costs=paced, running=(one,) * number)
+        assert (decide(outlook, [Load(group="c/huge")]) == 0) is goes
+
+
 def test_what_a_person_expects_comes_at_the_pace_of_what_is_known_and_ends_with_three_jobs_that_are_done() -> None:
     said = Load(group="b/new", share=Share(0.9))
     assert decide(seeing(left(20.0, seconds=60.0), costs=SLOW), [said]) == 0
