@@ -859,3 +859,10 @@ def test_places_are_what_the_narrowest_hold_leaves(
     holds: dict[str, list[Hold]], running: dict[str, list[int]], most: int | None, free: int
 ) -> None:
     assert policy.places(LANE, holds, running, NOW, most=most, account="claude") == free
+
+
+def test_a_refusal_of_one_that_went_ahead_of_a_reset_says_nothing_of_its_job() -> None:
+    refused = Limited(limit(at(60)))
+    tried = policy.after(RUNNING, refused, NOW, rules=RULES, tries=True)
+    assert (tried.state, tried.limited_in_a_row, tried.limited_since) == (State.QUEUED, 0, None)
+    assert policy.after(RUNNING, refused, NOW, rules=RULES).limited_in_a_row == 1
