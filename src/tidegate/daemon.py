@@ -51,7 +51,7 @@ log = structlog.get_logger()
 
 CONFIGURATION = "configuration"  # who says an account's hours, where no batch does
 DISK = 3.0  # seconds between two looks at how much room there is
-FORETELL = 20.0  # seconds before the first look ahead
+FORETELL = 60.0  # seconds before the first look ahead
 NARRATE = 0.1  # seconds over which events are gathered before they are told
 PATIENCE = 25.0  # seconds for others to unlock the database: more than a person waits, less than a watchdog's half
 ENDING = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
@@ -316,7 +316,7 @@ async def _narrate(duty: Duty) -> None:
 
 
 async def _foretell(duty: Duty) -> None:
-    """Look ahead, after some seconds: most of what ends sooner needs no forecast, nor the rooms that make one.
+    """Look ahead, after a minute: what ends sooner needs no forecast, nor the rooms that make one.
 
     Whatever is wrong with it, no supervisor and no agent ends of it.
     """
