@@ -290,3 +290,12 @@ def test_what_is_answered_lets_one_more_run_again(
 )
 def test_only_the_closing_of_a_window_teaches_something(of: Hold, learned: bool) -> None:
     assert reopening.is_learned_from(of) is learned
+
+
+def test_what_lasts_for_half_a_window_is_one_that_has_begun_anew() -> None:
+    account = Account()
+    account.cut(2 * HOUR, 3 * HOUR)
+    half = 2.5 * HOUR - 60
+    assert account.cut(60, half, after=3 * HOUR) == half
+    assert (account.habit.cuts, account.habit.slides) == (0, False)
+    assert account.cut(60, half - 1, after=half) > half - 1 or account.habit.cuts == 1

@@ -27,6 +27,7 @@ from tidegate.model import (
     TimedOut,
     Usage,
 )
+from tidegate.stores.rows import Known
 
 ENDS: list[tuple[Outcome, State, str, bool]] = [
     (Succeeded("fine"), State.SUCCEEDED, "succeeded", False),
@@ -372,3 +373,13 @@ def test_failures_are_counted_by_kind_where_a_definition_names_kinds(world: Worl
     world.store.retry(world.job("a").id, world.now, by="ann")
     assert world.job("a").charges == {}
     audited(world.store)
+
+
+def test_what_is_known_of_an_account_is_what_was_written_last(world: World) -> None:
+    rows = world.store._rows  # type: ignore[attr-defined] # of either store
+    first = Known(Account(name="acct"))
+    last = Known(Account(name="acct", max_running=3, cautious=True), world.now, 7, world.ahead(-60), 2)
+    for known in (first, last):
+        with rows.transaction():
+            rows.put_known(known)
+        assert rows.known("acct") == known

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from stores.world import RULES, Claim, World, names, said
-from tidegate.model import Account, Drawn, Hold, Kind, Origin, Reading, Window
+from tidegate.model import Account, Drawn, Habit, Hold, Kind, Origin, Reading, Window
 
 HOUR = 3600.0
 
@@ -279,3 +279,38 @@ def test_of_a_window_that_slides_what_returns_may_be_used(world: World, much: fl
         drew(world, canary, 10 + n)
     world.finish(canary)
     assert len(world.claim(9)) > 1
+
+
+def test_what_is_remembered_is_what_was_written_last(world: World) -> None:
+    rows = world.store._rows  # type: ignore[attr-defined] # of either store
+    first = Habit(scope="acct", window=Window.FIVE_HOURS)
+    last = replace(
+        first,
+        opened_at=world.now,
+        began=world.ahead(-60),
+        cut_at=world.ahead(-120),
+        span=5 * HOUR,
+        cuts=2,
+        rest=300.0,
+        slides=True,
+    )
+    for habit in (first, last):
+        with rows.transaction():
+            rows.put_habit(habit)
+        assert rows.habit("acct", Window.FIVE_HOURS) == habit
+
+
+def test_each_window_of_each_account_is_remembered_apart(world: World) -> None:
+    rows = world.store._rows  # type: ignore[attr-defined] # of either store
+    some = [
+        Habit(scope=scope, window=window, span=span)
+        for span, (scope, window) in enumerate(
+            [("a", Window.WEEK), ("a", Window.FIVE_HOURS), ("b", Window.WEEK), ("b", Window.FIVE_HOURS)]
+        )
+    ]
+    with rows.transaction():
+        for habit in some:
+            rows.put_habit(habit)
+    assert [rows.habit(one.scope, one.window) for one in some] == some
+    assert rows.habit("a", Window.DAY) is None
+    assert rows.habit("c", Window.WEEK) is None
