@@ -380,10 +380,13 @@ class _Rows:
             Candidate(-job.priority, 1 - job.resumed, job.id)
             for job in self.jobs.values()
             if job.state is State.QUEUED and self._lane_id(job) == lane.id
-            if job.not_before is None and not job.unmet and f"job:{job.id}" not in held
+            if self._is_ready(job) and f"job:{job.id}" not in held
             if fits(job.name, job.group, only)
         ]
         return nsmallest(most, found)
+
+    def _is_ready(self, job: Job) -> bool:
+        return job.not_before is None and not job.unmet
 
     def _lane(self, job: Job) -> Lane:
         return Lane(self._lane_id(job), job.batch, job.batch_name, job.account, family(job.model))
