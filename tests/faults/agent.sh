@@ -54,15 +54,18 @@ refuse() { # refuse EPOCH
 }
 
 provider() { # provider LIMITS: says no until its time; a job that has not used up its LIMITS brings a new time
+  exec 9>>provider.lock
+  flock 9 # two at once bring two times
   read -r until <provider
   now=$(date +%s)
   used=0
   [ -e "limits/$TIDEGATE_JOB" ] && read -r used <"limits/$TIDEGATE_JOB"
   if [ "$used" -lt "$1" ]; then
     echo $((used + 1)) >"limits/$TIDEGATE_JOB"
-    [ "$until" -gt "$now" ] && until=$((until + 1)) || until=$((now + 2))
+    [ "$until" -gt "$now" ] && until=$((until + 2)) || until=$((now + 2)) # one second later is the same end
     echo $until >"provider.$$" && mv "provider.$$" provider
   fi
+  exec 9>&-
   [ "$until" -gt "$now" ] && refuse $until
 }
 

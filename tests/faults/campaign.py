@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from faults.invariants import Violation
 from faults.points import POINTS, SUPERVISOR, Point
-from faults.workload import Work, some
+from faults.workload import HASTY, Work, some
 from faults.world import SLOTS, Born, Nursery, World
 from tidegate import codes
 
@@ -251,8 +251,8 @@ class Lives:
             self.world.spoken.add(one.name)
 
     def _refusals(self) -> None:
-        """Several jobs that are refused at about the same time, each with a later reset."""
-        work = [Work(f"j{self._more + n}", "fake", 2, 0.05, limits=1) for n in range(1, 5)]
+        """Several jobs that are refused at about the same time, each with a later reset, behind two that open the way."""
+        work = [Work(f"j{self._more + n}", HASTY, 4, 0.1, limits=int(n > 2)) for n in range(1, 7)]
         self._more += len(work)
         self.world.submit(work)
 

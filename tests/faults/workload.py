@@ -10,6 +10,7 @@ from tidegate.model import NewJob, Spec
 
 AGENT = Path(__file__).with_name("agent.sh")
 FAKE = "fake"  # the agent that has a provider, and its account
+HASTY = "hasty"  # an account of the same that launches all it may, and so meets several refusals at once
 CONFIG = """\
 [supervisor]
 slots = {slots}
@@ -30,6 +31,10 @@ set = {{ WORLD = "{place}" }}
 [accounts.fake]
 agent = "fake"
 concurrency = 6
+[accounts.hasty]
+agent = "fake"
+concurrency = 6
+admission = "off"
 [agents.fake]
 start = ["/bin/sh", "{agent}", "fresh", "{{session}}", "{{prompt}}"]
 resume = ["/bin/sh", "{agent}", "resumed", "{{session}}", "{{prompt}}"]
@@ -50,7 +55,7 @@ class Work(NamedTuple):
 
     @property
     def is_fake(self) -> bool:
-        return self.kind == FAKE
+        return self.kind in (FAKE, HASTY)
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -66,13 +71,14 @@ class Work(NamedTuple):
         """The job as a door hands it in."""
         if self.is_fake:
             spec = Spec(agent=FAKE, prompt=self.prompt, cwd=str(place), max_attempts=self.attempts)
-            return NewJob(name=self.name, account=FAKE, spec=spec)
+            return NewJob(name=self.name, account=self.kind, spec=spec)
         spec = Spec(command=self.command, cwd=str(place), max_attempts=self.attempts)
         return NewJob(name=self.name, account="command", spec=spec)
 
     def table(self, place: Path) -> str:
         """The job in a batch file."""
-        what = f'agent = "fake"\nprompt = "{self.prompt}"' if self.is_fake else f"command = {list(self.command)}"
+        agent = f'agent = "fake"\naccount = "{self.kind}"\nprompt = "{self.prompt}"'
+        what = agent if self.is_fake else f"command = {list(self.command)}"
         lines = ("[[job]]", f'id = "{self.name}"', f'cwd = "{place}"', f"max_attempts = {self.attempts}", what)
         return "\n".join(lines) + "\n"
 

@@ -18,10 +18,10 @@ from typing import Any
 
 from faults import invariants
 from faults.invariants import Books, GateWatch, Stamp, Violation
-from faults.workload import AGENT, CONFIG, FAKE, Work
+from faults.workload import AGENT, CONFIG, FAKE, HASTY, Work
 from tidegate import doorbell, places
 from tidegate.audit import audit
-from tidegate.model import Account, Batch
+from tidegate.model import Account, Admission, Batch
 from tidegate.stores import sqlite
 
 PROGRAM = Path(__file__).with_name("program.py")
@@ -29,6 +29,10 @@ BATCH = "w"
 SLOTS = 8
 PATIENCE = 60.0  # seconds for what must come, on a loaded machine
 LOOK = 0.005
+ACCOUNTS = (
+    Account(name=FAKE, max_running=6, cautious=True),
+    Account(name=HASTY, max_running=6, cautious=True, admission=Admission.OFF),
+)
 
 
 @dataclass(slots=True)
@@ -160,7 +164,7 @@ class World:
     def submit(self, work: list[Work], batch: str = BATCH) -> None:
         """Hand jobs in as another process does."""
         with closing(sqlite.open(self.database)) as store:
-            store.set_accounts([Account(name=FAKE, max_running=6, cautious=True)], datetime.now(UTC))
+            store.set_accounts(ACCOUNTS, datetime.now(UTC))
             store.submit(Batch(batch), [one.job(self.place) for one in work], datetime.now(UTC), whole=False)
         self.know(work)
         doorbell.ring(self.state)
