@@ -95,8 +95,11 @@ def test_the_optimum_knows_what_is_used_at_the_start_and_when_a_human_works() ->
 @pytest.mark.timeout(300)
 def test_the_real_program_takes_as_long_for_a_small_night_as_the_simulator_says() -> None:
     night = Night(steps=drawn(1, 10, 12), seconds=1.0, allowance=45, reset_after=12.0, slots=4)
-    program, runs = agreement(night, 6)
-    shortest, longest = (choose(one.makespan for one in runs) for choose in (min, max))  # by tidegate's jitter
-    assert shortest / 1.05 <= program.makespan <= longest * 1.05
+    program, runs = agreement(night, 16)
+    # By a few milliseconds of a launch admission lets one more start behind the reset, or waits for another's end: such
+    # a night takes about 43 s or about 50 s, in the program as in the simulator. So it is compared with the nearest.
+    nearest = min((one.makespan for one in runs), key=lambda one: abs(one - program.makespan))
+    assert program.makespan == pytest.approx(nearest, rel=0.05)
     assert {program.closings} == {one.closings for one in runs} == {1}
-    assert program.done == 10
+    assert {program.done} == {one.done for one in runs} == {10}
+    assert all(one.launches == one.done + one.cuts for one in (program, *runs))

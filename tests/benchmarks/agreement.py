@@ -3,7 +3,7 @@
     python tests/benchmarks/agreement.py [--jobs 40] [--slots 8] [--step 1.0] [--allowance 80] [--reset-after 30]
 
 The same batch for the shipped demo agent, whose account runs out and says its exact reset: once through `tidegate run`
-with real processes and real time, and through the simulator some times, which differ in tidegate's own jitter. Hours
+with real processes and real time, and through the simulator some times, which differ in what is chance. Hours
 are seconds here; steps are long beside what a launch takes, which is measured first, with jobs that do nothing, and
 told to the simulator. Compared are the makespan, from the first claim to the last end, the launches, the cut-offs and
 the closings. It exits with 1 where a makespan is more than 5 % off the other.

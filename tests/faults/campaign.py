@@ -251,7 +251,7 @@ class Lives:
             self.world.spoken.add(one.name)
 
     def _refusals(self) -> None:
-        """Several jobs that are refused at about the same time, each with a later reset, behind two that open the way."""
+        """Several jobs that are refused at about the same time, each with a later reset; two others open the way."""
         work = [Work(f"j{self._more + n}", HASTY, 4, 0.1, limits=int(n > 2)) for n in range(1, 7)]
         self._more += len(work)
         self.world.submit(work)

@@ -31,7 +31,8 @@ SPEC = Spec(agent=DEMO, prompt="do it")
 class Night:
     """Jobs by their steps, each of so many seconds, at an account that allows so many, and then none for a while.
 
-    `starts` and `ends` are the seconds that a process takes before its first step and after its last line.
+    `starts` and `ends` are the seconds that a process takes before its first step and after its last line, give or take
+    a half, as processes do: who comes first is chance, and on it hangs whom admission lets start.
     """
 
     steps: tuple[int, ...]
@@ -69,7 +70,7 @@ def came_to(events: Iterable[tuple[str, datetime, Json]]) -> Came:
     outcomes = Counter(outcome for _, outcome in ends)
     return Came(
         makespan=(max(at for at, _ in ends) - first).total_seconds(),
-        launches=counts["attempt claimed"],
+        launches=counts["attempt claimed"] - counts["attempt unclaimed"],
         cuts=outcomes["limited"],
         closings=counts["gate shut"],
         done=outcomes["succeeded"],
@@ -77,7 +78,7 @@ def came_to(events: Iterable[tuple[str, datetime, Json]]) -> Came:
 
 
 def simulated(night: Night, seed: int) -> Came:
-    """The same with processes and time that are not real; the seed is that of tidegate's own jitter."""
+    """The same with processes and time that are not real; the seed is that of all that is chance."""
     begin = BEGIN + timedelta(seconds=Random(seed).random())  # resets are on full seconds
     with tempfile.TemporaryDirectory(prefix="tidegate-demo-") as folder:
         account = demo_agent.Account(Path(folder), night.allowance, night.reset_after)
@@ -123,8 +124,12 @@ class Demo(Supervised):
 
     night: Night
     account: demo_agent.Account
+    _chance: Random = field(init=False)
     _steps: dict[int, int] = field(default_factory=dict)
     _sessions: dict[str, Remembered] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._chance = Random(f"processes-{self.seed}")
 
     def submit(self) -> None:
         now = self.time.now()
@@ -137,7 +142,10 @@ class Demo(Supervised):
         id = process.resumes or f"session-{process.job}-{process.n}"
         session = self._sessions.setdefault(id, Remembered(id, Path(id), "do it"))
         talk, last = Said(session), max(self._steps[process.job], session.done + 1)
-        self.loop.call_later(self.night.starts, self._begin, process, talk, last)
+        self.loop.call_later(self._about(self.night.starts), self._begin, process, talk, last)
+
+    def _about(self, seconds: float) -> float:
+        return seconds * self._chance.uniform(0.5, 1.5)
 
     def _begin(self, process: Process, talk: Said, last: int) -> None:
         talk.line(demo_agent.INIT)
@@ -157,7 +165,7 @@ class Demo(Supervised):
 
     def _leave(self, process: Process, talk: Said, code: int) -> None:
         process.print(*talk.taken())
-        self.loop.call_later(self.night.ends, process.exit, code)
+        self.loop.call_later(self._about(self.night.ends), process.exit, code)
 
     def _stepped(self, process: Process, talk: Said, last: int, info: Json) -> None:
         if process.alive:
