@@ -12,13 +12,16 @@ from simulated.allowance import Allowance
 from simulated.scenario import FIVE_HOURS, WEEK, Scenario
 from simulated.work import Task
 
+DAY = 86_400.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
     """One run, or the mean of several; `ratio` is the makespan by the optimum, NaN unless all is done.
 
     `closed` launches met a limit that stood, without the `canaries` among them; `wasted` is a share of the quota,
-    `whole` the share of the jobs that no limit has interrupted.
+    `whole` the share of the jobs that no limit has interrupted. `late` is 1 where a day and more was lost: what was
+    wasted has used up the week, which the optimum just has not. `near` is the ratio of all others.
     """
 
     done: float
@@ -31,6 +34,8 @@ class Figures:
     canaries: float
     closings: float
     launches: float
+    late: float
+    near: float
 
 
 def figures(tasks: Sequence[Task], allowances: dict[str, Allowance], scenario: Scenario, tally: Tally) -> Figures:
@@ -38,9 +43,11 @@ def figures(tasks: Sequence[Task], allowances: dict[str, Allowance], scenario: S
     done = [task for task in tasks if task.finished is not None]
     spent, useful = sum(task.spent for task in tasks), sum(task.units for task in done)
     last, best = max((task.finished or 0.0 for task in done), default=math.nan), optimum(tasks, allowances, scenario)
+    late = not last - best < DAY
+    ratio = last / best if len(done) == len(tasks) else math.nan
     return Figures(
         done=len(done) / len(tasks),
-        ratio=last / best if len(done) == len(tasks) else math.nan,
+        ratio=ratio,
         hours=last / 3600,
         optimum=best / 3600,
         wasted=(spent - useful) / spent if spent else 0.0,
@@ -49,6 +56,8 @@ def figures(tasks: Sequence[Task], allowances: dict[str, Allowance], scenario: S
         canaries=tally.early,
         closings=sum(one.closings for one in allowances.values()),
         launches=tally.launches,
+        late=float(late),
+        near=math.nan if late else ratio,
     )
 
 
