@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from tidegate.ahead import Quota
-from tidegate.model import Meter, Reserve, Tide, Window
+from tidegate.model import Meter, Reading, Reserve, Tide, Window
 from tidegate.prospect import Lap
 from tidegate.quotas import quotas
 
@@ -60,10 +61,20 @@ def test_a_window_that_is_over_begins_with_the_next_use() -> None:
 
 def test_nothing_is_made_of_nothing() -> None:
     kept = Reserve(account="acct", source="configuration", window=Window.WEEK, stop_at=0.75)
-    found = quotas([meter(), meter(Window.WEEK)], [], LAPS, NOW, [kept])
+    found = quotas([meter(), meter(Window.WEEK)], [], LAPS, NOW, kept=[kept])
     assert [(one.name, one.most) for one in found] == [("5h", 1.0), ("week", 0.75)]
     assert quotas([meter()], [], [], NOW) == []
     assert quotas([meter(used=0.01)], [], LAPS, NOW) == []
     assert quotas([meter(drawn_at_reading=0.0)], [], LAPS, NOW) == []
     assert quotas([meter(Window.SPEND)], [], LAPS, NOW) == [], "nobody knows how long it lasts"
     assert [one.name for one in quotas([meter(), meter(Window.WEEK)], [], LAPS, NOW)] == ["5h", "week"]
+
+
+def test_what_others_used_before_us_is_not_what_our_jobs_take() -> None:
+    first = Reading(scope="acct", window=Window.FIVE_HOURS, used=0.1, at=NOW - HOUR, drawn=10_000.0)
+    past = replace(first, at=NOW - 9 * HOUR, used=0.5, drawn=0.0)
+    week = replace(first, window=Window.WEEK, used=0.9)
+    before = tide(used=0.7, drawn=9_000.0, drawn_at_reading=8_000.0)
+    (one,) = quotas([meter()], [before, tide(Window.WEEK)], LAPS, NOW, readings=[past, week, first])
+    (alone,) = quotas([meter()], [], LAPS, NOW)
+    assert alone.rate / one.rate == pytest.approx((10_000 + 8_000) / (0.095 + 0.2) / (20_000 / 0.2), rel=0.02)

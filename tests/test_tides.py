@@ -90,8 +90,12 @@ def test_a_little_less_in_the_same_window_was_only_told_late() -> None:
     assert turned(read(half_read(), 0.47, 5)).meter == half_read(read_at=at(5))
 
 
-def test_the_same_again_is_read_again_and_keeps_what_was_drawn_at_its_first_time() -> None:
-    assert turned(read(half_read(), 0.5, 5)).meter == half_read(read_at=at(5))
+def test_the_same_again_says_that_what_was_drawn_meanwhile_is_less_than_a_hundredth() -> None:
+    assert turned(read(half_read(), 0.5, 5)).meter == half_read(read_at=at(5), drawn_at_reading=100.0)
+
+
+def test_a_little_less_is_an_answer_to_an_earlier_question() -> None:
+    assert turned(read(half_read(), 0.48, 5)).meter == half_read(read_at=at(5))
 
 
 def test_much_less_in_the_same_window_is_believed() -> None:

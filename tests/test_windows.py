@@ -163,3 +163,22 @@ def test_who_draws_on_has_less_left(used: float, drawn: float, more: float) -> N
     assert after.free <= before.free
     assert after.spread >= before.spread
     assert after.whole == before.whole > 0
+
+
+def told(used: float, drawn: float) -> Reading:
+    return Reading(scope="claude", window=Window.FIVE_HOURS, used=used, at=BEGAN, resets_at=ENDS, drawn=drawn)
+
+
+def test_what_others_used_before_the_first_reading_says_nothing_of_what_we_draw() -> None:
+    now = left(TOLD, [], NOW, firsts=[told(0.29, 95.0)])
+    assert now is not None
+    assert now.whole == pytest.approx(2000.0)
+    assert now.free == pytest.approx((1 - 0.495) * 2000 - 5)
+
+
+def test_until_a_window_has_moved_the_ones_before_it_tell_what_a_draw_is_worth() -> None:
+    first = told(0.49, 490.0)
+    assert left(TOLD, [], NOW, firsts=[first]) is None
+    now = left(TOLD, [REFUSED], NOW, firsts=[first, told(0.495, 500.0)])
+    assert now is not None
+    assert now.whole == pytest.approx(1000.0)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tidegate.ahead import Quota
     from tidegate.daemon import Duty
-    from tidegate.model import Batch
+    from tidegate.model import Batch, Meter, Tide
     from tidegate.prospect import Forecast, Lap
     from tidegate.stores import Store
 
@@ -92,4 +92,10 @@ def _quotas(store: Store, account: str, laps: Sequence[Lap], now: datetime) -> l
     meters = store.meters(account)
     past = [tide for meter in meters for tide in store.tides(account, meter.window, TIDES)]
     kept = [one for one in store.reserves() if one.account == account]
-    return quotas(meters, past, [lap for lap in laps if lap.account == account], now, kept)
+    readings = [told for meter in meters for told in store.readings(account, meter.window, _since(meter, past))]
+    return quotas(meters, past, [lap for lap in laps if lap.account == account], now, kept=kept, readings=readings)
+
+
+def _since(meter: Meter, past: Sequence[Tide]) -> datetime:
+    """The begin of the first window of which is learned."""
+    return min([meter.begins_at, *(tide.began_at for tide in past if tide.window is meter.window)])

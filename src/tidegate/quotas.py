@@ -3,39 +3,62 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
 from tidegate.ahead import Quota
-from tidegate.model import LENGTHS, Meter, Reserve, Tide
+from tidegate.model import LENGTHS, Meter, Reading, Reserve, Tide
 from tidegate.prospect import Lap
 from tidegate.reserve import least
+from tidegate.windows import point
 
-LEAST: Final = 0.03  # of a window: from less nothing is learned
 FLOORED: Final = 0.005  # by which what is told is less in the mean: hundredths are floored
 DOUBT, COARSE = 0.06, 0.012  # how far the capacity of one window is from that of others, and a reading of it from true
 
 
 def quotas(
-    meters: Iterable[Meter], tides: Iterable[Tide], laps: Iterable[Lap], now: datetime, kept: Sequence[Reserve] = ()
+    meters: Iterable[Meter],
+    tides: Iterable[Tide],
+    laps: Iterable[Lap],
+    now: datetime,
+    *,
+    kept: Sequence[Reserve] = (),
+    readings: Sequence[Reading] = (),
 ) -> list[Quota]:
-    """The windows of one account of which enough is known; `tides`, `laps` and what is `kept` are its own, too."""
+    """The windows of one account of which enough is known; all else that is said is of that account, too.
+
+    `readings`, in order, tell what others had used of a window before we drew on it.
+    """
     known = [lap for lap in laps if lap.drawn > 0 and lap.spent > 0]
     if not known:
         return []
     per_second = math.fsum(lap.drawn for lap in known) / math.fsum(lap.spent for lap in known)
     past = list(tides)
     found = (
-        _quota(meter, [one for one in past if one.window is meter.window], per_second, now, least(kept, meter.window))
-        for meter in meters
+        _quota(meter, _seen(meter, past, readings), per_second, now, least(kept, meter.window)) for meter in meters
     )
     return [one for one in found if one is not None]
 
 
-def _quota(meter: Meter, tides: Sequence[Tide], per_second: float, now: datetime, most: float) -> Quota | None:
+def _seen(meter: Meter, tides: Sequence[Tide], readings: Sequence[Reading]) -> list[tuple[float, float]]:
+    """How much was drawn while how much was used, of a window and of those before it that tell anything."""
+    told = [one for one in readings if one.window is meter.window]
+    points = [
+        point(meter, next((one for one in told if one.at >= meter.begins_at), None)),
+        *(
+            point(tide, next((one for one in told if tide.began_at <= one.at < tide.ended_at), None))
+            for tide in tides
+            if tide.window is meter.window
+        ),
+    ]
+    return [one for one in points if one is not None]
+
+
+def _quota(
+    meter: Meter, seen: Sequence[tuple[float, float]], per_second: float, now: datetime, most: float
+) -> Quota | None:
     length = LENGTHS.get(meter.window)
-    seen = [*_seen(meter), *(pair for tide in tides for pair in _seen(tide))]
     whole = math.fsum(used for _, used in seen)
     if length is None or not whole:
         return None
@@ -50,14 +73,6 @@ def _quota(meter: Meter, tides: Sequence[Tide], per_second: float, now: datetime
         doubt=math.hypot(DOUBT, COARSE / whole),
         most=most,
     )
-
-
-def _seen(one: Meter | Tide) -> Iterator[tuple[float, float]]:
-    """How much was drawn while how much of a window was used, where that tells anything."""
-    refused = one.refused if isinstance(one, Tide) else one.refused_at is not None
-    drawn, used = (one.drawn, 1.0) if refused else (one.drawn_at_reading, (one.used or 0.0) + FLOORED)
-    if drawn > 0 and used >= LEAST:
-        yield drawn, used
 
 
 def _used(meter: Meter, capacity: float) -> float:

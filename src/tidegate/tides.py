@@ -94,7 +94,9 @@ def _read_within(meter: Meter, reading: Reading) -> Turned | None:
         if late:
             return None
         if not _has_fallen(meter, reading):  # it is as it was
-            return Turned(replace(meter, read_at=reading.at, resets_at=meter.resets_at or reading.resets_at))
+            drawn = meter.drawn if reading.used > meter.used - LEAST else meter.drawn_at_reading
+            resets_at = meter.resets_at or reading.resets_at
+            return Turned(replace(meter, read_at=reading.at, resets_at=resets_at, drawn_at_reading=drawn))
     if late:  # it tells more, though of an earlier time
         return Turned(replace(meter, used=reading.used, drawn_at_reading=meter.drawn))
     return Turned(_read(replace(meter, resets_at=reading.resets_at or meter.resets_at), reading))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import chain, repeat
 
 from msgspec import Struct
 
@@ -44,12 +45,16 @@ class Left(Struct, frozen=True, kw_only=True):
         return self.whole - self.kept
 
 
-def left(meter: Meter, tides: Iterable[Tide], now: datetime, *, most: float = 1.0) -> Left | None:
+def left(
+    meter: Meter, tides: Iterable[Tide], now: datetime, *, most: float = 1.0, firsts: Sequence[Reading | None] = ()
+) -> Left | None:
     """What is left of a window, of which `most` may be used; None where nobody knows, and where it was refused.
 
-    The gate alone knows when a window opens again that was refused. `tides` are those before it, the newest first.
+    The gate alone knows when a window opens again that was refused. `tides` are those before it, the newest first;
+    `firsts` what was told first of each of these windows, the present one first.
     """
-    value = worth([_point(meter), *map(_past, tides)])
+    known: list[Meter | Tide] = [meter, *tides]
+    value = worth(list(map(point, known, chain(firsts, repeat(None)))))
     if value is None:
         return None
     if meter.is_over(now):
@@ -156,17 +161,21 @@ def worth(points: Sequence[tuple[float, float] | None]) -> float | None:
     return above / below if below > 0 else None
 
 
-def _point(meter: Meter) -> tuple[float, float] | None:
-    if meter.refused_at is not None:
-        return _told(meter.drawn, 1.0)
-    return _told(meter.drawn_at_reading, meter.used + STEP / 2) if meter.used is not None else None
+def point(one: Meter | Tide, first: Reading | None = None) -> tuple[float, float] | None:
+    """What we drew while so much of a window was used; None where that tells nothing.
 
-
-def _past(tide: Tide) -> tuple[float, float] | None:
-    if tide.refused:
-        return _told(tide.drawn, 1.0)
-    return _told(tide.drawn_at_reading, tide.used + STEP / 2) if tide.used is not None else None
-
-
-def _told(drawn: float, used: float) -> tuple[float, float] | None:
+    Only what came after its `first` reading counts, where there is one: others may have used much of it before us.
+    """
+    if _is_refused(one):
+        drawn, used = one.drawn, 1.0
+    elif one.used is not None:
+        drawn, used = one.drawn_at_reading, one.used + STEP / 2
+    else:
+        return None
+    if first is not None:
+        drawn, used = drawn - first.drawn, used - first.used - STEP / 2
     return (drawn, used) if drawn > 0 and used >= LITTLE else None
+
+
+def _is_refused(one: Meter | Tide) -> bool:
+    return one.refused if isinstance(one, Tide) else one.refused_at is not None

@@ -87,11 +87,12 @@ def test_of_several_accounts_that_are_held_back_the_first_is_looked_at_first_unl
     read(world, 0.9, ends)
     in_group(world, "large", "l1")
     assert world.claim() == []
-    world.wait(10)
+    world.wait(9)
     world.accounts(CLAUDE, replace(CLAUDE, name="other"))
     world.submit("o1", "o2", "o3", account="other")
     claim = world.take()
     read(world, 0.0, ends, account="other")
+    world.wait(1)
     world.progress(claim)
     world.finish(claim, drawn=100.0)
     read(world, 0.6, ends, account="other")
@@ -197,11 +198,24 @@ def test_what_runs_is_reckoned_with(world: World, ends: datetime) -> None:
 def test_the_week_counts_as_the_five_hours_do(world: World, ends: datetime) -> None:
     runs(world)
     read(world, 0.2, ends)
-    read(world, 0.5, world.ahead(50 * HOURS), Window.WEEK)
-    read(world, 0.95, world.ahead(50 * HOURS), Window.WEEK)
-    in_group(world, "large", "l1")
+    read(world, 0.5, week := world.ahead(50 * HOURS), Window.WEEK)
+    in_group(world, "large", "l0", "l1", "l2")
+    claim = world.take()
+    world.wait(60)
+    world.progress(claim)
+    world.finish(claim, drawn=500.0)
+    read(world, 0.95, week, Window.WEEK)
     assert world.claim() == []
     assert held(world).window is Window.WEEK
+
+
+def test_what_others_have_used_of_a_week_before_is_not_what_a_job_takes(world: World, ends: datetime) -> None:
+    runs(world)
+    read(world, 0.2, ends)
+    read(world, 0.6, world.ahead(50 * HOURS), Window.WEEK)
+    in_group(world, "large", "l1", "l2")
+    assert names(world.claim(2)) == ["l1", "l2"]
+    assert world.store.held() == []
 
 
 def test_nothing_that_runs_leaves_something_unused(world: World, ends: datetime) -> None:

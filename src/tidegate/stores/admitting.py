@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from tidegate import admission, hints, reopening, reserve, windows
 from tidegate.admission import LOOK, Lack, Load, Outlook
-from tidegate.model import LENGTHS, Account, Admission, Held, Meter, Window
+from tidegate.model import LENGTHS, Account, Admission, Held, Meter, Reading, Tide, Window
 from tidegate.stores import metering
 from tidegate.stores.rows import Candidate, Draft, Lane, Rows, iso_or_none
 from tidegate.windows import Left
@@ -92,10 +92,15 @@ class Admitting:
             account, model = metering.part(meter.scope)
             draws = self._rows.draws(account, model, self._now - 2 * LENGTHS[meter.window])
             return windows.sliding(meter, draws, self._now, most=most)
-        found = windows.left(meter, tides, self._now, most=most)
+        found = windows.left(meter, tides, self._now, most=most, firsts=self._firsts(meter, tides))
         if found is not None and habit is not None and reopening.should_be_over(habit, meter.read_at, self._now):
             return replace(found, stale=math.inf)  # whatever was told of its end: where nothing runs one may go
         return found
+
+    def _firsts(self, meter: Meter, tides: Sequence[Tide]) -> list[Reading | None]:
+        """What was told first of a window, and of those before it."""
+        spans = [(meter.begins_at, self._now), *((tide.began_at, tide.ended_at) for tide in tides)]
+        return [self._rows.first_reading(meter.scope, meter.window, since, until) for since, until in spans]
 
     def _load(self, job: int) -> Load:
         return self._loads([job])[0]

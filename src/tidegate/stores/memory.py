@@ -687,6 +687,9 @@ class _Rows:
         mine = [one for key, one in self.heard.items() if key[:2] == (scope, window) and one.at >= since]
         return sorted(mine, key=lambda one: one.at)
 
+    def first_reading(self, scope: str, window: Window, since: datetime, until: datetime) -> Reading | None:
+        return next((one for one in self.readings_of(scope, window, since) if one.at <= until), None)
+
     def costs_of(self, account: str) -> list[Cost]:
         return [self.prices[key][0] for key in sorted(self.prices) if key[0] == account]
 

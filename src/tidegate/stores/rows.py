@@ -488,6 +488,9 @@ class Rows(Protocol):
     def readings_of(self, scope: str, window: Window, since: datetime) -> Sequence[Reading]:
         """What was read of the windows of a scope and a kind from an instant on, in order."""
 
+    def first_reading(self, scope: str, window: Window, since: datetime, until: datetime) -> Reading | None:
+        """What was told first of a window between two instants, both included."""
+
     def costs_of(self, account: str) -> Sequence[Cost]:
         """What jobs that have succeeded with an account have drawn, by group."""
 

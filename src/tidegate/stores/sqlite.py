@@ -589,6 +589,10 @@ class _Rows:
         found = self._file.rows("readings", scope=scope, window=window.value, since=iso(since))
         return [_reading(row) for row in found]
 
+    def first_reading(self, scope: str, window: Window, since: datetime, until: datetime) -> Reading | None:
+        row = self._file.row("first_reading", scope=scope, window=window.value, since=iso(since), until=iso(until))
+        return _reading(row) if row else None
+
     def costs_of(self, account: str) -> list[Cost]:
         return [_cost(row) for row in self._file.rows("costs", account=account)]
 

@@ -981,6 +981,9 @@ VALUES (:scope, :window, :at, :used, :resets_at, :drawn);
 -- readings: what was told of windows from an instant on
 SELECT * FROM reading WHERE scope = :scope AND "window" = :window AND at >= :since ORDER BY at;
 
+-- first_reading: what was told first of a window between two instants
+SELECT * FROM reading WHERE scope = :scope AND "window" = :window AND at BETWEEN :since AND :until ORDER BY at LIMIT 1;
+
 -- drop_draws: what was drawn of an account before an instant
 DELETE FROM draw WHERE account = :account AND at < :before;
 
