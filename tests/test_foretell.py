@@ -69,6 +69,7 @@ def test_what_binds_a_batch_is_looked_up(world: World) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_whoever_works_on_a_batch_foretells_its_end(tidegate: Tidegate) -> None:
     """The first look is after a minute: what ends sooner needs none."""
     jobs = "".join(f'[[job]]\nid = "{name}"\ncommand = ["sleep", "{seconds}"]\n' for name, seconds in LENGTHS.items())

@@ -81,7 +81,8 @@ def left(
 def sliding(meter: Meter, draws: Sequence[tuple[datetime, float]], now: datetime, *, most: float = 1.0) -> Left | None:
     """The same of a window that slides, by what was drawn of it in as much time as it is long; None where nobody knows.
 
-    What is drawn in the near future may be as much as returns by then. `draws` are in order.
+    What is drawn in the near future may be as much as returns by then. `draws` are in order. Whether a window slides is
+    only guessed: however much of it is used, that is no reason to let nothing run.
     """
     length = LENGTHS.get(meter.window)
     if length is None or meter.used is None or meter.read_at is None:
@@ -99,7 +100,6 @@ def sliding(meter: Meter, draws: Sequence[tuple[datetime, float]], now: datetime
         spread=math.hypot(STEP / math.sqrt(12), DOUBT * unread * value) / value,
         whole=1.0 / value,
         seconds=NEXT.total_seconds(),
-        stale=max((now - meter.read_at).total_seconds(), 0.0),
         kept=(1.0 - most) / value,
     )
 
