@@ -640,10 +640,12 @@ def test_one_goes_ahead_of_a_reset_that_is_far(
 def test_what_is_tried_ahead_of_its_reset_has_been_shut_since_it_was_and_is_so_still_when_refused() -> None:
     shut = hold(at(7200), since=at(-3600), early_at=NOW)
     tried = policy.reopening(shut, NOW, 7)
-    assert tried == replace(shut, ramp=True, allow=1, epoch=7, early_at=None)
+    assert tried == replace(shut, ramp=True, allow=1, epoch=7)
     assert policy.is_early(tried, NOW)
     assert not policy.is_early(tried, at(7200))
-    assert not policy.is_early(replace(tried, allow=2), NOW)
+    answered = policy.widened(tried, most=None)
+    assert answered is not None
+    assert not policy.is_early(answered, NOW)
     again = policy.merged(tried, hold(at(7200)), NOW, attempt_epoch=8, opened=(7, NOW))
     assert again == replace(shut, early_at=None)
 
@@ -775,6 +777,12 @@ def test_a_hold_is_due_when_it_is_to_be_tried_early(early: float, due: bool) -> 
     assert not policy.is_due(hold(at(90), early_at=at(early), ramp=True), NOW)
 
 
+@pytest.mark.parametrize(("end", "early", "due"), [(1, -9, False), (0, -9, True), (0, None, False)])
+def test_what_is_tried_early_is_due_at_its_end(end: float, early: float | None, due: bool) -> None:
+    tried = hold(at(end), early_at=None if early is None else at(early), ramp=True)
+    assert policy.is_due(tried, NOW) is due
+
+
 @pytest.mark.parametrize(
     ("of", "stranded"),
     [
@@ -796,6 +804,16 @@ def test_only_our_own_wait_is_stranded_that_ends_later_than_it_ever_could(of: Ho
 def test_a_reopening_lets_one_go_and_keeps_what_was_known() -> None:
     shut = hold(NOW, misses=2, canary=7, since=at(-60))
     assert policy.reopening(shut, NOW, 40) == replace(shut, ramp=True, allow=1, since=NOW, epoch=40)
+
+
+def test_one_that_went_ahead_is_the_canary_still_when_the_end_comes() -> None:
+    tried = hold(NOW, early_at=at(-9), since=at(-60), ramp=True, allow=1, epoch=7, canary=3)
+    assert policy.reopening(tried, NOW, 40) == replace(tried, since=NOW, early_at=None)
+
+
+def test_a_gate_that_opened_at_its_end_was_not_tried_early_though_the_clock_is_set_back() -> None:
+    opened = policy.reopening(hold(NOW, early_at=at(-9)), NOW, 40)
+    assert not policy.is_early(opened, at(-3600))
 
 
 def test_a_start_lets_one_go_first() -> None:

@@ -816,8 +816,8 @@ class Hold(Struct, frozen=True, kw_only=True):
     `allow` 1, then 2, 4, ..., counting only attempts whose epoch is greater than the hold's. `resets_at` is what the
     provider said, without the margin. `misses` counts refusals in a row that named no reset, and of a burst the answers
     since it allowed one more. `canary` is the last canary's job. `halt` is what the hold does to attempts that run
-    already. At `early_at` one goes ahead of `until`, to find a reset that comes early: until it is answered the ramp's
-    `until` lies ahead.
+    already. At `early_at` one goes ahead of `until`, to find a reset that comes early; its ramp keeps that
+    until it is answered, or `until` has come.
     """
 
     scope: str

@@ -697,8 +697,11 @@ def _is_stale(new: Hold, now: datetime, attempt_epoch: int | None, opened: tuple
 
 
 def is_early(hold: Hold, now: datetime) -> bool:
-    """Whether a shut scope is being tried ahead of its reset, and nobody has been answered yet."""
-    return hold.ramp and hold.allow == 1 and hold.until is not None and not has_ended(hold, now)
+    """Whether a shut scope is being tried ahead of its reset, and nobody has been answered yet.
+
+    That it was turned ahead of it is remembered, not read off the clock, which may be set back.
+    """
+    return hold.ramp and hold.early_at is not None and not has_ended(hold, now)
 
 
 def prior_binds(hold: Hold, now: datetime) -> bool:
@@ -735,8 +738,13 @@ def is_scarce(free: float, least: float, *, held: bool) -> bool:
 
 
 def is_due(hold: Hold, now: datetime) -> bool:
-    """Whether a limit is to turn into its ramp, at its end or ahead of that, or any other hold is to be lifted."""
-    return not hold.ramp and (has_ended(hold, now) or (hold.early_at is not None and hold.early_at <= now))
+    """Whether a limit is to turn into its ramp, at its end or ahead of that, or any other hold is to be lifted.
+
+    What is tried ahead of its end, and not answered yet, reopens at its end as any other.
+    """
+    if hold.ramp:
+        return hold.early_at is not None and has_ended(hold, now)
+    return has_ended(hold, now) or (hold.early_at is not None and hold.early_at <= now)
 
 
 def has_ended(hold: Hold, now: datetime) -> bool:
@@ -753,9 +761,13 @@ def is_stranded(hold: Hold, now: datetime, rules: Rules) -> bool:
 
 
 def reopening(hold: Hold, now: datetime, epoch: int) -> Hold:
-    """The ramp that a limit hold turns into at its end, or when it is tried ahead of that: one canary first."""
-    since = now if has_ended(hold, now) else hold.since
-    return replace(hold, ramp=True, allow=1, since=since, epoch=epoch, early_at=None)
+    """The ramp that a limit hold turns into at its end, or when it is tried ahead of that: one canary first.
+
+    One that went ahead and is not answered yet is the canary still.
+    """
+    if not has_ended(hold, now):
+        return replace(hold, ramp=True, allow=1, epoch=epoch)
+    return replace(hold, ramp=True, allow=1, since=now, epoch=hold.epoch if hold.ramp else epoch, early_at=None)
 
 
 def outside(scope: str, hours: Hours, now: datetime) -> Hold | None:
@@ -786,7 +798,7 @@ def widened(hold: Hold, *, most: int | None) -> Hold | None:
     allow = hold.allow * 2
     if hold.origin is Origin.START or allow >= RAMP_END or (most is not None and allow > most):
         return None
-    return replace(hold, allow=allow)
+    return replace(hold, allow=allow, early_at=None)
 
 
 def places(

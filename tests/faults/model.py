@@ -177,8 +177,8 @@ class Model:
         due = [(key, hold) for key, hold in self.holds.items() if hold.until is not None and hold.until <= self.now]
         for key, hold in sorted(due, key=lambda one: (one[1].until, one[0])):
             if hold.ramp:
-                continue
-            if hold.origin == "limit":
+                hold.early = None
+            elif hold.origin == "limit":
                 self.open_one(hold)
             else:
                 del self.holds[key]
@@ -188,7 +188,8 @@ class Model:
                 self.open_one(hold)
 
     def open_one(self, hold: Shut) -> None:
-        hold.ramp, hold.allow, hold.turn, hold.early = True, 1, self.turn(), None
+        hold.ramp, hold.allow, hold.turn = True, 1, self.turn()
+        hold.early = None if hold.until is not None and hold.until <= self.now else hold.early
         self.opened[hold.scope] = (hold.turn, self.now)
 
     def went_early(self, one: Try) -> bool:
@@ -246,7 +247,7 @@ class Model:
         most = self.most.get(piece.account)
         for key, hold in list(self.holds.items()):
             if hold.ramp and hold.scope in (piece.account, piece.lane) and hold.turn < one.turn:
-                hold.allow *= 2
+                hold.allow, hold.early = hold.allow * 2, None
                 if hold.origin == "start" or hold.allow >= WIDEST or (most is not None and hold.allow > most):
                     del self.holds[key]
 

@@ -56,12 +56,19 @@ def _resume_last(real: Any) -> Any:
     )[:most]
 
 
-def _ignore_needs(real: Any) -> Any:
-    return lambda self, job: real(self, replace(job, unmet=0))
+def _ignoring(**blind: Any) -> Any:
+    def change(real: Any) -> Any:
+        def ready(self: Any, *asked: Any) -> Any:
+            jobs = self.jobs
+            self.jobs = {id: replace(job, **blind) for id, job in jobs.items()}
+            try:
+                return real(self, *asked)
+            finally:
+                self.jobs = jobs
 
+        return ready
 
-def _ignore_delays(real: Any) -> Any:
-    return lambda self, job: real(self, replace(job, not_before=None))
+    return change
 
 
 def _shorten(prior: Any, new: Any) -> Any:
@@ -111,8 +118,8 @@ STORE: dict[str, Mutant] = {
     "a neighbour shuts a gate that was just opened": changed(policy, "_is_stale", lambda _: _never_stale),
     "a lift takes the holds of every origin": changed(ledger.Ledger, "lift", _lift_all),
     "those who need a job that failed wait for ever": returns(ends, "_skip", None),
-    "a need is not waited for": changed(memory._Rows, "_is_ready", _ignore_needs),
-    "a delay is not waited for": changed(memory._Rows, "_is_ready", _ignore_delays),
+    "a need is not waited for": changed(memory._Rows, "ready", _ignoring(unmet=0)),
+    "a delay is not waited for": changed(memory._Rows, "ready", _ignoring(not_before=None)),
     "a cut-off job waits behind fresh ones": changed(memory._Rows, "ready", _resume_last),
     "a job may be lost for ever": result(policy, "_lost", lambda job: replace(job, state=State.QUEUED, ended_at=None)),
     "a cancel is forgotten": changed(ends, "obeyed", lambda _: lambda _rows, job, _ties, _now: job),

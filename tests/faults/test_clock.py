@@ -96,15 +96,23 @@ def starts(shifted: Shifted) -> list[datetime]:
     return [datetime.fromisoformat(one["at"]) for one in shifted.events("attempt claimed")]
 
 
+def canaries(shifted: Shifted) -> list[Json]:
+    """The attempts that went first."""
+    return [one for one in shifted.events("attempt claimed") if one["data"]["canary"]]
+
+
 def waits(shifted: Shifted, place: str = "go") -> str:
     return f"while [ ! -e {shifted.place}/{place} ]; do sleep 0.05; done"
 
 
 # --- limits ------------------------------------------------------------------------------------
 
+AT_THE_RESET = {"TIDEGATE_LIMITS__EARLY_CANARY": "off"}  # and nobody ahead of it
+
 
 @pytest.mark.slow
 def test_a_gate_opens_after_a_suspend_as_soon_as_its_reset_lies_behind_and_never_before(shifted: Shifted) -> None:
+    shifted.env |= AT_THE_RESET
     reset = in_hours(shifted, 3)
     process = shifted.run(limited_once(shifted, "a", resets(reset)))
     hold = shifted.held()
@@ -119,6 +127,30 @@ def test_a_gate_opens_after_a_suspend_as_soon_as_its_reset_lies_behind_and_never
     assert process.wait(20) == 0
     assert starts(shifted)[1] >= datetime.fromisoformat(hold["until"])
     assert shifted.happened("gate shut", "gate reopening") == ["gate shut", "gate reopening"]
+
+
+@pytest.mark.slow
+def test_after_a_suspend_one_goes_ahead_of_a_far_reset_and_the_gate_reopens_once(shifted: Shifted) -> None:
+    process = shifted.run(
+        limited_once(shifted, "a", resets(in_hours(shifted, 3)), waits(shifted)), shell("b", waits(shifted))
+    )
+    hold = shifted.held()
+    shifted.set_clock(2 * HOUR)
+    shifted.until_it_said('"gate tried"')
+    until(lambda: len(canaries(shifted)) == 1)
+    tried = shifted.hold()
+    assert tried is not None
+    assert (tried["until"], tried["since"]) == (hold["until"], hold["since"]), "it is shut still"
+    shifted.set_clock(0)  # before it was tried, while the canary works
+    until(lambda: shifted.said().count("clock moved") == 2)
+    assert len(canaries(shifted)) == 1
+    (shifted.place / "go").touch()
+    assert process.wait(20) == 0
+    assert shifted.happened("gate shut", "gate tried", "gate reopening") == [
+        "gate shut",
+        "gate tried",
+        "gate reopening",
+    ]
 
 
 @pytest.mark.slow
@@ -158,6 +190,7 @@ def test_a_clock_that_is_set_back_opens_no_gate_early_and_none_twice(shifted: Sh
 def test_a_gate_opens_on_time_where_the_clocks_change_meanwhile(
     shifted: Shifted, now: str, words: str, reset: str
 ) -> None:
+    shifted.env |= AT_THE_RESET
     begin = (datetime.fromisoformat(now) - datetime.now(UTC)).total_seconds()
     shifted.set_clock(begin)
     process = shifted.run(limited_once(shifted, "a", f"You've hit your limit · {words}"))

@@ -66,6 +66,57 @@ def test_a_hold_whose_end_comes_before_anybody_could_try_it_reopens_once(world: 
     assert [event.name for event in world.events("gate tried", "gate reopening")] == ["gate reopening"]
 
 
+def test_a_gate_that_opened_at_its_end_reopens_once_though_the_clock_is_set_back_meanwhile(world: World) -> None:
+    shut(world)
+    since = world.now
+    world.wait(4 * HOUR)
+    canary, opened = world.take(), world.now
+    world.wait(-5 * HOUR)
+    world.progress(canary)
+    assert [event.at for event in world.events("gate reopening")] == [opened]
+    assert [(closing.since, closing.until) for closing in world.store.shuts()] == [(since, opened)]
+
+
+def test_a_refusal_is_a_new_closing_though_the_clock_is_set_back_meanwhile(world: World) -> None:
+    shut(world)
+    world.wait(4 * HOUR)
+    canary = world.take()
+    world.wait(-3 * HOUR)
+    world.limited(canary, world.ahead(6 * HOUR), evidence="no more again")
+    assert len(world.events("gate shut")) == 2
+    assert world.hold("acct").since == world.now
+
+
+@pytest.mark.parametrize("goes", [True, False])
+def test_what_is_tried_early_reopens_at_its_end_where_nobody_has_been_answered_by_then(
+    world: World, goes: bool
+) -> None:
+    shut(world)
+    end = world.hold("acct").until
+    world.wait(1800)
+    claims = world.claim(int(goes))
+    assert world.store.next_due(world.now) == end
+    world.wait(3.5 * HOUR)
+    assert world.claim(0) == []
+    world.wait(60)
+    (canary,) = claims or world.claim(9)
+    assert world.claim(9) == []
+    world.progress(canary)
+    assert world.hold("acct").allow == 2
+    assert [event.at for event in world.events("gate tried", "gate reopening")] == [world.ahead(-60 - 3.5 * HOUR), end]
+    assert [closing.until for closing in world.store.shuts()] == [end]
+
+
+def test_the_end_of_what_is_tried_early_is_told_also_where_no_claim_has_seen_it(world: World) -> None:
+    shut(world)
+    world.wait(1800)
+    canary = world.take()
+    world.wait(4 * HOUR)
+    world.progress(canary)
+    (told,) = world.events("gate reopening")
+    assert (told.at, told.data.get("early")) == (world.now, None)
+
+
 def test_the_first_that_is_to_be_tried_is_looked_at_first(world: World) -> None:
     for account, hours in (("one", 4), ("two", 5)):
         world.submit(account, account=account)

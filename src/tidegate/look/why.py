@@ -298,6 +298,6 @@ def _because(hold: Hold, page: Page) -> str:
             reason += f", {hold.window} window"
         if hold.resets_at is None and hold.window is not Window.MINUTE:
             reason += ", no reset named"
-        if hold.early_at is not None and hold.until is not None and hold.early_at < hold.until:
+        if not hold.ramp and hold.early_at is not None and hold.until is not None and hold.early_at < hold.until:
             reason += f", tried early {page.until(hold.early_at)}"
     return reason

@@ -41,7 +41,8 @@ def turn_due(rows: Rows, now: datetime) -> None:
             name = "gate reopening" if policy.has_ended(hold, now) else "gate tried"
             seq = rows.event(now, name, scope=hold.scope, data={**about(hold), "allow": 1})
             rows.put_hold(policy.reopening(hold, now, seq))
-            rows.put_opening(hold.scope, seq, now)
+            if not hold.ramp:  # else it was opened when it was tried
+                rows.put_opening(hold.scope, seq, now)
         else:
             rows.drop_hold(hold)
             rows.event(now, "gate lifted", scope=hold.scope, data={**about(hold), "by": "time"})

@@ -20,7 +20,7 @@ from tidegate.errors import BadInput, StoreBlocked, StoreBroken
 from tidegate.stores import Busy
 from tidegate.stores.vault import private
 
-SCHEMA: Final = 16  # the newest migration that this program knows
+SCHEMA: Final = 17  # the newest migration that this program knows
 BUSY: Final = 10.0  # seconds to wait for other writers
 LONG: Final = 16  # digits that no number of a job has
 LONG_LOG: Final = 16 * 1024 * 1024  # bytes of the log, four times of what SQLite itself lets it grow to

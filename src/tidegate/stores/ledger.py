@@ -518,8 +518,9 @@ class Ledger:
             if hold.origin is Origin.BURST and hold.epoch < attempt.epoch:
                 self._relax(hold, known.account.max_running, now)
             if hold.ramp and hold.epoch < attempt.epoch:
-                if policy.is_early(hold, now):
-                    data = {**about(hold), "allow": 1, "until": iso(now), "early": True}
+                if hold.early_at is not None:
+                    ahead = {"until": iso(now), "early": True} if policy.is_early(hold, now) else {}
+                    data = {**about(hold), "allow": 1, **ahead}
                     self._rows.event(now, "gate reopening", scope=hold.scope, data=data)
                 self._learn_opening(hold, attempt)
                 self._widen(hold, known.account.max_running, now)

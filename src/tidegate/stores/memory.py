@@ -219,8 +219,8 @@ class _Rows:
 
     def due_holds(self, now: datetime) -> list[Hold]:
         due = [hold for hold in self.every_hold() if policy.is_due(hold, now)]
-        ended = [hold for hold in due if policy.has_ended(hold, now)]
-        early = [hold for hold in due if not policy.has_ended(hold, now)]
+        ended = [hold for hold in due if policy.has_ended(hold, now) and not hold.ramp]
+        early = [hold for hold in due if hold.ramp or not policy.has_ended(hold, now)]
         first = sorted(ended, key=lambda hold: hold.until or now)
         return [*first, *sorted(early, key=lambda hold: hold.early_at or now)]
 
@@ -1072,7 +1072,8 @@ class MemoryStore(Ledger):
         """The first instant after `now` at which a claim could find more than now: a `not_before` or an `until`."""
         with self._look() as rows:
             waits = [job.not_before for job in rows.jobs.values() if job.state is State.QUEUED]
-            ends = [at for hold in rows.every_hold() if not hold.ramp for at in (hold.until, hold.early_at)]
+            shut = [at for hold in rows.every_hold() if not hold.ramp for at in (hold.until, hold.early_at)]
+            ends = [*shut, *(hold.until for hold in rows.every_hold() if hold.ramp and hold.early_at)]
             looks = [held.again for held in rows.withheld.values() if not held.observed]
             known = [*waits, *ends, *looks, *timetable.openings(rows, now)]
             return min((at for at in known if at is not None and at > now), default=None)

@@ -533,6 +533,10 @@ CREATE TABLE reserve (  -- an account is shut once so much of a window is used; 
 -- migration_16: which windows do not begin anew
 ALTER TABLE habit ADD COLUMN slides INTEGER NOT NULL DEFAULT 0;
 
+-- migration_17: what is tried ahead of its end is known by that until it is answered
+DROP INDEX hold_early;
+CREATE INDEX hold_early ON hold (early_at) WHERE early_at IS NOT NULL;
+
 -- salvaged: what hangs on a row that is lost goes, and nothing gets a number that one of them may have had
 DELETE FROM job WHERE id NOT IN (SELECT job FROM definition);
 DELETE FROM definition WHERE job NOT IN (SELECT id FROM job);
@@ -622,8 +626,8 @@ SELECT * FROM hold ORDER BY scope, origin, "window";
 -- due_holds: the holds whose end has come
 SELECT * FROM hold WHERE ramp = 0 AND until <= :now ORDER BY until, scope, origin, "window";
 
--- early_holds: the holds that are to be tried ahead of their end
-SELECT * FROM hold WHERE ramp = 0 AND early_at <= :now AND until > :now ORDER BY early_at, scope, origin, "window";
+-- early_holds: the holds that are to be tried ahead of their end, and those so tried whose end has come
+SELECT * FROM hold WHERE early_at <= :now AND ramp = (until <= :now) ORDER BY early_at, scope, origin, "window";
 
 -- next_end: the first end of a hold that is still ahead, or look at what is held back
 SELECT min(at) FROM (
@@ -632,8 +636,8 @@ SELECT min(at) FROM (
   SELECT min(again) FROM held WHERE again > :now AND NOT observed
 );
 
--- next_early: the first instant ahead at which what is shut is tried
-SELECT min(early_at) FROM hold WHERE ramp = 0 AND early_at > :now;
+-- next_early: the first instant ahead at which what is shut is tried, or what is tried ends
+SELECT min(iif(ramp, until, early_at)) FROM hold WHERE early_at IS NOT NULL AND iif(ramp, until, early_at) > :now;
 
 -- put_hold: write a hold
 INSERT INTO hold (scope, origin, "window", allow, since, until, reason, evidence, by, epoch, resets_at, exact, ramp,
