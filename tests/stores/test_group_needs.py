@@ -389,3 +389,11 @@ def test_a_batch_that_is_not_whole_yet_is_told_as_that(world: World) -> None:
     with pytest.raises(KeyboardInterrupt):
         add(world, Broken(tier("T5/0", *(f"x/{number}" for number in range(CHUNK)))), waits("T5", "x"))
     assert why_not(world, "T5/0") == "waits until its batch is handed in whole"
+
+
+def test_a_group_that_loses_its_last_job_to_none_is_waited_for_no_more(world: World) -> None:
+    add(world, tier("G0/a", "G1/f"), waits("G1", "G0"), waits("G2", "G1", when=When.FINISHED))
+    assert stands(world)["G2"] is Stand.WAITING
+    moved = NewJob(name="G1/f", account="acct", spec=Spec(prompt="do", max_attempts=1))
+    world.store.submit(Batch("b"), [moved], world.now, update=True, whole=False)
+    assert stands(world)["G2"] is Stand.OPEN

@@ -41,6 +41,7 @@ class Submit:
         self._given = {job.name for job in jobs} - {""}
         self._done: dict[str, list[str]] = defaultdict(list)
         self._ids: list[int] = []
+        self._has_moved = False  # a job, from a group to another
 
     def write(self) -> None:
         """Write chunk by chunk, each in a transaction of its own, so that others get their turn."""
@@ -76,7 +77,7 @@ class Submit:
         """Only now, with all jobs here, a group may find that it need not wait, or waits in vain."""
         if self._said is not None:
             groups.filled(self._rows, self._batch.id)
-        if self._said is not None or any(job.group for job in self._jobs):
+        if self._said is not None or self._has_moved or any(job.group for job in self._jobs):
             ends.settle(self._rows, [self._batch.id], self._now, by="submit" if self._said is not None else "")
 
     # --- one chunk ---
@@ -115,6 +116,7 @@ class Submit:
         assert before is not None, "it stands in this transaction"
         self._rows.redefine(id, self._batch.id, job)
         after = policy.edited(before, job.new)
+        self._has_moved |= after.group != before.group
         if before.work is not None:
             self._rows.put_job(after)
             self._rows.move(after)
