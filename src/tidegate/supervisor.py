@@ -210,9 +210,12 @@ class Supervisor:
                 async with group() as attempts, group() as clockwork:
                     self._errands, self._attempts = clockwork, attempts
                     clockwork.start_soon(self._tick)
-                    await self._adopt(attempts, others)
-                    self.begun.set()
-                    await self._work(attempts)
+                    try:
+                        await self._adopt(attempts, others)
+                        self.begun.set()
+                        await self._work(attempts)
+                    finally:
+                        self._errands = self._attempts = None  # whoever asks for something now comes too late
                     self._crew.dismiss()
                     clockwork.cancel_scope.cancel()
                 self.left += [running.job for running in self._running.values() if not self._is_ours(running)]
